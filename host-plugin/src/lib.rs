@@ -1,0 +1,1 @@
+//! The agent and the guard that run on every hypervisor

@@ -1,0 +1,1 @@
+//! The two pure cores: planner and guardian

@@ -1,0 +1,1 @@
+//! Every type Holdfast persists or sends

@@ -1,0 +1,2 @@
+//! Stub, replaced by the daemon.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The manager daemon and the operator's command line

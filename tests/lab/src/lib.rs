@@ -1,0 +1,1 @@
+//! The two-site lab in namespaces on one machine
