@@ -1,1 +1,13 @@
-//! The two pure cores: planner and guardian
+//! The two pure cores.
+//!
+//! - [`planner`]: one per cluster, on the leading manager. `World in -> Plan out`.
+//! - [`guardian`]: one per host. `HostWorld in -> Decision out`, and the runner's deadline.
+//! - [`verify`]: checks a plan without trusting the planner.
+//!
+//! Nothing here does I/O, reads a clock, draws a random number, spawns or awaits; `clippy.toml`
+//! beside this crate says so to the compiler. What decides in production is what is simulated.
+#![warn(missing_docs)]
+
+pub mod guardian;
+pub mod planner;
+pub mod verify;

@@ -1,1 +1,26 @@
-//! Every type Holdfast persists or sends
+//! Every type Holdfast persists or sends, and nothing that does I/O.
+//!
+//! - [`id`]: one newtype per kind of name or number
+//! - [`time`], [`timing`]: instants as data, and the bounds that make a takeover safe
+//! - [`policy`]: what operators set for the whole cluster
+//! - [`host`], [`vm`], [`fence`], [`op`], [`leader`], [`event`]: the records kept in etcd
+//! - [`world`], [`plan`]: what the planner reads and what it answers
+//! - [`status`]: what the HTTP API sends
+//!
+//! Records that are stored accept unknown fields (a newer version may have written them); files
+//! that people write refuse them.
+#![warn(missing_docs)]
+
+pub mod event;
+pub mod fence;
+pub mod host;
+pub mod id;
+pub mod leader;
+pub mod op;
+pub mod plan;
+pub mod policy;
+pub mod status;
+pub mod time;
+pub mod timing;
+pub mod vm;
+pub mod world;

@@ -1,0 +1,200 @@
+//! What the guardian reads and answers.
+
+use holdfast_model::host::{PauseReason, VmReport};
+use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
+use holdfast_model::policy::RestartPolicy;
+use holdfast_model::time::Instant;
+use holdfast_model::vm::{Owner, VmSpec};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything the guardian decides on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostWorld {
+    /// Now, by this host's steady clock.
+    pub now: Instant,
+    /// This host.
+    pub host: HostName,
+    /// Its present life; none while it has no open session.
+    pub incarnation: Option<Incarnation>,
+    /// VMs may be started or resumed until then: the runner's deadline, less what a start takes.
+    /// In the past while heartbeats are not acknowledged.
+    pub may_act_until: Instant,
+    /// A guard watches over this host's VMs.
+    pub guard_works: bool,
+    /// Cluster policy for restarts (the shutdown grace).
+    pub restart: RestartPolicy,
+    /// Domains with this cluster's stamp that libvirt shows; none while libvirt does not answer.
+    pub domains: Option<BTreeMap<VmName, Domain>>,
+    /// Owner records that name this host as holder or incoming, in whatever incarnation.
+    pub grants: BTreeMap<VmName, Grant>,
+    /// This host's own reports as they stand in the store, of whatever incarnation.
+    pub reports: BTreeMap<VmName, VmReport>,
+    /// Calls under way, one per VM at the most.
+    pub jobs: BTreeMap<VmName, Job>,
+    /// What the shell learned about grants that ended, until the store has the report of it.
+    pub ends: BTreeMap<VmName, Ended>,
+}
+
+/// An owner record that names this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The record.
+    pub owner: Owner,
+    /// The VM's definition, if it still exists.
+    pub spec: Option<VmSpec>,
+}
+
+/// A domain on this host that carries this cluster's stamp.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// The generation stamped on it.
+    pub generation: Generation,
+    /// What libvirt says it does.
+    pub state: DomainState,
+}
+
+/// What libvirt says a domain does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum DomainState {
+    /// vCPUs run.
+    Running,
+    /// Created and not yet resumed for the first time.
+    Created,
+    /// vCPUs stand still.
+    Paused {
+        /// Why.
+        reason: PauseReason,
+    },
+    /// It is being received by a live migration; its memory is not whole.
+    Receiving,
+    /// It was received whole and never ran here.
+    Received,
+    /// The guest is shutting down.
+    ShuttingDown,
+}
+
+/// A call that is under way for a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "job")]
+pub enum Job {
+    /// Creating, re-checking, resuming.
+    Start {
+        /// Of which grant.
+        generation: Generation,
+    },
+    /// Taking over a received domain: restamp, re-check, resume.
+    TakeOver {
+        /// The new grant.
+        generation: Generation,
+    },
+    /// Resuming a paused domain after a re-check.
+    Resume {
+        /// Of which grant.
+        generation: Generation,
+    },
+    /// The guest was asked to shut down.
+    Shutdown {
+        /// When it was asked.
+        since: Instant,
+    },
+    /// Destroying the domain.
+    Destroy,
+    /// Migrating it away.
+    Migrate {
+        /// Of which grant.
+        generation: Generation,
+        /// Its abort was asked for.
+        aborting: bool,
+    },
+}
+
+/// How a grant ended on this host, as the shell learned it from a call's result or an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Which grant.
+    pub generation: Generation,
+    /// How.
+    pub how: EndKind,
+}
+
+/// How.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "end")]
+pub enum EndKind {
+    /// The start was refused or failed, and no domain is left of it.
+    StartFailed {
+        /// libvirt's words.
+        reason: String,
+    },
+    /// libvirt says the guest shut itself down.
+    GuestShutdown,
+    /// The QEMU process died, or was killed by someone.
+    Crashed {
+        /// What is known.
+        reason: String,
+    },
+    /// Destroyed by the agent.
+    Destroyed,
+    /// Killed by the guard at the deadline.
+    SelfFenced,
+    /// The live migration out of here was reported as successful.
+    MigratedAway,
+    /// The live migration out of here failed; a domain may still be here.
+    MigrationFailed {
+        /// libvirt's words.
+        reason: String,
+    },
+}
+
+/// What the guardian answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Reports to write to the store, each guarded by the session; `None` removes one.
+    pub reports: BTreeMap<VmName, Option<VmReport>>,
+    /// Calls to make, one per VM at the most.
+    pub actions: BTreeMap<VmName, Action>,
+    /// Nothing of an earlier life is left: a new session may be opened.
+    pub clean: bool,
+    /// When to look again even if nothing changes.
+    pub wake_at: Option<Instant>,
+}
+
+/// A call to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "action")]
+pub enum Action {
+    /// Create the domain paused, have the guard watch it, re-check owner, session and deadline,
+    /// resume. Ends in [`EndKind::StartFailed`] or a running domain.
+    Start {
+        /// Of which grant; stamped on the domain.
+        generation: Generation,
+    },
+    /// Stamp a received domain with its new grant, have the guard watch it, re-check, resume.
+    TakeOver {
+        /// The new grant.
+        generation: Generation,
+    },
+    /// Re-check, then resume a paused domain.
+    Resume {
+        /// Of which grant.
+        generation: Generation,
+    },
+    /// Ask the guest to shut down.
+    Shutdown,
+    /// Destroy the domain, whatever it does.
+    Destroy {
+        /// Why, in words.
+        why: String,
+    },
+    /// Migrate live to a host, paused on arrival.
+    Migrate {
+        /// Of which grant.
+        generation: Generation,
+        /// Where to.
+        to: HostName,
+    },
+    /// Abort the migration under way.
+    AbortMigration,
+}

@@ -1,0 +1,72 @@
+//! What happened, for people: `events/…`, bounded. No decision reads them.
+
+use crate::id::{Generation, HostName, SiteName, VmName};
+use crate::time::UnixMs;
+use serde::{Deserialize, Serialize};
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, by the writer's wall clock.
+    pub at: UnixMs,
+    /// Who wrote it: a manager or a host.
+    pub actor: String,
+    /// What kind.
+    pub kind: EventKind,
+    /// About which host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
+    /// About which site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteName>,
+    /// About which VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmName>,
+    /// About which grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
+    /// In words.
+    pub text: String,
+}
+
+/// Kinds of event. `holdfast timeline` draws its phases from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A manager took the leadership.
+    LeaderElected,
+    /// A host joined, or came back clean.
+    HostOnline,
+    /// A host missed heartbeats (phase: lost).
+    HostSuspect,
+    /// A host's incarnation was closed by evidence (phase: proven).
+    HostFenced,
+    /// A host is held down after a loss.
+    HostRejoining,
+    /// A host was drained or resumed.
+    HostMaintenance,
+    /// A VM was granted to a host (phase: granted).
+    VmGranted,
+    /// A VM runs (phase: running).
+    VmRunning,
+    /// A VM ended.
+    VmExited,
+    /// A live migration began.
+    MigrationStarted,
+    /// A live migration ended well: the ownership moved.
+    MigrationDone,
+    /// A live migration was given up.
+    MigrationFailed,
+    /// A VM was asked to stop, or stopped as asked.
+    VmStopped,
+    /// A VM was removed.
+    VmDeleted,
+    /// An operator's request was refused.
+    OpRefused,
+    /// Failback of a site began.
+    FailbackStarted,
+    /// A host's guard stopped its VMs.
+    SelfFenced,
+    /// Anything else worth telling.
+    Note,
+}

@@ -1,0 +1,44 @@
+//! Leadership and manager presence: the same guarded heartbeats as a host's session.
+
+use crate::id::{ManagerName, SiteName};
+use serde::{Deserialize, Serialize};
+
+/// `leader/epoch`: written only at a takeover. Its mod revision *is* the epoch, and every write of
+/// that leader compares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderEpoch {
+    /// Who leads.
+    pub manager: ManagerName,
+    /// Where it stands.
+    pub site: SiteName,
+    /// One life of a manager daemon, so that a restarted one does not take itself for its past.
+    pub life: String,
+}
+
+/// `leader/heartbeat`: renewed a few times a second, each write guarded by the last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderHeartbeat {
+    /// Who leads.
+    pub manager: ManagerName,
+    /// Its life.
+    pub life: String,
+    /// Counts.
+    pub beat: u64,
+}
+
+/// `managers/M`: presence of a manager, renewed every few seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerPresence {
+    /// Its name.
+    pub name: ManagerName,
+    /// Where it stands.
+    pub site: SiteName,
+    /// Where its API listens.
+    pub api: String,
+    /// Its life.
+    pub life: String,
+    /// The software's version.
+    pub version: String,
+    /// Counts.
+    pub beat: u64,
+}

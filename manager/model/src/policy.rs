@@ -1,0 +1,309 @@
+//! What operators set for the whole cluster (`holdfast config apply -f policy.toml`).
+
+use crate::id::SiteName;
+use crate::timing::{Profile, Timing, TimingError};
+use serde::{Deserialize, Serialize};
+
+/// Cluster policy. As a file it refuses unknown keys; every key has a default but `sites`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Heartbeats, deadlines, waits.
+    #[serde(default)]
+    pub timing: TimingPolicy,
+    /// The sites, the witness among them.
+    #[serde(default)]
+    pub sites: Vec<SitePolicy>,
+    /// Where VMs may be put.
+    #[serde(default)]
+    pub placement: PlacementPolicy,
+    /// How failed VMs are started again.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// How long a returning host is held back.
+    #[serde(default)]
+    pub rejoin: RejoinPolicy,
+    /// When VMs go back to their preferred site.
+    #[serde(default)]
+    pub failback: FailbackPolicy,
+    /// How much may be under way at once.
+    #[serde(default)]
+    pub budgets: Budgets,
+}
+
+/// A profile and what differs from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimingPolicy {
+    /// The set of bounds to begin with.
+    #[serde(default)]
+    pub profile: Profile,
+    /// Instead of the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_ms: Option<u64>,
+    /// Instead of the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_deadline_ms: Option<u64>,
+    /// Instead of the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill_bound_ms: Option<u64>,
+    /// Instead of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog_bound_ms: Option<u64>,
+    /// Instead of the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taker_wait_ms: Option<u64>,
+    /// Instead of the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect_after_ms: Option<u64>,
+    /// Instead of 250.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader_renew_ms: Option<u64>,
+    /// Instead of 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader_wait_ms: Option<u64>,
+}
+
+impl TimingPolicy {
+    /// The bounds in force.
+    pub fn resolve(&self) -> Timing {
+        let base = Timing::of(self.profile);
+        let heartbeat_ms = self.heartbeat_ms.unwrap_or(base.heartbeat_ms);
+        Timing {
+            heartbeat_ms,
+            runner_deadline_ms: self.runner_deadline_ms.unwrap_or(base.runner_deadline_ms),
+            kill_bound_ms: self.kill_bound_ms.unwrap_or(base.kill_bound_ms),
+            watchdog_bound_ms: self.watchdog_bound_ms.unwrap_or(base.watchdog_bound_ms),
+            taker_wait_ms: self.taker_wait_ms.unwrap_or(base.taker_wait_ms),
+            suspect_after_ms: self.suspect_after_ms.unwrap_or(heartbeat_ms * 5 / 2),
+            leader_renew_ms: self.leader_renew_ms.unwrap_or(base.leader_renew_ms),
+            leader_wait_ms: self.leader_wait_ms.unwrap_or(base.leader_wait_ms),
+        }
+    }
+}
+
+/// One site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SitePolicy {
+    /// Its name, as hosts' and managers' configuration gives it.
+    pub name: SiteName,
+    /// It only votes; it runs no VM.
+    #[serde(default)]
+    pub witness: bool,
+}
+
+/// Where VMs may be put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlacementPolicy {
+    /// vCPUs granted per physical CPU at the most, in percent (800 = 8 to 1).
+    pub vcpu_ratio_percent: u32,
+    /// Memory kept free on every host for the host itself, in MiB.
+    pub reserved_memory_mib: u64,
+}
+
+impl Default for PlacementPolicy {
+    fn default() -> Self {
+        Self {
+            vcpu_ratio_percent: 800,
+            reserved_memory_mib: 1024,
+        }
+    }
+}
+
+/// How failed VMs are started again. Holdfast never gives up; it waits longer each time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RestartPolicy {
+    /// Failures in a row on one host after which another host is tried.
+    pub same_host_attempts: u32,
+    /// Wait before the second attempt in a row; doubles with each further one.
+    pub backoff_min_ms: u64,
+    /// Longest wait between attempts.
+    pub backoff_max_ms: u64,
+    /// A VM that ran this long has recovered: earlier failures are forgotten.
+    pub stable_after_ms: u64,
+    /// How long a guest may take to shut down when asked to, before it is destroyed.
+    pub shutdown_grace_ms: u64,
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        Self {
+            same_host_attempts: 3,
+            backoff_min_ms: 1_000,
+            backoff_max_ms: 300_000,
+            stable_after_ms: 60_000,
+            shutdown_grace_ms: 60_000,
+        }
+    }
+}
+
+impl RestartPolicy {
+    /// Wait before the next attempt after `failures` in a row: none after the first.
+    pub fn backoff_ms(&self, failures: u32) -> u64 {
+        match failures {
+            0 | 1 => 0,
+            n => {
+                let factor = 1u64 << (n - 2).min(32);
+                self.backoff_min_ms
+                    .saturating_mul(factor)
+                    .min(self.backoff_max_ms)
+            }
+        }
+    }
+}
+
+/// How long a host that was lost is held back once it is there again. It may take VMs in the
+/// meantime only where no other host can.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RejoinPolicy {
+    /// After one loss; doubles with each further one.
+    pub hold_down_ms: u64,
+    /// The longest.
+    pub hold_down_max_ms: u64,
+    /// A host that stayed online this long has no past.
+    pub forget_after_ms: u64,
+}
+
+impl Default for RejoinPolicy {
+    fn default() -> Self {
+        Self {
+            hold_down_ms: 10_000,
+            hold_down_max_ms: 600_000,
+            forget_after_ms: 1_800_000,
+        }
+    }
+}
+
+impl RejoinPolicy {
+    /// Hold-down after `losses` in a row.
+    pub fn hold_down_for_ms(&self, losses: u32) -> u64 {
+        let factor = 1u64 << losses.saturating_sub(1).min(32);
+        self.hold_down_ms
+            .saturating_mul(factor)
+            .min(self.hold_down_max_ms)
+    }
+}
+
+/// When VMs go back to their preferred site by live migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FailbackPolicy {
+    /// Off: VMs stay where they are until an operator moves them.
+    pub enabled: bool,
+    /// The site's hosts and storage must have been well for this long.
+    pub hold_down_ms: u64,
+}
+
+impl Default for FailbackPolicy {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            hold_down_ms: 300_000,
+        }
+    }
+}
+
+/// How much may be under way at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budgets {
+    /// VMs being started on one host.
+    pub starts_per_host: u32,
+    /// Live migrations into or out of one host.
+    pub migrations_per_host: u32,
+    /// Live migrations between one pair of sites.
+    pub migrations_per_link: u32,
+    /// Events kept; older ones are removed.
+    pub events_kept: u32,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            starts_per_host: 8,
+            migrations_per_host: 2,
+            migrations_per_link: 4,
+            events_kept: 2_000,
+        }
+    }
+}
+
+/// Why a policy is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// The bounds are unsafe or contradictory.
+    #[error("[timing] {0}")]
+    Timing(TimingError),
+    /// A site stands twice.
+    #[error("[[sites]] names `{0}` twice; remove one of the two")]
+    SiteTwice(SiteName),
+    /// No site to run VMs at.
+    #[error("[[sites]] has no site that can run VMs; add one without `witness = true`")]
+    NoSite,
+    /// A number that must not be zero.
+    #[error("{0} is 0; use 1 or more")]
+    Zero(&'static str),
+}
+
+impl Policy {
+    /// Refuses a policy that is unsafe or cannot work.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.timing.resolve().check().map_err(PolicyError::Timing)?;
+        let mut seen = std::collections::BTreeSet::new();
+        for site in &self.sites {
+            if !seen.insert(&site.name) {
+                return Err(PolicyError::SiteTwice(site.name.clone()));
+            }
+        }
+        if self.sites.iter().all(|site| site.witness) {
+            return Err(PolicyError::NoSite);
+        }
+        for (name, value) in [
+            (
+                "[placement] vcpu_ratio_percent",
+                u64::from(self.placement.vcpu_ratio_percent),
+            ),
+            (
+                "[restart] same_host_attempts",
+                u64::from(self.restart.same_host_attempts),
+            ),
+            ("[restart] backoff_min_ms", self.restart.backoff_min_ms),
+            (
+                "[budgets] starts_per_host",
+                u64::from(self.budgets.starts_per_host),
+            ),
+            (
+                "[budgets] migrations_per_host",
+                u64::from(self.budgets.migrations_per_host),
+            ),
+            (
+                "[budgets] migrations_per_link",
+                u64::from(self.budgets.migrations_per_link),
+            ),
+            ("[budgets] events_kept", u64::from(self.budgets.events_kept)),
+        ] {
+            if value == 0 {
+                return Err(PolicyError::Zero(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_and_is_bounded() {
+        let policy = RestartPolicy::default();
+        let waits: Vec<u64> = (0..5).map(|n| policy.backoff_ms(n)).collect();
+        assert_eq!(waits, [0, 0, 1_000, 2_000, 4_000]);
+        assert_eq!(policy.backoff_ms(u32::MAX), policy.backoff_max_ms);
+        assert_eq!(RejoinPolicy::default().hold_down_for_ms(u32::MAX), 600_000);
+    }
+}

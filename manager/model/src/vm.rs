@@ -1,0 +1,137 @@
+//! A virtual machine: what operators want, and who owns it.
+
+use crate::id::{Generation, HostName, Incarnation, SiteName, VmName, VmUuid};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `vms/V/spec`: desired. Written by operators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmSpec {
+    /// Its name.
+    pub name: VmName,
+    /// libvirt's UUID of it.
+    pub uuid: VmUuid,
+    /// The libvirt domain it is started from.
+    pub domain_xml: String,
+    /// It should run.
+    pub run: bool,
+    /// Counts the operator's start requests, so that a start after the guest shut itself down is
+    /// told from the wish that was there before.
+    #[serde(default)]
+    pub run_serial: u64,
+    /// It should be removed once it is stopped.
+    #[serde(default)]
+    pub deleting: bool,
+    /// Memory it needs, in MiB.
+    pub memory_mib: u64,
+    /// vCPUs it needs.
+    pub vcpus: u32,
+    /// Higher ones are started first.
+    #[serde(default)]
+    pub priority: i32,
+    /// Where it should be.
+    #[serde(default)]
+    pub preferred_site: Option<SiteName>,
+    /// How strictly.
+    #[serde(default)]
+    pub site_rule: SiteRule,
+    /// VMs with the same word here are kept on different hosts where possible.
+    #[serde(default)]
+    pub spread: Option<String>,
+}
+
+/// How strictly a preferred site is meant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SiteRule {
+    /// Elsewhere if it must be.
+    #[default]
+    Should,
+    /// Nowhere else.
+    Must,
+}
+
+/// One incarnation of one host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Runner {
+    /// The host.
+    pub host: HostName,
+    /// Its life.
+    pub incarnation: Incarnation,
+}
+
+/// `vms/V/owner`: who may run a VM. Written by the leader only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// May run it. None: nobody does, and whoever did is proven stopped.
+    pub holder: Option<Runner>,
+    /// The destination of a live migration: may run it as well until the end is settled.
+    #[serde(default)]
+    pub incoming: Option<Runner>,
+    /// The fencing token of this grant.
+    pub generation: Generation,
+    /// What the holder should do.
+    pub intent: Intent,
+    /// Why nobody holds it although it should run.
+    #[serde(default)]
+    pub rest: Option<Rest>,
+    /// Recent failures, for the choice of the next host and the wait before it.
+    #[serde(default)]
+    pub failures: Failures,
+    /// An operator put it where it is: failback leaves it there.
+    #[serde(default)]
+    pub placed_by_hand: bool,
+    /// Why this grant was made, in words.
+    pub reason: String,
+}
+
+impl Owner {
+    /// Everyone who may be running the VM.
+    pub fn possible_runners(&self) -> impl Iterator<Item = &Runner> {
+        self.holder.iter().chain(self.incoming.iter())
+    }
+}
+
+/// What the holder should do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Intent {
+    /// Start it if this grant was never started here, else keep it running.
+    Run,
+    /// Shut it down; destroy it after the grace.
+    Stop,
+    /// Migrate it live to `incoming`.
+    Migrate,
+    /// Stop migrating: `incoming` gives up first, then the holder carries on.
+    AbortMigration,
+}
+
+/// Why a VM that should run is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "why")]
+pub enum Rest {
+    /// The guest shut itself down, under this start request.
+    GuestShutdown {
+        /// [`VmSpec::run_serial`] at that time: a higher one wakes it.
+        run_serial: u64,
+    },
+}
+
+/// Failures since the VM last ran well.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// In a row, on any host.
+    pub in_a_row: u32,
+    /// Per host: how many, and the last one's words.
+    #[serde(default)]
+    pub per_host: BTreeMap<HostName, HostFailures>,
+}
+
+/// Failures of one VM on one host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFailures {
+    /// How many in a row.
+    pub count: u32,
+    /// The last one's words.
+    pub reason: String,
+}

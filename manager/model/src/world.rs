@@ -1,0 +1,98 @@
+//! What the planner reads: one manager's view of the store, with the time at which this manager
+//! first saw each record as it is now.
+//!
+//! All waits of the planner are counted from those times. Every manager keeps them, so a new
+//! leader starts with warm timers and no wait needs a synchronised clock or a stored date.
+
+use crate::fence::FenceRecord;
+use crate::host::{HostReport, HostSpec, HostState, Session, VmReport};
+use crate::id::{HostName, Incarnation, ManagerName, OpId, Revision, VmName};
+use crate::op::Op;
+use crate::policy::Policy;
+use crate::time::{Instant, UnixMs};
+use crate::vm::{Owner, VmSpec};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A record as this manager sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen<T> {
+    /// The record.
+    pub value: T,
+    /// The revision of its last write.
+    pub revision: Revision,
+    /// When this manager first saw that revision, by its own clock.
+    pub seen_at: Instant,
+}
+
+/// Everything the planner decides on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct World {
+    /// Now, by this manager's own clock.
+    pub now: Instant,
+    /// Now, for people: stamped on events.
+    pub wall: UnixMs,
+    /// Since when this manager's view of the store has been fresh without a gap. Silence is
+    /// counted from here at the earliest: an outage of the store is nobody's silence.
+    pub view_since: Instant,
+    /// The store's revision this view is of.
+    pub revision: Revision,
+    /// The epoch of the leader that plans: the mod revision of `leader/epoch`.
+    pub epoch: Revision,
+    /// The leader that plans.
+    pub leader: ManagerName,
+    /// Cluster policy; the default one until an operator sets it.
+    pub policy: Policy,
+    /// All hosts.
+    pub hosts: BTreeMap<HostName, HostView>,
+    /// All VMs.
+    pub vms: BTreeMap<VmName, VmView>,
+    /// All fence records.
+    #[serde(with = "pairs")]
+    pub fences: BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>,
+    /// All pending requests.
+    pub ops: BTreeMap<OpId, Seen<Op>>,
+}
+
+/// One host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostView {
+    /// Desired.
+    pub spec: Option<Seen<HostSpec>>,
+    /// Its heartbeat.
+    pub session: Option<Seen<Session>>,
+    /// What it says of itself.
+    pub report: Option<Seen<HostReport>>,
+    /// What the leader holds of it.
+    pub state: Option<Seen<HostState>>,
+    /// What it says of VMs.
+    pub vms: BTreeMap<VmName, Seen<VmReport>>,
+}
+
+/// One VM.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmView {
+    /// Desired.
+    pub spec: Option<Seen<VmSpec>>,
+    /// Who may run it.
+    pub owner: Option<Seen<Owner>>,
+}
+
+/// JSON has no keys that are pairs: a list of entries instead.
+mod pairs {
+    use super::*;
+    use serde::{Deserializer, Serializer};
+
+    type Map = BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>;
+
+    pub fn serialize<S: Serializer>(map: &Map, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map.values())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Map, D::Error> {
+        let list = Vec::<Seen<FenceRecord>>::deserialize(from)?;
+        let key =
+            |seen: &Seen<FenceRecord>| (seen.value.host.clone(), seen.value.incarnation.clone());
+        Ok(list.into_iter().map(|seen| (key(&seen), seen)).collect())
+    }
+}

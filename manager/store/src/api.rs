@@ -1,0 +1,137 @@
+//! The store as the rest of Holdfast sees it: list, watch, and one transaction that compares
+//! before it writes.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use holdfast_model::id::Revision;
+
+/// A key with its value and the revision of its last write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyValue {
+    /// The whole key.
+    pub key: String,
+    /// JSON.
+    pub value: Vec<u8>,
+    /// The revision of its last write.
+    pub revision: Revision,
+}
+
+/// Everything under a prefix at one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The store's revision the list is of.
+    pub revision: Revision,
+    /// Sorted by key.
+    pub items: Vec<KeyValue>,
+}
+
+/// A condition of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compare {
+    /// The key's last write has this revision.
+    Revision(String, Revision),
+    /// The key does not exist.
+    Absent(String),
+}
+
+/// An effect of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TxnOp {
+    /// Write a value.
+    Put(String, Vec<u8>),
+    /// Remove a key; no error if it is not there.
+    Delete(String),
+}
+
+/// If all compares hold, all operations happen, at one revision; otherwise none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Txn {
+    /// What must hold.
+    pub compares: Vec<Compare>,
+    /// What happens then.
+    pub ops: Vec<TxnOp>,
+}
+
+/// How a transaction ended. Losing is a normal result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TxnOutcome {
+    /// It happened, at this revision.
+    Committed(Revision),
+    /// A compare did not hold; nothing happened. The store's revision at that time.
+    Refused(Revision),
+}
+
+/// One change seen by a watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Written.
+    Put(KeyValue),
+    /// Removed, at this revision.
+    Delete(String, Revision),
+}
+
+/// A batch of changes in the order of their revisions. An empty batch tells that the view is
+/// complete up to `revision`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The view is complete up to here.
+    pub revision: Revision,
+    /// What changed.
+    pub changes: Vec<Change>,
+}
+
+/// A voter of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voter {
+    /// Its name.
+    pub name: String,
+    /// Its client address.
+    pub endpoint: String,
+    /// It answered within the call's deadline.
+    pub healthy: bool,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No voter answered in time, or there is no majority. Nothing was done. Try again.
+    #[error("the store does not answer ({tried}): {reason}")]
+    Unavailable {
+        /// Which endpoints were tried.
+        tried: String,
+        /// The last error.
+        reason: String,
+    },
+    /// A write had no answer: it may or may not have happened. Read before trying again.
+    #[error("a write had no answer within its deadline ({endpoint}); it may have happened")]
+    OutcomeUnknown {
+        /// Who was asked.
+        endpoint: String,
+    },
+    /// The watch fell behind: what it missed was compacted. List again.
+    #[error("the watch fell behind: changes before revision {0} are compacted; list again")]
+    Compacted(Revision),
+    /// Asking again will not help.
+    #[error("the store refused the call: {0}")]
+    Refused(String),
+}
+
+/// The stream of a watch. Ends with an error or just ends; either way list again.
+pub type Watch = BoxStream<'static, Result<Batch, StoreError>>;
+
+/// A linearizable store with revisions. Every call has a deadline of its own.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Everything under a prefix, linearizable.
+    async fn list(&self, prefix: &str) -> Result<Listing, StoreError>;
+
+    /// Compare, then write.
+    async fn txn(&self, txn: Txn) -> Result<TxnOutcome, StoreError>;
+
+    /// Changes under a prefix after a revision. The implementation ends the stream when its
+    /// server stops answering or loses the majority, within a few seconds.
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, StoreError>;
+
+    /// The voters and whether they answer.
+    async fn voters(&self) -> Result<Vec<Voter>, StoreError>;
+}

@@ -1,0 +1,111 @@
+//! Every key, spelled once.
+//!
+//! ```text
+//! /holdfast/v1/cluster                       the cluster's name; written once
+//! /holdfast/v1/leader/{epoch,heartbeat}
+//! /holdfast/v1/managers/M
+//! /holdfast/v1/policy
+//! /holdfast/v1/hosts/H/{spec,session,report,state}
+//! /holdfast/v1/hosts/H/vms/V
+//! /holdfast/v1/vms/V/{spec,owner}
+//! /holdfast/v1/uuids/U                       index: the VM that has this UUID
+//! /holdfast/v1/fences/H/INCARNATION
+//! /holdfast/v1/ops/ID
+//! /holdfast/v1/events/TIME-ACTOR-N
+//! ```
+
+use holdfast_model::id::{HostName, Incarnation, ManagerName, OpId, VmName, VmUuid};
+use std::str::FromStr;
+
+/// Everything Holdfast keeps.
+pub const ROOT: &str = "/holdfast/v1/";
+/// All events.
+pub const EVENTS: &str = "/holdfast/v1/events/";
+
+/// A key, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// The cluster's name.
+    Cluster,
+    /// Who leads; its mod revision is the epoch.
+    LeaderEpoch,
+    /// The leader's heartbeat.
+    LeaderHeartbeat,
+    /// Presence of a manager.
+    Manager(ManagerName),
+    /// Cluster policy.
+    Policy,
+    /// Desired state of a host.
+    HostSpec(HostName),
+    /// A host's heartbeat.
+    HostSession(HostName),
+    /// What a host says of itself.
+    HostReport(HostName),
+    /// What the leader holds of a host.
+    HostState(HostName),
+    /// What a host says of a VM.
+    HostVm(HostName, VmName),
+    /// Desired state of a VM.
+    VmSpec(VmName),
+    /// Who may run a VM.
+    VmOwner(VmName),
+    /// The VM that has this UUID.
+    Uuid(VmUuid),
+    /// Evidence.
+    Fence(HostName, Incarnation),
+    /// A request.
+    Op(OpId),
+    /// An event; its id sorts by time.
+    Event(String),
+}
+
+impl Key {
+    /// The key as the store has it.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Cluster => format!("{ROOT}cluster"),
+            Self::LeaderEpoch => format!("{ROOT}leader/epoch"),
+            Self::LeaderHeartbeat => format!("{ROOT}leader/heartbeat"),
+            Self::Manager(manager) => format!("{ROOT}managers/{manager}"),
+            Self::Policy => format!("{ROOT}policy"),
+            Self::HostSpec(host) => format!("{ROOT}hosts/{host}/spec"),
+            Self::HostSession(host) => format!("{ROOT}hosts/{host}/session"),
+            Self::HostReport(host) => format!("{ROOT}hosts/{host}/report"),
+            Self::HostState(host) => format!("{ROOT}hosts/{host}/state"),
+            Self::HostVm(host, vm) => format!("{ROOT}hosts/{host}/vms/{vm}"),
+            Self::VmSpec(vm) => format!("{ROOT}vms/{vm}/spec"),
+            Self::VmOwner(vm) => format!("{ROOT}vms/{vm}/owner"),
+            Self::Uuid(uuid) => format!("{ROOT}uuids/{uuid}"),
+            Self::Fence(host, incarnation) => format!("{ROOT}fences/{host}/{incarnation}"),
+            Self::Op(id) => format!("{ROOT}ops/{id}"),
+            Self::Event(id) => format!("{EVENTS}{id}"),
+        }
+    }
+
+    /// Takes a key apart; `None` for keys this version does not know (a newer one may have written
+    /// them: they are left alone).
+    pub fn parse(path: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.strip_prefix(ROOT)?.split('/').collect();
+        let host = |name: &str| HostName::from_str(name).ok();
+        let vm = |name: &str| VmName::from_str(name).ok();
+        Some(match parts.as_slice() {
+            ["cluster"] => Self::Cluster,
+            ["leader", "epoch"] => Self::LeaderEpoch,
+            ["leader", "heartbeat"] => Self::LeaderHeartbeat,
+            ["managers", name] => Self::Manager(ManagerName::from_str(name).ok()?),
+            ["policy"] => Self::Policy,
+            ["hosts", name, "spec"] => Self::HostSpec(host(name)?),
+            ["hosts", name, "session"] => Self::HostSession(host(name)?),
+            ["hosts", name, "report"] => Self::HostReport(host(name)?),
+            ["hosts", name, "state"] => Self::HostState(host(name)?),
+            ["hosts", name, "vms", v] => Self::HostVm(host(name)?, vm(v)?),
+            ["vms", name, "spec"] => Self::VmSpec(vm(name)?),
+            ["vms", name, "owner"] => Self::VmOwner(vm(name)?),
+            ["uuids", uuid] => Self::Uuid(VmUuid::from_str(uuid).ok()?),
+            ["fences", name, life] => Self::Fence(host(name)?, Incarnation::from_str(life).ok()?),
+            ["ops", id] => Self::Op(OpId::from_str(id).ok()?),
+            ["events", id] => Self::Event((*id).to_owned()),
+            _ => return None,
+        })
+    }
+}
