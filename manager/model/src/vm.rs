@@ -81,6 +81,12 @@ pub struct Owner {
     /// An operator put it where it is: failback leaves it there.
     #[serde(default)]
     pub placed_by_hand: bool,
+    /// [`VmSpec::run_serial`] when this grant was made.
+    #[serde(default)]
+    pub run_serial: u64,
+    /// Live migrations that failed in a row, for the wait before the next.
+    #[serde(default)]
+    pub migrate_failures: u32,
     /// Why this grant was made, in words.
     pub reason: String,
 }
