@@ -1,0 +1,256 @@
+//! Reading what people write (TOML or JSON) strictly: an unknown key is refused with the nearest
+//! known one, a wrong type with the unit that is meant, always with the place.
+
+use serde::de::DeserializeOwned;
+use std::fmt;
+
+/// How a text is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// TOML.
+    Toml,
+    /// JSON.
+    Json,
+}
+
+impl Format {
+    /// By a file's name: `.json` is JSON, anything else TOML.
+    pub fn of_file(name: &str) -> Self {
+        if name.ends_with(".json") {
+            Self::Json
+        } else {
+            Self::Toml
+        }
+    }
+}
+
+/// Why a text is refused: what, where, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextError {
+    /// The file's name, or what it stands for.
+    pub source: String,
+    /// Line, counted from 1, if known.
+    pub line: Option<usize>,
+    /// Column, counted from 1, if known.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub advice: Option<String>,
+}
+
+impl std::error::Error for TextError {}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        if let Some(column) = self.column {
+            write!(f, ", column {column}")?;
+        }
+        write!(f, ": {}", self.what)?;
+        if let Some(advice) = &self.advice {
+            write!(f, "; {advice}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads `text` as `T`. `source` names it in errors.
+pub fn read<T: DeserializeOwned>(text: &str, format: Format, source: &str) -> Result<T, TextError> {
+    match format {
+        Format::Toml => toml::from_str(text).map_err(|error| {
+            let place = error.span().map(|span| place_of(text, span.start));
+            explain(text, source, error.message(), place)
+        }),
+        Format::Json => serde_json::from_str(text).map_err(|error| {
+            let place = (error.line(), error.column());
+            let message = error.to_string();
+            // serde_json appends the place; it is told separately here.
+            let message = match message.rfind(" at line ") {
+                Some(end) => &message[..end],
+                None => &message,
+            };
+            explain(text, source, message, Some(place))
+        }),
+    }
+}
+
+/// Line and column of a byte offset, counted from 1.
+pub fn place_of(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    (line, before[start..].chars().count() + 1)
+}
+
+/// The known word nearest to `word`, if one is near enough to be meant.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let score = |candidate: &str| {
+        if candidate.starts_with(word) || word.starts_with(candidate) {
+            return 0.95;
+        }
+        strsim::jaro_winkler(&word.to_lowercase(), candidate)
+    };
+    known
+        .into_iter()
+        .map(|candidate| (score(candidate), candidate))
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+fn explain(text: &str, source: &str, message: &str, place: Option<(usize, usize)>) -> TextError {
+    let line = place.map(|(line, _)| line).filter(|line| *line > 0);
+    let (what, advice) = unknown_word(message)
+        .or_else(|| wrong_type(text, line, message))
+        .unwrap_or_else(|| (message.trim().replace('\n', " "), missing(message)));
+    TextError {
+        source: source.to_owned(),
+        line,
+        column: place.map(|(_, column)| column).filter(|column| *column > 0),
+        what,
+        advice,
+    }
+}
+
+/// `unknown field ..., expected one of ...` and the same for variants, in serde's words.
+fn unknown_word(message: &str) -> Option<(String, Option<String>)> {
+    let (kind, rest) = match message.strip_prefix("unknown field ") {
+        Some(rest) => ("key", rest),
+        None => ("value", message.strip_prefix("unknown variant ")?),
+    };
+    let mut words = rest.split('`').skip(1).step_by(2);
+    let word = words.next()?;
+    let known: Vec<&str> = words.collect();
+    let listed = known.join(", ");
+    let advice = match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`? Known here: {listed}"),
+        None if known.is_empty() => "remove it: nothing is expected here".to_owned(),
+        None => format!("known here: {listed}"),
+    };
+    Some((format!("unknown {kind} `{word}`"), Some(advice)))
+}
+
+fn missing(message: &str) -> Option<String> {
+    let key = message.strip_prefix("missing field `")?.split('`').next()?;
+    Some(format!("add `{key} = …`"))
+}
+
+/// A value of the wrong type, said with the unit its key ends in.
+fn wrong_type(text: &str, line: Option<usize>, message: &str) -> Option<(String, Option<String>)> {
+    let (found, expected) = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))?
+        .split_once(", expected ")?;
+    let source = text.lines().nth(line?.saturating_sub(1))?;
+    let (key, value) = source.split_once(['=', ':'])?;
+    let key = key.trim().trim_matches('"');
+    let value = value.trim().trim_end_matches(',').trim_matches('"');
+    let unit = match key.rsplit('_').next() {
+        Some("ms") => " of milliseconds",
+        Some("mib") => " of MiB",
+        Some("percent") => " of percent",
+        _ => "",
+    };
+    let wanted = match expected {
+        "u64" | "u32" | "usize" => format!("a whole number{unit}, 0 or more"),
+        "i64" | "i32" => format!("a whole number{unit}"),
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "a text in quotes".to_owned(),
+        other => other.to_owned(),
+    };
+    let advice = match in_unit(value, unit) {
+        Some(number) => format!("write `{key} = {number}`"),
+        None => format!("give `{key}` {wanted}"),
+    };
+    Some((
+        format!("`{key}` is {found}, but has to be {wanted}"),
+        Some(advice),
+    ))
+}
+
+/// `1.5s`, `500 ms`, `2GiB` as a number of the unit that is wanted.
+fn in_unit(value: &str, unit: &str) -> Option<u64> {
+    let digits = value.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+    let number: f64 = value[..digits].parse().ok()?;
+    let factor = match (unit, value[digits..].trim().to_lowercase().as_str()) {
+        (" of milliseconds", "ms") | (" of MiB", "m" | "mb" | "mib") | (" of percent", "%") => 1.0,
+        (" of milliseconds", "s" | "sec" | "seconds") => 1_000.0,
+        (" of milliseconds", "m" | "min" | "minutes") => 60_000.0,
+        (" of MiB", "g" | "gb" | "gib") => 1_024.0,
+        _ => return None,
+    };
+    Some((number * factor).round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_model::policy::Policy;
+
+    fn refused(text: &str, format: Format) -> String {
+        read::<Policy>(text, format, "policy.toml")
+            .expect_err(text)
+            .to_string()
+    }
+
+    #[test]
+    fn every_refusal_says_what_where_and_what_to_do() {
+        let cases = [
+            (
+                "[timing]\nheartbeat = 500\n",
+                "policy.toml, line 2, column 1: unknown key `heartbeat`; did you mean \
+                 `heartbeat_ms`?",
+            ),
+            (
+                "[timing]\ntaker_wiat_ms = 500\n",
+                "unknown key `taker_wiat_ms`; did you mean `taker_wait_ms`?",
+            ),
+            (
+                "[timing]\nheartbeat_ms = \"1.5s\"\n",
+                "line 2, column 16: `heartbeat_ms` is string \"1.5s\", but has to be a whole \
+                 number of milliseconds, 0 or more; write `heartbeat_ms = 1500`",
+            ),
+            (
+                "[placement]\nreserved_memory_mib = \"2 GiB\"\n",
+                "write `reserved_memory_mib = 2048`",
+            ),
+            (
+                "[failback]\nenabled = \"yes\"\n",
+                "give `enabled` true or false",
+            ),
+            (
+                "[timing]\nprofile = \"quick\"\n",
+                "unknown value `quick`; known here: fast, default, patient",
+            ),
+            (
+                "[[sites]]\nwitness = true\n",
+                "missing field `name`; add `name = …`",
+            ),
+            ("[[sites]]\nname = \"a b\"\n", "' '"),
+            ("[timing\n", "line 1"),
+        ];
+        for (text, says) in cases {
+            let error = refused(text, Format::Toml);
+            assert!(error.contains(says), "{text}\n said {error}\n not  {says}");
+        }
+    }
+
+    #[test]
+    fn json_is_read_as_strictly() {
+        let error = refused("{\n \"timing\": {\"heartbeat\": 5}}", Format::Json);
+        assert!(error.contains("line 2, column"), "{error}");
+        assert!(error.contains("did you mean `heartbeat_ms`"), "{error}");
+        let error = refused("{\"timing\":\n {\"heartbeat_ms\": \"4s\"}}", Format::Json);
+        assert!(error.contains("whole number"), "{error}");
+    }
+
+    #[test]
+    fn far_words_are_not_proposed() {
+        assert_eq!(nearest("zzz", ["listen", "name"]), None);
+        assert_eq!(nearest("nmae", ["listen", "name"]), Some("name"));
+    }
+}
