@@ -1,1 +1,6 @@
-//! The agent and the guard that run on every hypervisor
+//! What runs on every hypervisor: the agent (`holdfast-host`) and the guard (`holdfast-guard`).
+//!
+//! - [`domain_xml`]: reads, changes and stamps domain definitions; needs no libvirt
+#![warn(missing_docs)]
+
+pub mod domain_xml;
