@@ -1,10 +1,41 @@
 //! The planner: what the leader wants written next, given all it sees.
+//!
+//! ```text
+//! World ─> fencing ─> membership ─> migration ─> recovery ─> operations ─> failback ─> Plan
+//!          who is     who is        settle what  start what  stop, move,   go home
+//!          proven     there         is moving    must run    drain
+//!          gone
+//! ```
+//! Each step reads the world, adds transactions to the [`draft::Draft`] and reports what it found
+//! and waits for. A VM or a host is written at most once per plan: what depends on that write is
+//! decided in the next round, on what the store then says. All waits count from `seen_at`.
 
+mod capacity;
+mod draft;
+mod facts;
+mod failback;
+mod fencing;
+mod grant;
+mod membership;
+mod migration;
+mod operations;
+mod placement;
+mod recovery;
+
+pub use facts::{Resolution, resolution};
+
+use draft::Draft;
 use holdfast_model::plan::Plan;
 use holdfast_model::world::World;
 
 /// Decides. The same world always gives the same plan.
 pub fn plan(world: &World) -> Plan {
-    let _ = world;
-    Plan::default()
+    let mut draft = Draft::new(world);
+    fencing::step(&mut draft);
+    membership::step(&mut draft);
+    migration::step(&mut draft);
+    recovery::step(&mut draft);
+    operations::step(&mut draft);
+    failback::step(&mut draft);
+    draft.finish()
 }

@@ -1,0 +1,165 @@
+//! What hosts and links carry: memory, vCPUs, starts and migrations under way.
+
+use super::facts::{report_of, resolution, site_of};
+use holdfast_model::host::RunState;
+use holdfast_model::id::{HostName, SiteName, VmName};
+use holdfast_model::vm::Owner;
+use holdfast_model::world::World;
+use std::collections::BTreeMap;
+
+/// What one host carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct HostLoad {
+    /// Memory of the VMs granted to it or on their way to it, in MiB.
+    pub memory_mib: u64,
+    /// Their vCPUs.
+    pub vcpus: u32,
+    /// Grants that do not run yet.
+    pub starts: u32,
+    /// Live migrations in or out.
+    pub migrations: u32,
+    /// VMs per spread group.
+    pub spread: BTreeMap<String, u32>,
+}
+
+/// What everything carries. Keeps each VM's share so that a decision can replace it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Load {
+    hosts: BTreeMap<HostName, HostLoad>,
+    links: BTreeMap<(SiteName, SiteName), u32>,
+    shares: BTreeMap<VmName, Vec<Share>>,
+}
+
+#[derive(Debug, Clone)]
+enum Share {
+    Place {
+        host: HostName,
+        memory_mib: u64,
+        vcpus: u32,
+        spread: Option<String>,
+    },
+    Start(HostName),
+    Migration(HostName),
+    Link((SiteName, SiteName)),
+}
+
+impl Load {
+    /// The load as the world has it.
+    pub fn of(world: &World) -> Self {
+        let mut load = Self::default();
+        for (name, vm) in &world.vms {
+            if let Some(owner) = &vm.owner {
+                load.replace(world, name, &owner.value);
+            }
+        }
+        load
+    }
+
+    /// What a host carries.
+    pub fn host(&self, host: &HostName) -> HostLoad {
+        self.hosts.get(host).cloned().unwrap_or_default()
+    }
+
+    /// Migrations between the sites of two hosts.
+    pub fn link(&self, world: &World, from: &HostName, to: &HostName) -> u32 {
+        link_key(world, from, to)
+            .and_then(|key| self.links.get(&key).copied())
+            .unwrap_or(0)
+    }
+
+    /// Counts a VM as its owner record says, instead of what it counted before.
+    pub fn replace(&mut self, world: &World, vm: &VmName, owner: &Owner) {
+        for share in self.shares.remove(vm).unwrap_or_default() {
+            self.count(&share, false);
+        }
+        let shares = shares(world, vm, owner);
+        for share in &shares {
+            self.count(share, true);
+        }
+        self.shares.insert(vm.clone(), shares);
+    }
+
+    fn count(&mut self, share: &Share, add: bool) {
+        let change = |n: &mut u32, by: u32| {
+            *n = if add {
+                n.saturating_add(by)
+            } else {
+                n.saturating_sub(by)
+            };
+        };
+        match share {
+            Share::Place {
+                host,
+                memory_mib,
+                vcpus,
+                spread,
+            } => {
+                let load = self.hosts.entry(host.clone()).or_default();
+                load.memory_mib = if add {
+                    load.memory_mib.saturating_add(*memory_mib)
+                } else {
+                    load.memory_mib.saturating_sub(*memory_mib)
+                };
+                change(&mut load.vcpus, *vcpus);
+                if let Some(group) = spread {
+                    change(load.spread.entry(group.clone()).or_default(), 1);
+                }
+            }
+            Share::Start(host) => {
+                change(&mut self.hosts.entry(host.clone()).or_default().starts, 1)
+            }
+            Share::Migration(host) => {
+                change(
+                    &mut self.hosts.entry(host.clone()).or_default().migrations,
+                    1,
+                );
+            }
+            Share::Link(key) => change(self.links.entry(key.clone()).or_default(), 1),
+        }
+    }
+}
+
+fn shares(world: &World, vm: &VmName, owner: &Owner) -> Vec<Share> {
+    let spec = world
+        .vms
+        .get(vm)
+        .and_then(|v| v.spec.as_ref())
+        .map(|spec| &spec.value);
+    let mut shares = Vec::new();
+    for runner in owner.possible_runners() {
+        if resolution(world, vm, owner.generation, runner).is_some() {
+            continue;
+        }
+        shares.push(Share::Place {
+            host: runner.host.clone(),
+            memory_mib: spec.map_or(0, |spec| spec.memory_mib),
+            vcpus: spec.map_or(0, |spec| spec.vcpus),
+            spread: spec.and_then(|spec| spec.spread.clone()),
+        });
+    }
+    match (&owner.holder, &owner.incoming) {
+        (Some(from), Some(to)) => {
+            shares.push(Share::Migration(from.host.clone()));
+            shares.push(Share::Migration(to.host.clone()));
+            shares.extend(link_key(world, &from.host, &to.host).map(Share::Link));
+        }
+        (Some(holder), None) => {
+            let state = report_of(world, vm, owner.generation, holder).map(|report| &report.state);
+            if matches!(state, None | Some(RunState::Starting)) {
+                shares.push(Share::Start(holder.host.clone()));
+            }
+        }
+        (None, _) => {}
+    }
+    shares
+}
+
+/// The link between two hosts' sites, the same in both directions; none within a site.
+fn link_key(world: &World, from: &HostName, to: &HostName) -> Option<(SiteName, SiteName)> {
+    let (a, b) = (site_of(world, from)?, site_of(world, to)?);
+    match a.cmp(b) {
+        std::cmp::Ordering::Less => Some((a.clone(), b.clone())),
+        std::cmp::Ordering::Greater => Some((b.clone(), a.clone())),
+        std::cmp::Ordering::Equal => None,
+    }
+}

@@ -1,0 +1,200 @@
+//! A plan in the making: what was decided so far in this round, and what it uses up.
+
+use super::capacity::Load;
+use holdfast_model::event::{Event, EventKind};
+use holdfast_model::host::HostState;
+use holdfast_model::id::{HostName, OpId, Revision, VmName};
+use holdfast_model::plan::{Plan, PlannerStep, Report, Step, Subject, Write};
+use holdfast_model::time::Instant;
+use holdfast_model::timing::Timing;
+use holdfast_model::vm::Owner;
+use holdfast_model::world::World;
+use std::collections::BTreeSet;
+
+/// The plan in the making.
+pub(super) struct Draft<'w> {
+    /// What is decided on.
+    pub world: &'w World,
+    /// The bounds in force.
+    pub timing: Timing,
+    /// What hosts and links carry, this round's decisions included.
+    pub load: Load,
+    plan: Plan,
+    vms: BTreeSet<VmName>,
+    hosts: BTreeSet<HostName>,
+    ops: BTreeSet<OpId>,
+}
+
+impl<'w> Draft<'w> {
+    pub fn new(world: &'w World) -> Self {
+        Self {
+            world,
+            timing: world.policy.timing.resolve(),
+            load: Load::of(world),
+            plan: Plan::default(),
+            vms: BTreeSet::new(),
+            hosts: BTreeSet::new(),
+            ops: BTreeSet::new(),
+        }
+    }
+
+    pub fn finish(self) -> Plan {
+        self.plan
+    }
+
+    /// Whether this round already wrote this VM's owner.
+    pub fn vm_done(&self, vm: &VmName) -> bool {
+        self.vms.contains(vm)
+    }
+
+    /// Whether this round already wrote this host's state.
+    pub fn host_done(&self, host: &HostName) -> bool {
+        self.hosts.contains(host)
+    }
+
+    /// Whether this round already answered this request.
+    pub fn op_done(&self, id: &OpId) -> bool {
+        self.ops.contains(id)
+    }
+
+    /// Adds a transaction.
+    pub fn push(&mut self, why: impl Into<String>, writes: Vec<Write>, events: Vec<Event>) {
+        for write in &writes {
+            match write {
+                Write::Owner { vm, owner, .. } => {
+                    self.load.replace(self.world, vm, owner);
+                    self.vms.insert(vm.clone());
+                }
+                Write::DeleteVm { vm, .. } => {
+                    self.vms.insert(vm.clone());
+                }
+                Write::HostState { host, .. } | Write::CloseSession { host, .. } => {
+                    self.hosts.insert(host.clone());
+                }
+                Write::DeleteOp { id, .. } => {
+                    self.ops.insert(id.clone());
+                }
+                Write::Fence { .. } | Write::CheckVmSpec { .. } | Write::CheckHostSpec { .. } => {}
+            }
+        }
+        self.plan.steps.push(Step {
+            writes,
+            events,
+            why: why.into(),
+        });
+    }
+
+    /// The planner looks again at `at` even if nothing changes.
+    pub fn wake_at(&mut self, at: Instant) {
+        if at > self.world.now {
+            self.plan.wake_at = Some(self.plan.wake_at.map_or(at, |other| other.min(at)));
+        }
+    }
+
+    /// Says what was found.
+    pub fn report(&mut self, step: PlannerStep, subject: Subject, text: impl Into<String>) {
+        self.report_whole(Report {
+            step,
+            subject,
+            text: text.into(),
+            refused: Vec::new(),
+            until: None,
+        });
+    }
+
+    /// Says what is waited for, and until when; the planner looks again then.
+    pub fn wait(
+        &mut self,
+        step: PlannerStep,
+        subject: Subject,
+        text: impl Into<String>,
+        until: Instant,
+    ) {
+        self.wake_at(until);
+        self.report_whole(Report {
+            step,
+            subject,
+            text: text.into(),
+            refused: Vec::new(),
+            until: Some(until),
+        });
+    }
+
+    /// Says what was found, with the hosts that were refused.
+    pub fn report_whole(&mut self, report: Report) {
+        self.plan.reports.push(report);
+    }
+
+    /// An event of this leader, now.
+    pub fn event(&self, kind: EventKind, text: impl Into<String>) -> Event {
+        Event {
+            at: self.world.wall,
+            actor: self.world.leader.to_string(),
+            kind,
+            host: None,
+            site: None,
+            vm: None,
+            generation: None,
+            text: text.into(),
+        }
+    }
+
+    /// An event about a VM.
+    pub fn vm_event(
+        &self,
+        kind: EventKind,
+        vm: &VmName,
+        owner: &Owner,
+        text: impl Into<String>,
+    ) -> Event {
+        Event {
+            vm: Some(vm.clone()),
+            host: owner.holder.as_ref().map(|runner| runner.host.clone()),
+            generation: Some(owner.generation),
+            ..self.event(kind, text)
+        }
+    }
+
+    /// An event about a host.
+    pub fn host_event(&self, kind: EventKind, host: &HostName, text: impl Into<String>) -> Event {
+        let site = super::facts::site_of(self.world, host).cloned();
+        Event {
+            host: Some(host.clone()),
+            site,
+            ..self.event(kind, text)
+        }
+    }
+
+    /// The write of an owner record, guarded by the revision this world has.
+    pub fn owner_write(&self, vm: &VmName, owner: Owner) -> Write {
+        let expect = self
+            .world
+            .vms
+            .get(vm)
+            .and_then(|v| v.owner.as_ref())
+            .map(|o| o.revision);
+        Write::Owner {
+            vm: vm.clone(),
+            owner,
+            expect,
+        }
+    }
+
+    /// The write of a host's state, guarded by the revision this world has.
+    pub fn host_state_write(&self, host: &HostName, state: HostState) -> Write {
+        Write::HostState {
+            host: host.clone(),
+            state,
+            expect: self.host_state_revision(host),
+        }
+    }
+
+    fn host_state_revision(&self, host: &HostName) -> Option<Revision> {
+        self.world
+            .hosts
+            .get(host)?
+            .state
+            .as_ref()
+            .map(|state| state.revision)
+    }
+}

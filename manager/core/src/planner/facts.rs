@@ -1,0 +1,101 @@
+//! Plain facts read off the world; nothing here decides.
+
+use holdfast_model::fence::{Evidence, FenceStage};
+use holdfast_model::host::{ExitKind, GuardState, RunState, Session, SessionState, VmReport};
+use holdfast_model::id::{Generation, HostName, SiteName, VmName};
+use holdfast_model::vm::Runner;
+use holdfast_model::world::{HostView, Seen, World};
+
+/// Why a possible runner runs a VM no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// Its whole incarnation is closed.
+    Fenced(Evidence),
+    /// It said itself how this grant ended.
+    Exited(ExitKind),
+    /// It said itself that the VM was migrated away whole.
+    MigratedAway,
+    /// It said itself that it has nothing of this grant and will accept nothing.
+    NotHere,
+}
+
+/// Whether a possible runner of one grant is proven stopped, and how. The only two proofs are a
+/// fence record of its incarnation and a final report by that very incarnation about that very
+/// generation.
+pub fn resolution(
+    world: &World,
+    vm: &VmName,
+    generation: Generation,
+    runner: &Runner,
+) -> Option<Resolution> {
+    let key = (runner.host.clone(), runner.incarnation.clone());
+    if let Some(fence) = world.fences.get(&key)
+        && fence.value.stage == FenceStage::Closed
+    {
+        return Some(Resolution::Fenced(fence.value.evidence.clone()));
+    }
+    match &report_of(world, vm, generation, runner)?.state {
+        RunState::Exited { how } => Some(Resolution::Exited(how.clone())),
+        RunState::MigratedAway => Some(Resolution::MigratedAway),
+        RunState::NotHere => Some(Resolution::NotHere),
+        RunState::Starting
+        | RunState::Running
+        | RunState::Paused { .. }
+        | RunState::Stopping
+        | RunState::MigratingOut
+        | RunState::MigrationFailed { .. }
+        | RunState::Incoming { .. }
+        | RunState::Unknown { .. } => None,
+    }
+}
+
+/// What a runner last said of one grant.
+pub(super) fn report_of<'w>(
+    world: &'w World,
+    vm: &VmName,
+    generation: Generation,
+    runner: &Runner,
+) -> Option<&'w VmReport> {
+    let report = &world.hosts.get(&runner.host)?.vms.get(vm)?.value;
+    (report.incarnation == runner.incarnation && report.generation == generation).then_some(report)
+}
+
+/// The open session of a host.
+pub(super) fn open_session(host: &HostView) -> Option<&Seen<Session>> {
+    host.session
+        .as_ref()
+        .filter(|session| session.value.state == SessionState::Open)
+}
+
+/// How long a host has been silent, by this manager's clock and not counting the time in which
+/// this manager itself saw nothing, in milliseconds.
+pub(super) fn silence_ms(world: &World, session: &Seen<Session>) -> u64 {
+    world.now.since(session.seen_at.max(world.view_since))
+}
+
+/// The silence after which everything a host runs has stopped, in milliseconds; none if nobody
+/// enforces its deadline, so that silence proves nothing.
+pub(super) fn lapse_after_ms(world: &World, session: &Session) -> Option<u64> {
+    let timing = world.policy.timing.resolve();
+    match session.guard {
+        GuardState::Working => Some(timing.taker_wait_ms.max(session.bounds.required_wait_ms())),
+        GuardState::Absent => None,
+    }
+}
+
+/// Where a host stands.
+pub(super) fn site_of<'w>(world: &'w World, host: &HostName) -> Option<&'w SiteName> {
+    world
+        .hosts
+        .get(host)?
+        .spec
+        .as_ref()
+        .map(|spec| &spec.value.site)
+}
+
+/// Whether an operator drained a host.
+pub(super) fn is_drained(host: &HostView) -> bool {
+    host.spec
+        .as_ref()
+        .is_some_and(|spec| spec.value.maintenance)
+}

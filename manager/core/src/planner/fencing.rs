@@ -1,0 +1,244 @@
+//! Fencing: closing incarnations by evidence.
+//!
+//! ```text
+//! open session ── silent for the taker's wait ──> Lapsed     (session closed in the same txn)
+//!              ── operator vouches             ──> Confirmed (session closed in the same txn)
+//! earlier life ── clean session, other boot    ──> Rebooted
+//!              ── clean session, same boot     ──> Released
+//! ```
+//! A host without a storage lease has one plane only, so closing its session closes the
+//! incarnation. With a storage lease a second step has to follow here, before `Closed`: see
+//! [`FenceStage::ControlClosed`].
+
+use super::draft::Draft;
+use super::facts::{lapse_after_ms, open_session, silence_ms};
+use holdfast_model::event::EventKind;
+use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
+use holdfast_model::host::{HostState, Membership, Session, SessionState};
+use holdfast_model::id::{HostName, Incarnation, OpId};
+use holdfast_model::op::Request;
+use holdfast_model::plan::{PlannerStep, Subject, Write};
+use holdfast_model::world::{HostView, Seen};
+use std::collections::BTreeSet;
+
+pub(super) fn step(draft: &mut Draft) {
+    let world = draft.world;
+    for (name, host) in &world.hosts {
+        close_earlier_lives(draft, name, host);
+        if let Some(session) = open_session(host) {
+            lapse(draft, name, host, session);
+        }
+    }
+    for (id, op) in &world.ops {
+        if let Request::ConfirmOff { host } = &op.value.request {
+            confirm(draft, id, op.revision, host, &op.value.by);
+        }
+    }
+}
+
+/// Closes a session whose host was silent for the whole wait.
+fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Session>) {
+    let silence = silence_ms(draft.world, session);
+    let subject = Subject::Host(name.clone());
+    let Some(wait_ms) = lapse_after_ms(draft.world, &session.value) else {
+        if silence >= draft.timing.suspect_after_ms {
+            draft.report(
+                PlannerStep::Fencing,
+                subject,
+                "silent, but it declared no working guard: its silence proves nothing; waiting \
+                 for it to come back, or for `holdfast host confirm-off`",
+            );
+        }
+        return;
+    };
+    if silence < wait_ms {
+        let until = session.seen_at.max(draft.world.view_since).plus(wait_ms);
+        if silence >= draft.timing.suspect_after_ms {
+            let text = format!("silent; its heartbeat lapses {:.1} s after the last one", {
+                wait_ms as f64 / 1000.0
+            });
+            draft.wait(PlannerStep::Fencing, subject, text, until);
+        } else {
+            draft.wake_at(until);
+        }
+        return;
+    }
+    close(
+        draft,
+        name,
+        host,
+        session,
+        Evidence::Lapsed {
+            silence_ms: silence,
+            wait_ms,
+        },
+        None,
+    );
+}
+
+/// Closes a session and its incarnation in one transaction, on the very heartbeat seen last: a
+/// later one of that life fails.
+fn close(
+    draft: &mut Draft,
+    name: &HostName,
+    host: &HostView,
+    session: &Seen<Session>,
+    evidence: Evidence,
+    done: Option<Write>,
+) {
+    let why = format!("{name}: {evidence}");
+    let record = FenceRecord {
+        host: name.clone(),
+        incarnation: session.value.incarnation.clone(),
+        stage: FenceStage::Closed,
+        evidence,
+        session_revision: Some(session.revision),
+    };
+    let state = HostState {
+        membership: Membership::Fenced,
+        incarnation: session.value.incarnation.clone(),
+        boot_id: session.value.boot_id.clone(),
+        losses: losses_after(draft, host),
+        reason: why.clone(),
+    };
+    let mut writes = vec![
+        Write::CloseSession {
+            host: name.clone(),
+            session: Session {
+                state: SessionState::Closed,
+                ..session.value.clone()
+            },
+            expect: session.revision,
+        },
+        fence_write(draft, record),
+        draft.host_state_write(name, state),
+    ];
+    writes.extend(done);
+    let event = draft.host_event(EventKind::HostFenced, name, why.clone());
+    draft.push(why, writes, vec![event]);
+}
+
+/// Losses in a row, with the one that just happened: a host that stayed well for long has no past.
+pub(super) fn losses_after(draft: &Draft, host: &HostView) -> u32 {
+    let Some(state) = &host.state else { return 1 };
+    let well = matches!(
+        state.value.membership,
+        Membership::Online | Membership::Maintenance
+    );
+    let since = draft.world.now.since(state.seen_at);
+    if well && since >= draft.world.policy.rejoin.forget_after_ms {
+        1
+    } else {
+        state.value.losses.saturating_add(1)
+    }
+}
+
+fn fence_write(draft: &Draft, record: FenceRecord) -> Write {
+    let key = (record.host.clone(), record.incarnation.clone());
+    let expect = draft.world.fences.get(&key).map(|fence| fence.revision);
+    Write::Fence { record, expect }
+}
+
+/// Lives of this host that owner records still name although the host has begun another: a
+/// session is only opened clean, so nothing of them is left.
+fn close_earlier_lives(draft: &mut Draft, name: &HostName, host: &HostView) {
+    let Some(session) = &host.session else { return };
+    for incarnation in named_lives(draft, name) {
+        if incarnation == session.value.incarnation {
+            continue;
+        }
+        let known = host
+            .state
+            .as_ref()
+            .filter(|state| state.value.incarnation == incarnation);
+        let evidence = match known {
+            Some(state) if state.value.boot_id != session.value.boot_id => Evidence::Rebooted {
+                boot_id: session.value.boot_id.clone(),
+            },
+            _ => Evidence::Released,
+        };
+        record(draft, name, incarnation, evidence, None);
+    }
+}
+
+fn record(
+    draft: &mut Draft,
+    name: &HostName,
+    incarnation: Incarnation,
+    evidence: Evidence,
+    done: Option<Write>,
+) {
+    let why = format!("{name} ({incarnation}): {evidence}");
+    let record = FenceRecord {
+        host: name.clone(),
+        incarnation,
+        stage: FenceStage::Closed,
+        evidence,
+        session_revision: None,
+    };
+    let mut writes = vec![fence_write(draft, record)];
+    writes.extend(done);
+    let event = draft.host_event(EventKind::HostFenced, name, why.clone());
+    draft.push(why, writes, vec![event]);
+}
+
+/// Unclosed lives of a host that owner records name.
+fn named_lives(draft: &Draft, name: &HostName) -> BTreeSet<Incarnation> {
+    let owners = draft.world.vms.values().filter_map(|vm| vm.owner.as_ref());
+    owners
+        .flat_map(|owner| owner.value.possible_runners())
+        .filter(|runner| runner.host == *name)
+        .filter(|runner| {
+            let key = (runner.host.clone(), runner.incarnation.clone());
+            !draft
+                .world
+                .fences
+                .get(&key)
+                .is_some_and(|fence| fence.value.stage == FenceStage::Closed)
+        })
+        .map(|runner| runner.incarnation.clone())
+        .collect()
+}
+
+/// An operator vouches that a host is off.
+fn confirm(
+    draft: &mut Draft,
+    id: &OpId,
+    revision: holdfast_model::id::Revision,
+    name: &HostName,
+    by: &str,
+) {
+    let done = Write::DeleteOp {
+        id: id.clone(),
+        expect: revision,
+    };
+    let evidence = Evidence::Confirmed { by: by.to_owned() };
+    let host = draft.world.hosts.get(name);
+    if let Some((host, session)) = host.and_then(|host| Some((host, open_session(host)?))) {
+        if draft.host_done(name) {
+            // It lapsed in this very round; the request is answered in the next one.
+            return;
+        }
+        let silence = silence_ms(draft.world, session);
+        if silence < draft.timing.suspect_after_ms {
+            let text = format!(
+                "confirm-off of {name} by {by} refused: it renewed its session {silence} ms ago, \
+                 so it is not off"
+            );
+            let event = draft.host_event(EventKind::OpRefused, name, text.clone());
+            draft.push(text, vec![done], vec![event]);
+            return;
+        }
+        close(draft, name, host, session, evidence, Some(done));
+        return;
+    }
+    match named_lives(draft, name).into_iter().next() {
+        // One life a round: each is a transaction of its own, the last one answers the request.
+        Some(life) => record(draft, name, life, evidence, None),
+        None => {
+            let text = format!("{name} is confirmed off by {by}: nothing of it is left open");
+            let event = draft.host_event(EventKind::Note, name, text.clone());
+            draft.push(text, vec![done], vec![event]);
+        }
+    }
+}

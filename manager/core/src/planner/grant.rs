@@ -1,0 +1,84 @@
+//! The two writes that let a VM run somewhere: a new grant, and an incoming migration.
+
+use super::draft::Draft;
+use holdfast_model::event::EventKind;
+use holdfast_model::id::{Generation, VmName};
+use holdfast_model::plan::Write;
+use holdfast_model::vm::{Failures, Intent, Owner, Runner, VmSpec};
+use holdfast_model::world::Seen;
+
+/// Grants a VM to a host under a new generation. The caller has proven that no earlier possible
+/// runner is left; `verify` checks it once more.
+pub(super) fn grant(
+    draft: &mut Draft,
+    vm: &VmName,
+    spec: &Seen<VmSpec>,
+    runner: Runner,
+    generation: Generation,
+    failures: Failures,
+    reason: String,
+) {
+    let host = runner.host.clone();
+    let owner = Owner {
+        holder: Some(runner),
+        incoming: None,
+        generation,
+        intent: Intent::Run,
+        rest: None,
+        failures,
+        placed_by_hand: false,
+        run_serial: spec.value.run_serial,
+        migrate_failures: 0,
+        reason: reason.clone(),
+    };
+    let why = format!("{vm} to {host}, generation {generation}: {reason}");
+    let event = draft.vm_event(EventKind::VmGranted, vm, &owner, why.clone());
+    let mut writes = vec![
+        draft.owner_write(vm, owner),
+        Write::CheckVmSpec {
+            vm: vm.clone(),
+            expect: spec.revision,
+        },
+    ];
+    writes.extend(check_host(draft, &host));
+    draft.push(why, writes, vec![event]);
+}
+
+/// Begins a live migration of a running VM.
+pub(super) fn migrate(
+    draft: &mut Draft,
+    vm: &VmName,
+    owner: &Owner,
+    to: Runner,
+    by_hand: Option<Write>,
+    reason: String,
+) {
+    let from = owner
+        .holder
+        .as_ref()
+        .map(|holder| holder.host.to_string())
+        .unwrap_or_default();
+    let host = to.host.clone();
+    let why = format!("{vm} moves live from {from} to {host}: {reason}");
+    let next = Owner {
+        incoming: Some(to),
+        intent: Intent::Migrate,
+        placed_by_hand: owner.placed_by_hand || by_hand.is_some(),
+        reason,
+        ..owner.clone()
+    };
+    let event = draft.vm_event(EventKind::MigrationStarted, vm, &next, why.clone());
+    let mut writes = vec![draft.owner_write(vm, next)];
+    writes.extend(check_host(draft, &host));
+    writes.extend(by_hand);
+    draft.push(why, writes, vec![event]);
+}
+
+/// A drain that comes in between makes the write fail.
+fn check_host(draft: &Draft, host: &holdfast_model::id::HostName) -> Option<Write> {
+    let spec = draft.world.hosts.get(host)?.spec.as_ref()?;
+    Some(Write::CheckHostSpec {
+        host: host.clone(),
+        expect: spec.revision,
+    })
+}

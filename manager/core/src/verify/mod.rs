@@ -1,0 +1,180 @@
+//! An independent check of every plan, before it is executed.
+//!
+//! It shares no code with the planner on purpose: it answers one question again, from the world
+//! alone, for every write. Is this safe, whatever the planner thought? A plan with a violation is
+//! not executed, and that is a bug to report.
+
+mod hosts;
+mod owners;
+
+use holdfast_model::id::{HostName, VmName};
+use holdfast_model::plan::{Plan, Step, Write};
+use holdfast_model::world::World;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// A rule that a plan broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// A record is written at most once per plan, on the revision the world has.
+    OneGuardedWrite,
+    /// A VM gets a new holder only when every possible runner is proven stopped, or by a settled
+    /// migration.
+    NoStartWithoutEvidence,
+    /// Generations go up by one with each new holder or start, and never otherwise.
+    Generation,
+    /// A grant goes to a present, guarded, undrained host with room, inside a *must* rule.
+    FitTarget,
+    /// A grant is guarded by the VM's definition it was decided on.
+    GuardedBySpec,
+    /// A session is closed only by evidence that the world bears out.
+    ClosedByEvidence,
+    /// Only a VM that nobody holds is removed.
+    DeletedWhenStopped,
+}
+
+/// One broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The rule.
+    pub rule: Rule,
+    /// What is wrong.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.rule, self.text)
+    }
+}
+
+/// What is wrong with a plan; empty if nothing is.
+pub fn verify(world: &World, plan: &Plan) -> Vec<Violation> {
+    let mut found = Found::default();
+    let mut written = BTreeSet::new();
+    for step in &plan.steps {
+        for write in &step.writes {
+            if let Some(key) = key(write)
+                && !written.insert(key.clone())
+            {
+                found.add(Rule::OneGuardedWrite, format!("{key} is written twice"));
+            }
+            check_write(world, step, write, &mut found);
+        }
+    }
+    owners::room(world, plan, &mut found);
+    found.0
+}
+
+#[derive(Default)]
+struct Found(Vec<Violation>);
+
+impl Found {
+    fn add(&mut self, rule: Rule, text: String) {
+        self.0.push(Violation { rule, text });
+    }
+
+    fn unless(&mut self, holds: bool, rule: Rule, text: impl FnOnce() -> String) {
+        if !holds {
+            self.add(rule, text());
+        }
+    }
+}
+
+fn key(write: &Write) -> Option<String> {
+    Some(match write {
+        Write::Owner { vm, .. } => format!("owner of {vm}"),
+        Write::DeleteVm { vm, .. } => format!("owner of {vm}"),
+        Write::CloseSession { host, .. } => format!("session of {host}"),
+        Write::Fence { record, .. } => format!("fence of {}/{}", record.host, record.incarnation),
+        Write::HostState { host, .. } => format!("state of {host}"),
+        Write::DeleteOp { id, .. } => format!("request {id}"),
+        Write::CheckVmSpec { .. } | Write::CheckHostSpec { .. } => return None,
+    })
+}
+
+fn check_write(world: &World, step: &Step, write: &Write, found: &mut Found) {
+    match write {
+        Write::Owner { vm, owner, expect } => {
+            owners::check(world, step, vm, owner, *expect, found);
+        }
+        Write::CloseSession {
+            host,
+            session,
+            expect,
+        } => {
+            hosts::close(world, step, host, session, *expect, found);
+        }
+        Write::Fence { record, expect } => hosts::fence(world, step, record, *expect, found),
+        Write::HostState { host, expect, .. } => {
+            let has = world
+                .hosts
+                .get(host)
+                .and_then(|h| h.state.as_ref())
+                .map(|s| s.revision);
+            found.unless(has == *expect, Rule::OneGuardedWrite, || {
+                stale("state", host)
+            });
+        }
+        Write::DeleteOp { id, expect } => {
+            let has = world.ops.get(id).map(|op| op.revision);
+            found.unless(has == Some(*expect), Rule::OneGuardedWrite, || {
+                stale("request", id)
+            });
+        }
+        Write::DeleteVm {
+            vm,
+            expect_spec,
+            expect_owner,
+        } => {
+            let view = world.vms.get(vm);
+            let spec = view.and_then(|v| v.spec.as_ref());
+            let owner = view.and_then(|v| v.owner.as_ref());
+            let current = spec.map(|s| s.revision) == Some(*expect_spec)
+                && owner.map(|o| o.revision) == *expect_owner;
+            found.unless(current, Rule::OneGuardedWrite, || stale("VM", vm));
+            let free = owner.is_none_or(|o| o.value.possible_runners().next().is_none());
+            found.unless(free, Rule::DeletedWhenStopped, || {
+                format!("{vm} may still run")
+            });
+        }
+        Write::CheckVmSpec { vm, expect } => check_vm_spec(world, vm, *expect, found),
+        Write::CheckHostSpec { host, expect } => check_host_spec(world, host, *expect, found),
+    }
+}
+
+fn check_vm_spec(
+    world: &World,
+    vm: &VmName,
+    expect: holdfast_model::id::Revision,
+    found: &mut Found,
+) {
+    let has = world
+        .vms
+        .get(vm)
+        .and_then(|v| v.spec.as_ref())
+        .map(|spec| spec.revision);
+    found.unless(has == Some(expect), Rule::OneGuardedWrite, || {
+        stale("spec", vm)
+    });
+}
+
+fn check_host_spec(
+    world: &World,
+    host: &HostName,
+    expect: holdfast_model::id::Revision,
+    found: &mut Found,
+) {
+    let has = world
+        .hosts
+        .get(host)
+        .and_then(|h| h.spec.as_ref())
+        .map(|spec| spec.revision);
+    found.unless(has == Some(expect), Rule::OneGuardedWrite, || {
+        stale("spec", host)
+    });
+}
+
+fn stale(what: &str, name: &dyn fmt::Display) -> String {
+    format!("{what} of {name} is written on another revision than the one that was read")
+}

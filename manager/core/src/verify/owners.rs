@@ -1,0 +1,245 @@
+//! Writes of owner records.
+
+use super::{Found, Rule};
+use holdfast_model::fence::FenceStage;
+use holdfast_model::host::{ExitKind, GuardState, RunState, SessionState};
+use holdfast_model::id::{Generation, HostName, Revision, VmName};
+use holdfast_model::plan::{Plan, Step, Write};
+use holdfast_model::vm::{Owner, Runner, SiteRule};
+use holdfast_model::world::World;
+use std::collections::BTreeMap;
+
+pub(super) fn check(
+    world: &World,
+    step: &Step,
+    vm: &VmName,
+    new: &Owner,
+    expect: Option<Revision>,
+    found: &mut Found,
+) {
+    let old = world.vms.get(vm).and_then(|view| view.owner.as_ref());
+    found.unless(
+        old.map(|old| old.revision) == expect,
+        Rule::OneGuardedWrite,
+        || super::stale("owner", vm),
+    );
+    let Some(old) = old.map(|old| &old.value) else {
+        let first = new.generation == Generation(1);
+        found.unless(first, Rule::Generation, || {
+            format!("{vm} begins at {}", new.generation)
+        });
+        if let Some(to) = &new.holder {
+            target(world, step, vm, to, found);
+        }
+        return;
+    };
+    let started =
+        new.holder.is_some() && (new.holder != old.holder || new.generation != old.generation);
+    if started {
+        let next = new.generation == old.generation.next();
+        found.unless(next, Rule::Generation, || {
+            format!("{vm} goes from {} to {}", old.generation, new.generation)
+        });
+        if !is_commit(world, vm, old, new) {
+            all_stopped(world, vm, old, found);
+            if let Some(to) = &new.holder {
+                target(world, step, vm, to, found);
+            }
+        }
+    } else {
+        found.unless(new.generation == old.generation, Rule::Generation, || {
+            format!("{vm} changes its generation without a new grant")
+        });
+        if new.holder.is_none() && old.holder.is_some() {
+            all_stopped(world, vm, old, found);
+        }
+        incoming(world, step, vm, old, new, found);
+    }
+}
+
+/// A migration that both ends agree on: the source's own word, and the whole copy.
+fn is_commit(world: &World, vm: &VmName, old: &Owner, new: &Owner) -> bool {
+    let (Some(from), Some(to)) = (&old.holder, &old.incoming) else {
+        return false;
+    };
+    let says = |runner: &Runner| state(world, vm, old.generation, runner);
+    new.holder.as_ref() == Some(to)
+        && new.incoming.is_none()
+        && says(from) == Some(&RunState::MigratedAway)
+        && says(to) == Some(&RunState::Incoming { complete: true })
+        && !is_fenced(world, to)
+}
+
+fn all_stopped(world: &World, vm: &VmName, old: &Owner, found: &mut Found) {
+    for runner in old.possible_runners() {
+        found.unless(
+            is_stopped(world, vm, old.generation, runner),
+            Rule::NoStartWithoutEvidence,
+            || {
+                format!(
+                    "{vm} may still run on {}/{}",
+                    runner.host, runner.incarnation
+                )
+            },
+        );
+    }
+}
+
+fn incoming(world: &World, step: &Step, vm: &VmName, old: &Owner, new: &Owner, found: &mut Found) {
+    match (&old.incoming, &new.incoming) {
+        (None, Some(to)) => {
+            let same = new.holder.as_ref().is_some_and(|from| from.host != to.host);
+            found.unless(same, Rule::FitTarget, || {
+                format!("{vm} moves to where it is")
+            });
+            let clear = world
+                .hosts
+                .get(&to.host)
+                .is_none_or(|host| !host.vms.contains_key(vm));
+            found.unless(clear, Rule::NoStartWithoutEvidence, || {
+                format!("{} still has an old report of {vm}", to.host)
+            });
+            target(world, step, vm, to, found);
+        }
+        (Some(was), Some(to)) => found.unless(was == to, Rule::NoStartWithoutEvidence, || {
+            format!("{vm} changes its destination under way")
+        }),
+        (Some(was), None) => found.unless(
+            is_stopped(world, vm, old.generation, was),
+            Rule::NoStartWithoutEvidence,
+            || format!("{vm} may have arrived on {}/{}", was.host, was.incarnation),
+        ),
+        (None, None) => {}
+    }
+}
+
+fn state<'w>(
+    world: &'w World,
+    vm: &VmName,
+    generation: Generation,
+    runner: &Runner,
+) -> Option<&'w RunState> {
+    let report = &world.hosts.get(&runner.host)?.vms.get(vm)?.value;
+    let about = report.incarnation == runner.incarnation && report.generation == generation;
+    about.then_some(&report.state)
+}
+
+fn is_fenced(world: &World, runner: &Runner) -> bool {
+    let key = (runner.host.clone(), runner.incarnation.clone());
+    world
+        .fences
+        .get(&key)
+        .is_some_and(|fence| fence.value.stage == FenceStage::Closed)
+}
+
+fn is_stopped(world: &World, vm: &VmName, generation: Generation, runner: &Runner) -> bool {
+    let said = match state(world, vm, generation, runner) {
+        Some(RunState::MigratedAway | RunState::NotHere) => true,
+        Some(RunState::Exited { how }) => match how {
+            ExitKind::GuestShutdown
+            | ExitKind::Stopped
+            | ExitKind::Crashed { .. }
+            | ExitKind::StartFailed { .. }
+            | ExitKind::SelfFenced => true,
+        },
+        _ => false,
+    };
+    said || is_fenced(world, runner)
+}
+
+/// A host that a VM may be given to.
+fn target(world: &World, step: &Step, vm: &VmName, to: &Runner, found: &mut Found) {
+    let Some(host) = world.hosts.get(&to.host) else {
+        found.add(
+            Rule::FitTarget,
+            format!("{vm} to {}, which does not exist", to.host),
+        );
+        return;
+    };
+    let session = host.session.as_ref();
+    let silence = session.map_or(u64::MAX, |session| {
+        world.now.since(session.seen_at.max(world.view_since))
+    });
+    let present = session.is_some_and(|session| {
+        session.value.state == SessionState::Open
+            && session.value.incarnation == to.incarnation
+            && session.value.guard == GuardState::Working
+    });
+    let timing = world.policy.timing.resolve();
+    found.unless(
+        present && silence < timing.suspect_after_ms,
+        Rule::FitTarget,
+        || format!("{vm} to {}, which is not there", to.host),
+    );
+    let drained = host
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.value.maintenance);
+    found.unless(!drained, Rule::FitTarget, || {
+        format!("{vm} to {}, drained", to.host)
+    });
+    let spec = world
+        .vms
+        .get(vm)
+        .and_then(|view| view.spec.as_ref())
+        .map(|spec| &spec.value);
+    if let Some(spec) = spec.filter(|spec| spec.site_rule == SiteRule::Must) {
+        let site = host.spec.as_ref().map(|spec| &spec.value.site);
+        let right = spec.preferred_site.is_none() || spec.preferred_site.as_ref() == site;
+        found.unless(right, Rule::FitTarget, || {
+            format!("{vm} to {}, wrong site", to.host)
+        });
+    }
+    let live = step
+        .writes
+        .iter()
+        .any(|write| matches!(write, Write::Owner { owner, .. } if owner.incoming.is_some()));
+    let guarded = step
+        .writes
+        .iter()
+        .any(|write| matches!(write, Write::CheckVmSpec { vm: checked, .. } if checked == vm));
+    found.unless(live || guarded, Rule::GuardedBySpec, || {
+        format!("the grant of {vm} does not compare its definition")
+    });
+}
+
+/// No host gets more memory promised than it has.
+pub(super) fn room(world: &World, plan: &Plan, found: &mut Found) {
+    let mut owners: BTreeMap<&VmName, &Owner> = BTreeMap::new();
+    for (name, vm) in &world.vms {
+        if let Some(owner) = &vm.owner {
+            owners.insert(name, &owner.value);
+        }
+    }
+    let mut taking: BTreeMap<&HostName, u64> = BTreeMap::new();
+    for write in plan.steps.iter().flat_map(|step| &step.writes) {
+        let Write::Owner { vm, owner, .. } = write else {
+            continue;
+        };
+        let before = owners.insert(vm, owner);
+        let newcomer = |runner: &&Runner| {
+            before.is_none_or(|before| before.possible_runners().all(|known| known != *runner))
+        };
+        for runner in owner.possible_runners().filter(newcomer) {
+            taking.insert(&runner.host, 0);
+        }
+    }
+    for (name, owner) in owners {
+        let spec = world.vms.get(name).and_then(|vm| vm.spec.as_ref());
+        let memory_mib = spec.map_or(0, |spec| spec.value.memory_mib);
+        for runner in owner.possible_runners() {
+            if let Some(sum) = taking.get_mut(&runner.host)
+                && !is_stopped(world, name, owner.generation, runner)
+            {
+                *sum = sum.saturating_add(memory_mib);
+            }
+        }
+    }
+    for (host, memory_mib) in taking {
+        let report = world.hosts.get(host).and_then(|host| host.report.as_ref());
+        let has = report.map_or(0, |report| report.value.capacity.memory_mib);
+        found.unless(memory_mib <= has, Rule::FitTarget, || {
+            format!("{host} would carry {memory_mib} MiB and has {has} MiB")
+        });
+    }
+}
