@@ -52,6 +52,73 @@ pub struct Txn {
     pub ops: Vec<TxnOp>,
 }
 
+/// Most operations, and most compares, of one transaction: etcd's own default.
+pub const TXN_MAX: usize = 128;
+
+/// Largest transaction in bytes of keys and values: etcd's default request limit of 1.5 MiB, less
+/// what the encoding around them takes.
+pub const TXN_MAX_BYTES: usize = 1_500_000;
+
+impl Txn {
+    /// Refuses what etcd would refuse, with words that say what to change. Both back ends call it,
+    /// so that what works in the simulation works on etcd.
+    pub fn check(&self) -> Result<(), StoreError> {
+        for (what, count) in [
+            ("operations", self.ops.len()),
+            ("compares", self.compares.len()),
+        ] {
+            if count > TXN_MAX {
+                return Err(StoreError::Refused(format!(
+                    "a transaction with {count} {what}: at most {TXN_MAX} are allowed; split it"
+                )));
+            }
+        }
+        let mut written = std::collections::BTreeSet::new();
+        let mut bytes = 0;
+        for op in &self.ops {
+            let (key, length) = match op {
+                TxnOp::Put(key, value) => (key, value.len()),
+                TxnOp::Delete(key) => (key, 0),
+            };
+            bytes += key.len() + length;
+            if key.is_empty() {
+                return Err(StoreError::Refused(
+                    "a transaction writes an empty key".into(),
+                ));
+            }
+            if !written.insert(key) {
+                return Err(StoreError::Refused(format!(
+                    "a transaction writes {key} twice; write it once"
+                )));
+            }
+        }
+        if bytes > TXN_MAX_BYTES {
+            return Err(StoreError::Refused(format!(
+                "a transaction of {bytes} bytes: at most {TXN_MAX_BYTES} are allowed; make the \
+                 values smaller or split it"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The key that makes the transaction happen at most once however often it is sent: it is
+    /// compared and written, so the first time it happens makes every further copy fail.
+    pub fn guard_key(&self) -> Option<&str> {
+        self.compares.iter().find_map(|compare| {
+            let (key, absent) = match compare {
+                Compare::Revision(key, _) => (key, false),
+                Compare::Absent(key) => (key, true),
+            };
+            let moves = |op: &TxnOp| match op {
+                TxnOp::Put(written, _) => written == key,
+                // Deleting a key that is absent changes nothing and guards nothing.
+                TxnOp::Delete(written) => written == key && !absent,
+            };
+            self.ops.iter().any(moves).then_some(key.as_str())
+        })
+    }
+}
+
 /// How a transaction ended. Losing is a normal result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TxnOutcome {
@@ -128,8 +195,16 @@ pub trait Store: Send + Sync + 'static {
     /// Compare, then write.
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome, StoreError>;
 
-    /// Changes under a prefix after a revision. The implementation ends the stream when its
-    /// server stops answering or loses the majority, within a few seconds.
+    /// One key, linearizable, with the store's revision at that time.
+    async fn get(&self, key: &str) -> Result<(Option<KeyValue>, Revision), StoreError> {
+        let listing = self.list(key).await?;
+        let found = listing.items.into_iter().find(|item| item.key == key);
+        Ok((found, listing.revision))
+    }
+
+    /// Changes under a prefix after a revision. A healthy stream brings something at least every
+    /// second, an empty batch if nothing changed. The implementation ends the stream when its
+    /// server stops answering, loses the majority or falls behind, within a few seconds.
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, StoreError>;
 
     /// The voters and whether they answer.

@@ -1,8 +1,26 @@
 //! The store of intent and reports.
 //!
-//! - [`api`]: the trait, with its two back ends `etcd` and `memory` under one contract test
+//! - [`api`]: the trait, with its two back ends [`etcd`] and [`memory`] under one contract test
 //! - [`keyspace`]: every key is spelled here and nowhere else
+//! - [`view`], [`cache`]: the store's records decoded and kept current, with the times at which
+//!   this process first saw them
+//! - `guarded`: a heartbeat key whose every write is guarded by the last; `session` and
+//!   `leadership` are the two uses of it
+//! - [`guards`]: the transactions of planner steps and of hosts' reports
+//! - [`clock`]: the only place that reads a clock
+//!
+//! What is absent: no decision about VMs or hosts, no write that is not guarded, no use of etcd's
+//! leases (they restart on a change of etcd's leader).
 #![warn(missing_docs)]
 
 pub mod api;
+pub mod cache;
+pub mod clock;
+pub mod etcd;
+pub mod freshness;
+pub mod guards;
 pub mod keyspace;
+pub mod memory;
+pub mod view;
+
+pub use api::{Store, StoreError, Txn, TxnOutcome};
