@@ -20,19 +20,29 @@ pub struct HostWorld {
     /// VMs may be started or resumed until then: the runner's deadline, less what a start takes.
     /// In the past while heartbeats are not acknowledged.
     pub may_act_until: Instant,
+    /// The runner's deadline itself, at which the guard kills. Past it, what stands paused is
+    /// destroyed as well: a later resume would bring back an old memory image.
+    pub deadline: Instant,
     /// A guard watches over this host's VMs.
     pub guard_works: bool,
     /// Cluster policy for restarts (the shutdown grace).
     pub restart: RestartPolicy,
     /// Domains with this cluster's stamp that libvirt shows; none while libvirt does not answer.
     pub domains: Option<BTreeMap<VmName, Domain>>,
+    /// This life of the agent has read the owner records at least once. Until then nobody knows
+    /// that a domain has no grant, so none is destroyed for that.
+    pub grants_known: bool,
     /// Owner records that name this host as holder or incoming, in whatever incarnation.
     pub grants: BTreeMap<VmName, Grant>,
     /// This host's own reports as they stand in the store, of whatever incarnation.
     pub reports: BTreeMap<VmName, VmReport>,
-    /// Calls under way, one per VM at the most.
+    /// Calls under way, one per VM at the most. A start, a takeover and a migration begin with the
+    /// write of their report, so the job stands here from before that write. A migration that
+    /// libvirt still carries on after a restart of the agent is a job as well.
     pub jobs: BTreeMap<VmName, Job>,
-    /// What the shell learned about grants that ended, until the store has the report of it.
+    /// What the shell learned about grants that ended, until the store has the report of it (see
+    /// [`settled_ends`](super::settled_ends)). Learned before `domains` was listed: where an end
+    /// and a domain contradict each other, the domain counts.
     pub ends: BTreeMap<VmName, Ended>,
 }
 
@@ -149,13 +159,18 @@ pub enum EndKind {
 }
 
 /// What the guardian answers.
+///
+/// The shell writes the reports first. An action is carried out only after the report on the same
+/// VM in the same decision (if there is one) is in the store, else it is dropped: so `Starting` is
+/// durable before a domain exists, and an agent that finds it with neither a domain nor a job
+/// knows that the start was tried.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// Reports to write to the store, each guarded by the session; `None` removes one.
     pub reports: BTreeMap<VmName, Option<VmReport>>,
     /// Calls to make, one per VM at the most.
     pub actions: BTreeMap<VmName, Action>,
-    /// Nothing of an earlier life is left: a new session may be opened.
+    /// No stamped domain and no call is left: a new session may be opened.
     pub clean: bool,
     /// When to look again even if nothing changes.
     pub wake_at: Option<Instant>,
@@ -176,7 +191,7 @@ pub enum Action {
         /// The new grant.
         generation: Generation,
     },
-    /// Re-check, then resume a paused domain.
+    /// Have the guard watch it, re-check owner, session and deadline, resume a paused domain.
     Resume {
         /// Of which grant.
         generation: Generation,
