@@ -3,5 +3,8 @@
 
 pub mod config;
 pub mod domain_xml;
+pub mod rto;
 pub mod strict;
+pub mod timeline;
 pub mod vm_file;
+pub mod wall;

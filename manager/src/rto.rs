@@ -1,0 +1,179 @@
+//! How long a VM can be away after each kind of failure: an upper bound, computed from the policy
+//! in force, part by part.
+//!
+//! ```text
+//! loss ── last heartbeat seen ──────── taker_wait ──────── prove, grant ── start ── VM runs
+//! ```
+
+use holdfast_model::policy::Policy;
+use serde::{Deserialize, Serialize};
+
+/// Two transactions (evidence, grant) and the way of both through etcd and a watch, with a margin
+/// for a busy disk. Healthy etcd: some 20 ms in all.
+const DECIDE_MS: u64 = 500;
+/// libvirt's and QEMU's part of starting one domain: 0.4 to 0.7 s for a small guest on a warm
+/// daemon (measured in the lab), doubled.
+const START_MS: u64 = 1_500;
+/// etcd's members agree on a new leader: election time-out 1 s by default, twice that at worst,
+/// and a managers' watch is set up again.
+const STORE_ELECTION_MS: u64 = 3_000;
+
+/// The bound for one kind of failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// A stable word.
+    pub failure: String,
+    /// In words.
+    pub title: String,
+    /// What happens to the VMs.
+    pub outcome: String,
+    /// The parts, in their order.
+    pub parts: Vec<Part>,
+    /// The sum: none where VMs are not away at all.
+    pub total_ms: u64,
+}
+
+/// One part of a bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// What takes the time.
+    pub text: String,
+    /// At most.
+    pub ms: u64,
+}
+
+/// Everything `holdfast rto` shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rto {
+    /// The profile the bounds begin with.
+    pub profile: String,
+    /// The inequality that makes a takeover safe, with its numbers.
+    pub safety: String,
+    /// Per kind of failure.
+    pub bounds: Vec<Bound>,
+    /// What the bounds do not include.
+    pub notes: Vec<String>,
+}
+
+/// The bounds under a policy.
+pub fn bounds(policy: &Policy) -> Rto {
+    let timing = policy.timing.resolve();
+    let stop_ms = timing.runner_deadline_ms + timing.kill_bound_ms + timing.watchdog_bound_ms;
+    let wait = (
+        "no heartbeat for taker_wait_ms: the host has stopped its VMs by then",
+        timing.taker_wait_ms,
+    );
+    let decide = ("write the evidence and the grant", DECIDE_MS);
+    let start = ("libvirt creates the VM", START_MS);
+    let election = ("etcd elects a leader, watches resume", STORE_ELECTION_MS);
+    let again = "started again elsewhere, by priority";
+    let bounds = vec![
+        bound(
+            "host-loss",
+            "a host loses power, hangs, or its network",
+            again,
+            &[wait, decide, start],
+        ),
+        bound(
+            "site-loss",
+            "a site is lost, with the leading manager and etcd's leader",
+            "started again at the other site, by priority",
+            &[election, wait, decide, start],
+        ),
+        bound(
+            "link-cut",
+            "the link between the sites is cut",
+            "the side without the witness stops its VMs; started again on the other",
+            &[election, wait, decide, start],
+        ),
+        bound(
+            "vm-crash",
+            "a VM's process dies on a healthy host",
+            "started again, on the same host first",
+            &[decide, start],
+        ),
+        bound(
+            "manager-loss",
+            "the leading manager dies",
+            "VMs run on; decisions pause for leader_wait_ms",
+            &[],
+        ),
+        bound(
+            "agent-loss",
+            "a host's agent or libvirtd dies",
+            "VMs run on, if the agent is back before the runner's deadline",
+            &[],
+        ),
+        bound(
+            "witness-loss",
+            "the witness is lost",
+            "VMs run on; the next site loss cannot be decided",
+            &[],
+        ),
+    ];
+    Rto {
+        profile: serde_json::to_value(policy.timing.profile)
+            .ok()
+            .and_then(|value| value.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+        safety: format!(
+            "a host stops its VMs within {stop_ms} ms of its last acknowledged heartbeat \
+             ({} deadline + {} kill + {} watchdog); they start elsewhere after {} ms of silence, \
+             not before",
+            timing.runner_deadline_ms,
+            timing.kill_bound_ms,
+            timing.watchdog_bound_ms,
+            timing.taker_wait_ms
+        ),
+        bounds,
+        notes: vec![
+            "until the VM's process runs; the guest's own boot comes on top".to_owned(),
+            format!(
+                "per VM in the first batch: {} starts at once per host; each further batch adds \
+                 one start",
+                policy.budgets.starts_per_host
+            ),
+            "etcd without a majority: nothing is started, and VMs that only the control plane \
+             protects stop at runner_deadline_ms"
+                .to_owned(),
+        ],
+    }
+}
+
+fn bound(failure: &str, title: &str, outcome: &str, parts: &[(&str, u64)]) -> Bound {
+    Bound {
+        failure: failure.to_owned(),
+        title: title.to_owned(),
+        outcome: outcome.to_owned(),
+        parts: parts
+            .iter()
+            .map(|(text, ms)| Part {
+                text: (*text).to_owned(),
+                ms: *ms,
+            })
+            .collect(),
+        total_ms: parts.iter().map(|(_, ms)| ms).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_model::timing::Profile;
+
+    #[test]
+    fn the_sum_is_that_of_the_parts_and_follows_the_policy() {
+        let mut policy = Policy::default();
+        let mut totals = Vec::new();
+        for profile in [Profile::Fast, Profile::Default, Profile::Patient] {
+            policy.timing.profile = profile;
+            let rto = bounds(&policy);
+            for bound in &rto.bounds {
+                let sum: u64 = bound.parts.iter().map(|part| part.ms).sum();
+                assert_eq!(sum, bound.total_ms, "{}", bound.failure);
+            }
+            totals.push((rto.bounds[0].total_ms, rto.bounds[1].total_ms));
+        }
+        assert_eq!(totals, [(4_750, 7_750), (7_500, 10_500), (20_000, 23_000)]);
+    }
+}
