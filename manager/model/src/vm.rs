@@ -128,6 +128,9 @@ pub enum Rest {
 pub struct Failures {
     /// In a row, on any host.
     pub in_a_row: u32,
+    /// Where the last one was, if that host is to be tried again.
+    #[serde(default)]
+    pub last_host: Option<HostName>,
     /// Per host: how many, and the last one's words.
     #[serde(default)]
     pub per_host: BTreeMap<HostName, HostFailures>,

@@ -3,7 +3,7 @@
 use super::capacity::Load;
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::host::HostState;
-use holdfast_model::id::{HostName, OpId, Revision, VmName};
+use holdfast_model::id::{HostName, Incarnation, OpId, Revision, VmName};
 use holdfast_model::plan::{Plan, PlannerStep, Report, Step, Subject, Write};
 use holdfast_model::time::Instant;
 use holdfast_model::timing::Timing;
@@ -23,6 +23,7 @@ pub(super) struct Draft<'w> {
     vms: BTreeSet<VmName>,
     hosts: BTreeSet<HostName>,
     ops: BTreeSet<OpId>,
+    fences: BTreeSet<(HostName, Incarnation)>,
 }
 
 impl<'w> Draft<'w> {
@@ -35,6 +36,7 @@ impl<'w> Draft<'w> {
             vms: BTreeSet::new(),
             hosts: BTreeSet::new(),
             ops: BTreeSet::new(),
+            fences: BTreeSet::new(),
         }
     }
 
@@ -57,6 +59,11 @@ impl<'w> Draft<'w> {
         self.ops.contains(id)
     }
 
+    /// Whether this round already closed this life.
+    pub fn fence_done(&self, host: &HostName, life: &Incarnation) -> bool {
+        self.fences.contains(&(host.clone(), life.clone()))
+    }
+
     /// Adds a transaction.
     pub fn push(&mut self, why: impl Into<String>, writes: Vec<Write>, events: Vec<Event>) {
         for write in &writes {
@@ -74,7 +81,11 @@ impl<'w> Draft<'w> {
                 Write::DeleteOp { id, .. } => {
                     self.ops.insert(id.clone());
                 }
-                Write::Fence { .. } | Write::CheckVmSpec { .. } | Write::CheckHostSpec { .. } => {}
+                Write::Fence { record, .. } => {
+                    self.fences
+                        .insert((record.host.clone(), record.incarnation.clone()));
+                }
+                Write::CheckVmSpec { .. } | Write::CheckHostSpec { .. } => {}
             }
         }
         self.plan.steps.push(Step {

@@ -232,7 +232,12 @@ fn confirm(
         close(draft, name, host, session, evidence, Some(done));
         return;
     }
-    match named_lives(draft, name).into_iter().next() {
+    let lives = named_lives(draft, name);
+    if lives.iter().any(|life| draft.fence_done(name, life)) {
+        // Closed in this very round on the host's own word; the request is answered in the next.
+        return;
+    }
+    match lives.into_iter().next() {
         // One life a round: each is a transaction of its own, the last one answers the request.
         Some(life) => record(draft, name, life, evidence, None),
         None => {

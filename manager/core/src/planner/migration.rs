@@ -29,7 +29,10 @@ pub(super) fn step(draft: &mut Draft) {
         match &owner.value.holder {
             Some(from) => settle(draft, name, &owner.value, from, to),
             // Not written by this version; the destination is the only possible runner then.
-            None => clear(draft, name, &owner.value, "no source"),
+            None if resolution(world, name, owner.value.generation, to).is_some() => {
+                clear(draft, name, &owner.value, "no source");
+            }
+            None => abort(draft, name, &owner.value, to, "no source"),
         }
     }
 }

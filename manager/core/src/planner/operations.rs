@@ -42,21 +42,13 @@ fn stop_or_delete(draft: &mut Draft, name: &VmName, vm: &VmView) {
     }
     let owner = vm.owner.as_ref();
     if let Some(owner) = owner
-        && owner.value.holder.is_some()
+        && owner.value.possible_runners().next().is_some()
     {
         if owner.value.incoming.is_none() && owner.value.intent == Intent::Run {
-            let why = if spec.is_some_and(|s| !s.value.deleting) {
-                "stopped"
-            } else {
-                "deleted"
-            };
-            ask_to_stop(
-                draft,
-                name,
-                &owner.value,
-                &format!("{why} by an operator"),
-                None,
-            );
+            let kept = spec.is_some_and(|s| !s.value.deleting);
+            let why = if kept { "stopped" } else { "deleted" };
+            let why = format!("{why} by an operator");
+            ask_to_stop(draft, name, &owner.value, &why, None);
         }
         return;
     }

@@ -107,7 +107,7 @@ fn rested(draft: &mut Draft, name: &VmName, spec: Option<&Seen<VmSpec>>, owner: 
     let past = Past {
         owner: Some(past),
         failures: past.failures.clone(),
-        last: None,
+        last: past.failures.last_host.as_ref(),
         reason: if in_a_row > 0 {
             past.reason.clone()
         } else {
@@ -203,7 +203,7 @@ fn judge<'o>(
             format!("{host} stopped it: it had lost its lease"),
         ),
         Resolution::Exited(ExitKind::Crashed { reason }) => {
-            let failures = failed(past, host, 1, reason);
+            let failures = failed(past, host, 1, reason); // the same host once more
             (failures, stay, format!("it crashed on {host}: {reason}"))
         }
         Resolution::Exited(ExitKind::StartFailed { reason }) => {
@@ -227,6 +227,7 @@ fn judge<'o>(
 fn failed(past: &Owner, host: &HostName, count: u32, reason: &str) -> Failures {
     let mut failures = past.failures.clone();
     failures.in_a_row = failures.in_a_row.saturating_add(1);
+    failures.last_host = (count == 1).then(|| host.clone());
     let here = failures.per_host.entry(host.clone()).or_default();
     here.count = here.count.saturating_add(count);
     here.reason = reason.to_owned();

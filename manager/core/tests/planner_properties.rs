@@ -1,0 +1,416 @@
+//! Laws of the planner, on worlds drawn at random: also on ones that should not exist.
+
+mod common;
+
+use common::*;
+use holdfast_core::{planner::plan, verify::verify};
+use holdfast_model::fence::FenceStage;
+use holdfast_model::host::*;
+use holdfast_model::id::*;
+use holdfast_model::op::Request;
+use holdfast_model::plan::Write;
+use holdfast_model::time::Instant;
+use holdfast_model::vm::*;
+use holdfast_model::world::World;
+use proptest::prelude::*;
+
+const HOSTS: [(&str, &str); 4] = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")];
+const VMS: [&str; 5] = ["v0", "v1", "v2", "v3", "v4"];
+
+/// Everything that can be different about a host.
+#[derive(Debug, Clone)]
+struct HostDraw {
+    silence_ms: u64,
+    life: u8,
+    closed: bool,
+    guard: bool,
+    drained: bool,
+    membership: u8,
+    state_life: u8,
+    state_age_ms: u64,
+    fenced_lives: [bool; 2],
+    memory_mib: u64,
+    libvirt: bool,
+    storage: u8,
+    no_session: bool,
+}
+
+fn host_draw() -> impl Strategy<Value = HostDraw> {
+    let silence = prop_oneof![Just(0u64), 0..20_000u64, Just(5_499), Just(5_500)];
+    let first = (
+        silence,
+        1..3u8,
+        prop::bool::weighted(0.15),
+        prop::bool::weighted(0.9),
+    );
+    let second = (prop::bool::weighted(0.2), 0..5u8, 0..3u8, 0..700_000u64);
+    let third = (
+        any::<[bool; 2]>(),
+        1_024..6_000u64,
+        prop::bool::weighted(0.9),
+        0..5u8,
+    );
+    (first, second, third, prop::bool::weighted(0.05)).prop_map(|(first, second, third, gone)| {
+        HostDraw {
+            silence_ms: first.0,
+            life: first.1,
+            closed: first.2,
+            guard: first.3,
+            drained: second.0,
+            membership: second.1,
+            state_life: second.2,
+            state_age_ms: second.3,
+            fenced_lives: third.0,
+            memory_mib: third.1,
+            libvirt: third.2,
+            storage: third.3,
+            no_session: gone,
+        }
+    })
+}
+
+/// Everything that can be different about a VM.
+#[derive(Debug, Clone)]
+struct VmDraw {
+    run: bool,
+    deleting: bool,
+    priority: i32,
+    site: u8,
+    must: bool,
+    memory_mib: u64,
+    holder: Option<(usize, u8)>,
+    incoming: Option<(usize, u8)>,
+    granted: bool,
+    intent: u8,
+    failures: u32,
+    by_hand: bool,
+    said: [Option<(u8, u8, u64)>; 4],
+    moving_to: Option<usize>,
+}
+
+fn vm_draw() -> impl Strategy<Value = VmDraw> {
+    let runner = || prop::option::weighted(0.7, (0..4usize, 1..3u8));
+    let wish = (
+        prop::bool::weighted(0.8),
+        prop::bool::weighted(0.1),
+        -2..3i32,
+        0..3u8,
+    );
+    let size = (prop::bool::weighted(0.2), 64..3_000u64);
+    let incoming = prop::option::weighted(0.3, (0..4usize, 1..3u8));
+    let owner = (
+        runner(),
+        incoming,
+        prop::bool::weighted(0.9),
+        0..4u8,
+        0..6u32,
+        any::<bool>(),
+    );
+    let said = prop::array::uniform4(prop::option::weighted(0.5, (0..16u8, 1..3u8, 6..8u64)));
+    (
+        wish,
+        size,
+        owner,
+        said,
+        prop::option::weighted(0.2, 0..4usize),
+    )
+        .prop_map(|(wish, size, owner, said, moving_to)| VmDraw {
+            run: wish.0,
+            deleting: wish.1,
+            priority: wish.2,
+            site: wish.3,
+            must: size.0,
+            memory_mib: size.1,
+            holder: owner.0,
+            incoming: owner.1,
+            granted: owner.2,
+            intent: owner.3,
+            failures: owner.4,
+            by_hand: owner.5,
+            said,
+            moving_to,
+        })
+}
+
+fn run_state(draw: u8) -> RunState {
+    let reason = || "drawn".to_owned();
+    match draw {
+        0 => RunState::Starting,
+        1 => RunState::Paused {
+            reason: PauseReason::IoError,
+        },
+        2 => RunState::Stopping,
+        3 => RunState::MigratingOut,
+        4 => RunState::MigrationFailed { reason: reason() },
+        5 => RunState::MigratedAway,
+        6 => RunState::Incoming { complete: false },
+        7 => RunState::Incoming { complete: true },
+        8 => RunState::NotHere,
+        9 => RunState::Exited {
+            how: ExitKind::GuestShutdown,
+        },
+        10 => RunState::Exited {
+            how: ExitKind::Stopped,
+        },
+        11 => RunState::Exited {
+            how: ExitKind::Crashed { reason: reason() },
+        },
+        12 => RunState::Exited {
+            how: ExitKind::StartFailed { reason: reason() },
+        },
+        13 => RunState::Unknown { reason: reason() },
+        _ => RunState::Running,
+    }
+}
+
+fn put_host(w: &mut World, (host_name, site): (&str, &str), draw: &HostDraw) {
+    host(w, host_name, site);
+    let life = format!("i{}", draw.life);
+    let at = Instant(w.now.0 - draw.silence_ms);
+    for (i, fenced) in draw.fenced_lives.iter().enumerate() {
+        if *fenced && (i + 1 != usize::from(draw.life) || draw.closed) {
+            fence(w, host_name, &format!("i{}", i + 1));
+        }
+    }
+    let now = w.now;
+    let view = host_mut(w, host_name);
+    view.spec.as_mut().unwrap().value.maintenance = draw.drained;
+    let slot = view.session.as_mut().unwrap();
+    slot.seen_at = at;
+    slot.value.incarnation = name(&life);
+    slot.value.boot_id = name(&format!("boot{}", draw.life));
+    slot.value.state = if draw.closed {
+        SessionState::Closed
+    } else {
+        SessionState::Open
+    };
+    slot.value.guard = if draw.guard {
+        GuardState::Working
+    } else {
+        GuardState::Absent
+    };
+    let slot = view.report.as_mut().unwrap();
+    slot.value.incarnation = name(&life);
+    slot.value.capacity.memory_mib = draw.memory_mib;
+    if !draw.libvirt {
+        slot.value.libvirt = LibvirtState::Unreachable {
+            reason: "drawn".into(),
+        };
+    }
+    slot.value.storage = match draw.storage {
+        0 => StorageState::Degraded {
+            detail: "drawn".into(),
+        },
+        1 => StorageState::Unusable {
+            reason: "drawn".into(),
+        },
+        _ => StorageState::Synced,
+    };
+    if draw.no_session {
+        view.session = None;
+    }
+    if draw.state_life == 0 {
+        view.state = None;
+        return;
+    }
+    let slot = view.state.as_mut().unwrap();
+    slot.seen_at = Instant(now.0 - draw.state_age_ms);
+    slot.value.incarnation = name(&format!("i{}", draw.state_life));
+    slot.value.boot_id = name(&format!("boot{}", draw.state_life));
+    slot.value.membership = [
+        Membership::Online,
+        Membership::Suspect,
+        Membership::Fenced,
+        Membership::Rejoining,
+        Membership::Maintenance,
+    ][usize::from(draw.membership)];
+}
+
+fn put_vm(w: &mut World, vm_name: &str, draw: &VmDraw) {
+    vm(
+        w,
+        vm_name,
+        ["", "a", "b"][usize::from(draw.site)],
+        draw.priority,
+        draw.memory_mib,
+    );
+    let slot = w
+        .vms
+        .get_mut(&name::<VmName>(vm_name))
+        .unwrap()
+        .spec
+        .as_mut()
+        .unwrap();
+    slot.value.run = draw.run;
+    slot.value.deleting = draw.deleting;
+    slot.value.site_rule = if draw.must {
+        SiteRule::Must
+    } else {
+        SiteRule::Should
+    };
+    if draw.granted {
+        let place = |(host, life): (usize, u8)| runner(HOSTS[host].0, &format!("i{life}"));
+        let mut owner = owner(draw.holder.map(place), 7);
+        owner.incoming = draw.incoming.map(place);
+        if owner.incoming.as_ref().map(|r| &r.host) == owner.holder.as_ref().map(|r| &r.host) {
+            owner.incoming = None;
+        }
+        owner.intent = [
+            Intent::Run,
+            Intent::Stop,
+            Intent::Migrate,
+            Intent::AbortMigration,
+        ][usize::from(draw.intent)];
+        owner.failures.in_a_row = draw.failures;
+        owner.placed_by_hand = draw.by_hand;
+        set_owner(w, vm_name, owner);
+    }
+    for (i, said) in draw.said.iter().enumerate() {
+        let Some((state, life, generation)) = said else {
+            continue;
+        };
+        report(w, HOSTS[i].0, vm_name, *generation, run_state(*state));
+        let slot = host_mut(w, HOSTS[i].0)
+            .vms
+            .get_mut(&name::<VmName>(vm_name))
+            .unwrap();
+        slot.value.incarnation = name(&format!("i{life}"));
+    }
+    if let Some(to) = draw.moving_to {
+        let to = (to > 0).then(|| name(HOSTS[to].0));
+        op(
+            w,
+            &format!("op-{vm_name}"),
+            Request::Move {
+                vm: name(vm_name),
+                to,
+            },
+        );
+    }
+}
+
+fn any_world() -> impl Strategy<Value = World> {
+    let hosts = prop::array::uniform4(host_draw());
+    let vms = prop::collection::vec(vm_draw(), 0..=VMS.len());
+    let confirm = prop::option::weighted(0.2, 0..4usize);
+    (hosts, vms, confirm, 0..12_000u64).prop_map(|(hosts, vms, confirm, view_ms)| {
+        let mut w = world();
+        w.view_since = Instant(w.now.0 - view_ms);
+        for (place, draw) in HOSTS.iter().zip(&hosts) {
+            put_host(&mut w, *place, draw);
+        }
+        for (vm, draw) in VMS.iter().zip(&vms) {
+            put_vm(&mut w, vm, draw);
+        }
+        if let Some(host) = confirm {
+            op(
+                &mut w,
+                "confirm",
+                Request::ConfirmOff {
+                    host: name(HOSTS[host].0),
+                },
+            );
+        }
+        w
+    })
+}
+
+/// Ground truth of the protocol: who may run a VM, by what is on record.
+fn open_runners(w: &World, vm: &VmName, owner: &Owner) -> usize {
+    owner
+        .possible_runners()
+        .filter(|r| {
+            let key = (r.host.clone(), r.incarnation.clone());
+            let fenced = w
+                .fences
+                .get(&key)
+                .is_some_and(|f| f.value.stage == FenceStage::Closed);
+            let said = w
+                .hosts
+                .get(&r.host)
+                .and_then(|h| h.vms.get(vm))
+                .map(|s| &s.value);
+            let ended = said.is_some_and(|s| {
+                s.incarnation == r.incarnation
+                    && s.generation == owner.generation
+                    && s.state.is_final()
+            });
+            !fenced && !ended
+        })
+        .count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    /// The independent check accepts every plan, and so does the ground truth above: a start
+    /// anew happens only where nobody may run the VM any more.
+    #[test]
+    fn every_plan_is_safe(w in any_world()) {
+        let p = plan(&w);
+        let wrong = verify(&w, &p);
+        prop_assert!(wrong.is_empty(), "{:?}\n{:#?}", wrong, p.steps);
+        for write in p.steps.iter().flat_map(|s| &s.writes) {
+            let Write::Owner { vm, owner: new, .. } = write else { continue };
+            let Some(old) = &w.vms[vm].owner else { continue };
+            let old = &old.value;
+            prop_assert!(new.generation >= old.generation);
+            let moved = old.incoming.is_some() && new.holder == old.incoming;
+            if new.generation > old.generation && !moved {
+                // A fence of this very plan may be written before the grant.
+                let mut then = w.clone();
+                let until = p.steps.iter().position(|s| s.writes.contains(write)).unwrap();
+                let mut before = p.clone();
+                before.steps.truncate(until);
+                apply(&mut then, &before);
+                prop_assert_eq!(open_runners(&then, vm, old), 0, "{} {:?}", vm, new);
+            }
+        }
+    }
+
+    /// The same world gives the same plan.
+    #[test]
+    fn planning_is_deterministic(w in any_world()) {
+        prop_assert_eq!(plan(&w), plan(&w.clone()));
+    }
+
+    /// Carrying plans out at one instant ends: no two rules undo each other.
+    #[test]
+    fn plans_run_dry(mut w in any_world()) {
+        settle(&mut w);
+    }
+
+    /// The planner never looks again in the past, and what waits for time says until when.
+    #[test]
+    fn waits_end_in_the_future(w in any_world()) {
+        let p = plan(&w);
+        if let Some(at) = p.wake_at {
+            prop_assert!(at > w.now);
+        }
+        for report in &p.reports {
+            if let Some(until) = report.until {
+                prop_assert!(until > w.now, "{:?}", report);
+                prop_assert!(p.wake_at.is_some_and(|at| at <= until));
+            }
+        }
+    }
+
+    /// Nothing is written about a host that renews and declares nothing new.
+    #[test]
+    fn a_host_in_time_is_never_closed(w in any_world()) {
+        for write in plan(&w).steps.iter().flat_map(|s| &s.writes) {
+            if let Write::CloseSession { host, .. } = write {
+                let session = w.hosts[host].session.as_ref().unwrap();
+                let silence = w.now.since(session.seen_at.max(w.view_since));
+                prop_assert!(silence >= w.policy.timing.resolve().suspect_after_ms);
+            }
+        }
+    }
+
+    /// A world survives being written down and read again: recorded decisions replay.
+    #[test]
+    fn worlds_can_be_recorded(w in any_world()) {
+        let text = serde_json::to_string(&w).unwrap();
+        prop_assert_eq!(serde_json::from_str::<World>(&text).unwrap(), w);
+    }
+}
