@@ -4,7 +4,9 @@
 pub mod config;
 pub mod domain_xml;
 pub mod rto;
+pub mod status;
 pub mod strict;
 pub mod timeline;
 pub mod vm_file;
 pub mod wall;
+pub mod why;

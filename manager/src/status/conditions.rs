@@ -1,0 +1,300 @@
+//! What deserves attention: each with a stable code, and what to do.
+
+use super::Scene;
+use holdfast_model::host::{GuardState, LibvirtState, Membership, SessionState, StorageState};
+use holdfast_model::status::{Condition, Severity, SiteState, Status, VmState};
+use std::collections::BTreeSet;
+
+/// Names shown in one condition before "and N more".
+const NAMED: usize = 6;
+
+impl Scene<'_> {
+    pub(super) fn conditions(&self, status: &Status) -> Vec<Condition> {
+        let mut found = Found::default();
+        self.store(status, &mut found);
+        self.leadership(status, &mut found);
+        self.set_up(&mut found);
+        sites(status, &mut found);
+        for host in &status.hosts {
+            self.host_conditions(host, status, &mut found);
+        }
+        vms(status, &mut found);
+        for (key, why) in &self.view.unreadable {
+            found.add(
+                Severity::Warning,
+                "unreadable-record",
+                format!("{key} cannot be read, so nothing is decided about it: {why}"),
+            );
+        }
+        for violation in self.context.violations {
+            found.add(
+                Severity::Critical,
+                "plan-refused",
+                format!("a plan was not executed, its check found: {violation}; please report it"),
+            );
+        }
+        found.0.sort_by_key(|condition| std::cmp::Reverse(condition.severity));
+        found.0
+    }
+
+    fn store(&self, status: &Status, found: &mut Found) {
+        if !status.quorum.healthy {
+            let why = match self.context.voters {
+                Err(error) => error.to_owned(),
+                Ok(_) => {
+                    let down = status.quorum.members.iter().filter(|member| !member.healthy);
+                    let down: Vec<&str> = down.map(|member| member.name.as_str()).collect();
+                    if down.is_empty() {
+                        "this manager's view of it is not fresh".to_owned()
+                    } else {
+                        format!("no answer from {}", down.join(", "))
+                    }
+                }
+            };
+            found.add(
+                Severity::Critical,
+                "no-quorum",
+                format!(
+                    "etcd has no majority ({why}): nothing is started, moved or changed, and what \
+                     is shown here is old; VMs protected by the control plane alone stop at their \
+                     host's deadline. Bring etcd members back"
+                ),
+            );
+            return;
+        }
+        for member in status.quorum.members.iter().filter(|member| !member.healthy) {
+            let total = status.quorum.members.len();
+            let up = status.quorum.members.iter().filter(|member| member.healthy).count();
+            let left = up.saturating_sub(total / 2 + 1);
+            found.add(
+                Severity::Warning,
+                "voter-down",
+                format!(
+                    "etcd member {} does not answer: {left} more may fail before nothing can be \
+                     decided. Bring it back",
+                    member.name
+                ),
+            );
+        }
+        if status.quorum.members.len() == 1 {
+            found.add(
+                Severity::Warning,
+                "single-voter",
+                "etcd has one member: when it is lost nothing can be decided. Use one per site \
+                 and one at the witness"
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn leadership(&self, status: &Status, found: &mut Found) {
+        if status.leader.is_none() && status.quorum.healthy {
+            found.add(
+                Severity::Critical,
+                "no-leader",
+                "no manager leads: VMs run on, nothing is decided. Another one takes over within \
+                 seconds if any runs; otherwise start holdfast-manager"
+                    .to_owned(),
+            );
+        }
+        for manager in status.managers.iter().filter(|manager| !manager.healthy) {
+            found.add(
+                Severity::Warning,
+                "manager-down",
+                format!("manager {} does not answer; start it, or look why it stopped", manager.name),
+            );
+        }
+    }
+
+    fn set_up(&self, found: &mut Found) {
+        let Some(policy) = self.view.policy.as_ref().map(|policy| &policy.value) else {
+            found.add(
+                Severity::Warning,
+                "no-policy",
+                "no policy was applied: built-in values are in force (profile `patient`) and sites \
+                 are taken from the hosts. `holdfast config apply -f policy.toml` sets one"
+                    .to_owned(),
+            );
+            return;
+        };
+        let known: BTreeSet<_> = policy.sites.iter().map(|site| &site.name).collect();
+        for (name, host) in &self.view.hosts {
+            let Some(site) = host.spec.as_ref().map(|spec| &spec.value.site) else { continue };
+            if !known.contains(site) {
+                found.add(
+                    Severity::Warning,
+                    "unknown-site",
+                    format!(
+                        "host {name} says it stands at site {site}, which the policy does not \
+                         have; correct its host.toml or add the site to the policy"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn host_conditions(
+        &self,
+        host: &holdfast_model::status::Host,
+        status: &Status,
+        found: &mut Found,
+    ) {
+        let Some(view) = self.view.hosts.get(&host.name) else { return };
+        let name = &host.name;
+        let lost = |site: &holdfast_model::status::Site| {
+            Some(&site.name) == host.site.as_ref() && site.state == SiteState::Lost
+        };
+        let told = status.sites.iter().any(lost);
+        match host.state {
+            Some(Membership::Suspect) => found.add(
+                Severity::Warning,
+                "host-suspect",
+                format!("host {name} is suspect: {}", host.reason),
+            ),
+            Some(Membership::Fenced) if !told => found.add(
+                Severity::Warning,
+                "host-lost",
+                format!("host {name} is lost: {}. It rejoins by itself once it is back", host.reason),
+            ),
+            _ => {}
+        }
+        let Some(session) = view.session.as_ref().map(|session| &session.value) else { return };
+        if session.state == SessionState::Closed {
+            return;
+        }
+        if session.guard == GuardState::Absent {
+            found.add(
+                Severity::Warning,
+                "no-guard",
+                format!(
+                    "no guard works on host {name}: it takes no VMs, and its silence proves \
+                     nothing. Start holdfast-guard there"
+                ),
+            );
+        }
+        let required_ms = session.bounds.required_wait_ms();
+        if required_ms > self.timing.taker_wait_ms {
+            found.add(
+                Severity::Warning,
+                "slow-host",
+                format!(
+                    "host {name} needs {required_ms} ms to stop its VMs, more than taker_wait_ms \
+                     = {}: its VMs are restarted that much later",
+                    self.timing.taker_wait_ms
+                ),
+            );
+        }
+        let Some(report) = view.report.as_ref().map(|report| &report.value) else { return };
+        if let LibvirtState::Unreachable { reason } = &report.libvirt {
+            found.add(
+                Severity::Warning,
+                "libvirt-unreachable",
+                format!(
+                    "libvirt on host {name} does not answer ({reason}): its VMs run on, none can \
+                     be started or moved. Restart libvirtd there"
+                ),
+            );
+        }
+        let storage = match &report.storage {
+            StorageState::Unusable { reason } => Some((Severity::Critical, "not usable", reason)),
+            StorageState::Unknown { reason } => Some((Severity::Warning, "unknown", reason)),
+            StorageState::Degraded { detail } => Some((Severity::Warning, "degraded", detail)),
+            StorageState::NotChecked | StorageState::Synced => None,
+        };
+        if let Some((severity, word, why)) = storage {
+            let text = format!("storage on host {name} is {word}: {why}");
+            found.add(severity, "storage", text);
+        }
+    }
+}
+
+fn sites(status: &Status, found: &mut Found) {
+    for site in &status.sites {
+        match site.state {
+            SiteState::Lost if site.witness => found.add(
+                Severity::Warning,
+                "witness-lost",
+                format!(
+                    "witness {} does not answer: VMs run on, but the loss of a site could not be \
+                     decided now. Bring it back",
+                    site.name
+                ),
+            ),
+            SiteState::Lost => found.add(
+                Severity::Critical,
+                "site-lost",
+                format!("site {} is lost: none of its hosts is online", site.name),
+            ),
+            SiteState::Rejoining => found.add(
+                Severity::Info,
+                "site-rejoining",
+                format!("site {} is back and held down until it has been well for a while", site.name),
+            ),
+            _ => {}
+        }
+    }
+}
+
+fn vms(status: &Status, found: &mut Found) {
+    let of = |state: VmState| {
+        let names = status.vms.iter().filter(move |vm| vm.state == state);
+        names.map(|vm| vm.name.as_str()).collect::<Vec<_>>()
+    };
+    let waiting = of(VmState::Waiting);
+    if !waiting.is_empty() {
+        found.add(
+            Severity::Critical,
+            "vm-waiting",
+            format!(
+                "{} should run and {} not: {}. `holdfast why vm NAME` says what for",
+                vms_words(waiting.len()),
+                if waiting.len() == 1 { "does" } else { "do" },
+                listed(&waiting)
+            ),
+        );
+    }
+    for (state, code, text) in [
+        (VmState::Unknown, "vm-unknown", "nobody can say whether these run"),
+        (VmState::Paused, "vm-paused", "paused"),
+    ] {
+        let names = of(state);
+        if !names.is_empty() {
+            found.add(Severity::Warning, code, format!("{text}: {}", listed(&names)));
+        }
+    }
+    let away: Vec<&str> = status
+        .vms
+        .iter()
+        .filter(|vm| vm.site.is_some() && vm.preferred_site.is_some())
+        .filter(|vm| vm.site != vm.preferred_site)
+        .map(|vm| vm.name.as_str())
+        .collect();
+    if !away.is_empty() {
+        found.add(
+            Severity::Info,
+            "vm-away",
+            format!("{} away from the preferred site: {}", vms_words(away.len()), listed(&away)),
+        );
+    }
+}
+
+fn vms_words(count: usize) -> String {
+    if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") }
+}
+
+fn listed(names: &[&str]) -> String {
+    match names.len().checked_sub(NAMED) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..NAMED].join(", ")),
+    }
+}
+
+/// Conditions as they are found.
+#[derive(Default)]
+struct Found(Vec<Condition>);
+
+impl Found {
+    fn add(&mut self, severity: Severity, code: &str, text: String) {
+        self.0.push(Condition { severity, code: code.to_owned(), text });
+    }
+}

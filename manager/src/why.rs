@@ -1,0 +1,291 @@
+//! Why a VM or a host is where and how it is: the planner's own words, the records behind them,
+//! and for "why not there?" a trial run of the planner. Read only.
+
+use crate::status::{Context, build};
+use holdfast_core::planner::plan;
+use holdfast_model::event::EventKind;
+use holdfast_model::host::{HostSpec, VmReport};
+use holdfast_model::id::{HostName, ManagerName, OpId, Revision, VmName};
+use holdfast_model::op::{Op, Request};
+use holdfast_model::plan::{Plan, Report, Subject, Write};
+use holdfast_model::status::{Host, Vm};
+use holdfast_model::time::{Instant, UnixMs};
+use holdfast_model::vm::Owner;
+use holdfast_model::world::Seen;
+use holdfast_store::view::View;
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+/// When and for whom the planner is asked.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Now, by this manager's clock.
+    pub now: Instant,
+    /// Now, for people.
+    pub wall: UnixMs,
+    /// Since when its view is fresh; none if it is not.
+    pub view_since: Option<Instant>,
+    /// This manager.
+    pub manager: ManagerName,
+}
+
+/// Asks the planner what it would do and what it waits for. Nothing is executed: any manager can
+/// ask, under the epoch of whoever leads.
+pub fn explain(view: &View, asked: &Asked) -> Plan {
+    if view.can_plan().is_err() {
+        return Plan::default();
+    }
+    let epoch = view.leader_epoch.as_ref().map_or(Revision(0), |epoch| epoch.revision);
+    let since = asked.view_since.unwrap_or(asked.now);
+    plan(&view.world(asked.now, asked.wall, since, epoch, &asked.manager))
+}
+
+/// Everything about one VM.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WhyVm {
+    /// Its line of the status.
+    pub vm: Vm,
+    /// In words, most important first.
+    pub because: Vec<String>,
+    /// What the planner found and waits for.
+    pub reports: Vec<Report>,
+    /// Who may run it.
+    pub owner: Option<Owner>,
+    /// What hosts said of it.
+    pub said: Vec<(HostName, VmReport)>,
+    /// Why it is not on the host that was asked about.
+    pub not_on: Option<NotOn>,
+}
+
+/// Why a VM is not on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotOn {
+    /// The host.
+    pub host: HostName,
+    /// The host could take it.
+    pub possible: bool,
+    /// In words.
+    pub reason: String,
+}
+
+/// Everything about one host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WhyHost {
+    /// Its line of the status.
+    pub host: Host,
+    /// In words, most important first.
+    pub because: Vec<String>,
+    /// What the planner found and waits for.
+    pub reports: Vec<Report>,
+    /// Desired.
+    pub spec: Option<HostSpec>,
+    /// The VMs it holds or receives.
+    pub vms: Vec<VmName>,
+}
+
+/// About one VM; none if there is no such VM.
+pub fn vm(
+    view: &View,
+    asked: &Asked,
+    context: &Context<'_>,
+    name: &VmName,
+    not_on: Option<&HostName>,
+) -> Option<WhyVm> {
+    let status = build(view, context);
+    let line = status.vms.into_iter().find(|vm| vm.name == *name)?;
+    let record = view.vms.get(name)?;
+    let owner = record.owner.as_ref().map(|owner| owner.value.clone());
+    let reports = about(context.reports, &Subject::Vm(name.clone()));
+    let said: Vec<(HostName, VmReport)> = view
+        .hosts
+        .iter()
+        .filter_map(|(host, seen)| Some((host.clone(), seen.vms.get(name)?.value.clone())))
+        .collect();
+    let mut because = vec![headline(&line)];
+    for report in &reports {
+        because.extend(report_lines(report, context.now));
+    }
+    if let Some(owner) = &owner {
+        because.extend(owner_lines(owner));
+    }
+    for (host, report) in &said {
+        because.push(format!(
+            "{host} says of generation {}: {}",
+            report.generation,
+            state_words(report)
+        ));
+    }
+    for op in view.ops.values().filter(|op| concerns(&op.value.request, name)) {
+        because.push(format!("a request of {} is pending: {}", op.value.by, op.value.id));
+    }
+    let not_on = not_on.map(|host| why_not(view, asked, &line, host));
+    Some(WhyVm { vm: line, because, reports, owner, said, not_on })
+}
+
+/// About one host; none if there is no such host.
+pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHost> {
+    let status = build(view, context);
+    let line = status.hosts.into_iter().find(|host| host.name == *name)?;
+    let record = view.hosts.get(name)?;
+    let reports = about(context.reports, &Subject::Host(name.clone()));
+    let mut because = vec![match (&line.state, line.reason.as_str()) {
+        (None, reason) => format!("{name} is not a member yet: {reason}"),
+        (Some(state), "") => format!("{name} is {}", word(state)),
+        (Some(state), reason) => format!("{name} is {}: {reason}", word(state)),
+    }];
+    if let Some(silence_ms) = line.silence_ms {
+        because.push(format!(
+            "its session was renewed {:.1} s ago; the control plane is {}",
+            silence_ms as f64 / 1000.0,
+            word(&line.planes.control)
+        ));
+    }
+    for report in &reports {
+        because.extend(report_lines(report, context.now));
+    }
+    if let Some(session) = &record.session {
+        let bounds = &session.value.bounds;
+        because.push(format!(
+            "it stops its VMs {} ms after its last acknowledged heartbeat (+ {} ms kill, + {} ms \
+             watchdog); its guard is {}",
+            bounds.runner_deadline_ms,
+            bounds.kill_bound_ms,
+            bounds.watchdog_bound_ms,
+            word(&session.value.guard)
+        ));
+    }
+    for fence in view.fences.values().filter(|fence| fence.value.host == *name) {
+        because.push(format!(
+            "its life {} is closed: {}",
+            fence.value.incarnation, fence.value.evidence
+        ));
+    }
+    because.push(format!("libvirt: {}; storage: {}", line.libvirt, line.storage));
+    let runs = |owner: &Owner| owner.possible_runners().any(|runner| runner.host == *name);
+    let vms = view
+        .vms
+        .iter()
+        .filter(|(_, vm)| vm.owner.as_ref().is_some_and(|owner| runs(&owner.value)))
+        .map(|(name, _)| name.clone())
+        .collect();
+    let spec = record.spec.as_ref().map(|spec| spec.value.clone());
+    Some(WhyHost { host: line, because, reports, spec, vms })
+}
+
+fn about(reports: &[Report], subject: &Subject) -> Vec<Report> {
+    reports.iter().filter(|report| report.subject == *subject).cloned().collect()
+}
+
+fn headline(vm: &Vm) -> String {
+    let at = vm.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+    let why = if vm.reason.is_empty() { String::new() } else { format!(": {}", vm.reason) };
+    format!("{} is {}{at}{why}", vm.name, word(&vm.state))
+}
+
+fn report_lines(report: &Report, now: Instant) -> Vec<String> {
+    let mut lines = vec![match report.until {
+        Some(until) => format!("{} ({:.1} s left)", report.text, until.since(now) as f64 / 1000.0),
+        None => report.text.clone(),
+    }];
+    let refused = report.refused.iter();
+    lines.extend(refused.map(|(host, reason)| format!("not on {host}: {reason}")));
+    lines
+}
+
+fn owner_lines(owner: &Owner) -> Vec<String> {
+    let mut lines = vec![format!(
+        "generation {} was decided because: {}",
+        owner.generation, owner.reason
+    )];
+    let failures = &owner.failures;
+    if failures.in_a_row > 0 {
+        lines.push(format!("it failed {} times in a row", failures.in_a_row));
+    }
+    for (host, failed) in &failures.per_host {
+        lines.push(format!("its last failure on {host}: {}", failed.reason));
+    }
+    if owner.placed_by_hand {
+        lines.push("an operator put it where it is: failback leaves it there".to_owned());
+    }
+    lines
+}
+
+fn state_words(report: &VmReport) -> String {
+    use holdfast_model::host::RunState;
+    match &report.state {
+        RunState::Exited { how } => crate::status::exit_words(how),
+        RunState::MigrationFailed { reason } => format!("migration failed: {reason}"),
+        RunState::Unknown { reason } => format!("unknown: {reason}"),
+        other => word(other),
+    }
+}
+
+/// An enum's word as it is stored.
+pub(crate) fn word<T: Serialize>(value: &T) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    let tagged = value.get("state").or_else(|| value.get("kind"));
+    let text = tagged.unwrap_or(&value).as_str().unwrap_or_default();
+    text.replace('-', " ")
+}
+
+fn concerns(request: &Request, name: &VmName) -> bool {
+    match request {
+        Request::Move { vm, .. } | Request::Restart { vm } => vm == name,
+        Request::ConfirmOff { .. } => false,
+    }
+}
+
+/// Runs the planner on a copy of the view in which somebody asks to move the VM there.
+fn why_not(view: &View, asked: &Asked, line: &Vm, host: &HostName) -> NotOn {
+    let say = |possible: bool, reason: String| NotOn { host: host.clone(), possible, reason };
+    if line.host.as_ref() == Some(host) {
+        return say(true, format!("it is on {host}"));
+    }
+    if !view.hosts.contains_key(host) {
+        return say(false, "there is no such host; `holdfast host list` shows them".to_owned());
+    }
+    let present = explain(view, asked);
+    let refused = present
+        .reports
+        .iter()
+        .filter(|report| report.subject == Subject::Vm(line.name.clone()))
+        .flat_map(|report| &report.refused);
+    if let Some((_, reason)) = refused.clone().find(|(refused, _)| refused == host) {
+        return say(false, reason.clone());
+    }
+    let Ok(id) = OpId::from_str("why-not") else {
+        return say(false, "this manager cannot ask".to_owned());
+    };
+    let mut trial = view.clone();
+    trial.ops.retain(|_, op| !concerns(&op.value.request, &line.name));
+    let request = Request::Move { vm: line.name.clone(), to: Some(host.clone()) };
+    let op = Op { id: id.clone(), by: "trial".to_owned(), request };
+    trial.ops.insert(id, Seen { value: op, revision: view.revision, seen_at: asked.now });
+    let answer = explain(&trial, asked);
+    for step in &answer.steps {
+        let mine = |event: &&holdfast_model::event::Event| event.vm.as_ref() == Some(&line.name);
+        for event in step.events.iter().filter(mine) {
+            if event.kind == EventKind::OpRefused {
+                let reason = event.text.split_once("refused: ").map_or(&*event.text, |(_, r)| r);
+                let reason = reason.strip_prefix(&format!("{host}: ")).unwrap_or(reason);
+                return say(false, reason.to_owned());
+            }
+        }
+        let goes = step.writes.iter().any(|write| match write {
+            Write::Owner { vm, owner, .. } => {
+                *vm == line.name && owner.incoming.as_ref().is_some_and(|to| to.host == *host)
+            }
+            _ => false,
+        });
+        if goes {
+            let text = "it could take it: nothing calls for a move. `holdfast vm move` does it";
+            return say(true, text.to_owned());
+        }
+    }
+    let waits = answer
+        .reports
+        .iter()
+        .find(|report| report.subject == Subject::Vm(line.name.clone()))
+        .map(|report| report.text.replace(" asked for by trial", ""));
+    say(false, waits.unwrap_or_else(|| "the VM is not running, so it cannot be moved".to_owned()))
+}
