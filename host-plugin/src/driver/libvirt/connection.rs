@@ -1,0 +1,160 @@
+//! Keeps the connections to libvirtd: opens them, notices their loss, opens them again.
+//!
+//! ```text
+//!            all lanes open                     close callback, or a ping without answer
+//! Connecting ──────────────> Connected ──────────────────────────────────────┐
+//!     ^                                                                       v
+//!     └──────────── backoff (0.2 s … 5 s) <──────────────── Unreachable{reason}
+//! ```
+//! Opening a connection to a daemon that stands still blocks for ever, so it happens on a thread
+//! that can be left behind; there is never more than one such attempt under way.
+
+use super::lane::{Lane, on_thread};
+use super::{Shared, bounds};
+use crate::driver::DriverEvent;
+use crate::driver::ffi::{Sink, subscribe, subscribe_close};
+use holdfast_model::host::LibvirtState;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use virt::connect::Connect;
+
+/// Several connections, so that slow calls of one kind do not hold up another: libvirtd works on
+/// five requests of one client at a time and queues the rest.
+pub struct Lanes {
+    /// Lists and pings.
+    pub monitor: Lane,
+    /// Creating, resuming, stamping, shutting down.
+    pub control: Lane,
+    /// Destroying and aborting, which must not wait behind the others.
+    pub urgent: Lane,
+    /// Its only use is to receive events.
+    _events: Arc<Connect>,
+}
+
+/// Runs for the life of the driver.
+pub async fn keep(shared: Arc<Shared>, sink: Sink, mut closed: UnboundedReceiver<String>) {
+    let mut backoff = bounds::BACKOFF_MIN;
+    loop {
+        match open(&shared, &sink).await {
+            Ok(lanes) => {
+                backoff = bounds::BACKOFF_MIN;
+                // What is left of an earlier connection's end is no news about this one.
+                while closed.try_recv().is_ok() {}
+                let monitor = lanes.monitor.clone();
+                shared.set(Some(lanes), LibvirtState::Connected);
+                let _ = sink.events.send(DriverEvent::Connected);
+                warm(&shared);
+                let reason = until_lost(&monitor, &shared, &mut closed).await;
+                shared.lose(reason, &sink);
+            }
+            Err(reason) => {
+                shared.lose(reason, &sink);
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(bounds::BACKOFF_MAX);
+            }
+        }
+    }
+}
+
+/// Opens every lane. While the daemon stands still this waits with it, however long: a second
+/// attempt would block just the same.
+async fn open(shared: &Arc<Shared>, sink: &Sink) -> Result<Lanes, String> {
+    let (uri, own_sink) = (shared.uri.clone(), sink.clone());
+    let (sender, mut receiver) = unbounded_channel();
+    std::thread::Builder::new()
+        .name("libvirt-open".into())
+        .spawn(move || {
+            let _ = sender.send(open_all(&uri, &own_sink));
+        })
+        .map_err(|e| format!("no thread to connect on: {e}"))?;
+    loop {
+        match tokio::time::timeout(bounds::OPEN, receiver.recv()).await {
+            Ok(Some(result)) => return result,
+            Ok(None) => return Err("the connecting thread died".to_owned()),
+            Err(_) => {
+                let waited = bounds::OPEN.as_secs();
+                let reason = format!("libvirtd does not answer the connection ({waited} s)");
+                shared.lose(reason, sink);
+            }
+        }
+    }
+}
+
+fn open_all(uri: &str, sink: &Sink) -> Result<Lanes, String> {
+    let words = |e: virt::error::Error| e.message().to_owned();
+    let first = open_one(uri).map_err(words)?;
+    // A test driver's connections do not share their state: one for all.
+    let another = || match uri.starts_with("test:") {
+        true => Ok(first.clone()),
+        false => open_one(uri),
+    };
+    let monitor = Lane::new(Arc::new(another().map_err(words)?), 4);
+    let control = Lane::new(Arc::new(another().map_err(words)?), 5);
+    let urgent = Lane::new(Arc::new(another().map_err(words)?), 5);
+    subscribe(&first, sink).map_err(words)?;
+    if !uri.starts_with("test:") {
+        subscribe_close(&first, sink).map_err(words)?;
+    }
+    Ok(Lanes {
+        monitor,
+        control,
+        urgent,
+        _events: Arc::new(first),
+    })
+}
+
+/// One connection with keepalives.
+pub fn open_one(uri: &str) -> Result<Connect, virt::error::Error> {
+    let connection = Connect::open(Some(uri))?;
+    // The test driver has none; a connection without them still has our own pings.
+    let (interval_s, count) = bounds::KEEPALIVE;
+    if let Err(error) = connection.set_keep_alive(interval_s, count) {
+        tracing::debug!(
+            reason = error.message(),
+            "this connection has no keepalives"
+        );
+    }
+    Ok(connection)
+}
+
+/// Waits for the end of the connection, or for a ping without an answer; returns the reason.
+async fn until_lost(
+    monitor: &Lane,
+    shared: &Shared,
+    closed: &mut UnboundedReceiver<String>,
+) -> String {
+    loop {
+        tokio::select! {
+            reason = closed.recv() => {
+                return reason.unwrap_or_else(|| "the event channel is gone".to_owned());
+            }
+            () = shared.doubt.notified() => {}
+            () = tokio::time::sleep(bounds::PING_EVERY) => {}
+        }
+        let ping = monitor.call("ping", bounds::PING, |c| Ok(c.get_lib_version()?));
+        if let Err(error) = ping.await {
+            return error.to_string();
+        }
+    }
+}
+
+/// The first start on a fresh daemon waits seconds for it to probe QEMU's capabilities: have that
+/// done now.
+fn warm(shared: &Arc<Shared>) {
+    if shared.is_test() {
+        return;
+    }
+    let uri = shared.uri.clone();
+    tokio::spawn(async move {
+        let probe = move || {
+            let connection = open_one(&uri)?;
+            connection.get_domain_capabilities(None, None, None, None, 0)
+        };
+        match on_thread("libvirt-warm", Duration::from_secs(60), probe).await {
+            Ok(Ok(_)) => tracing::debug!("QEMU's capabilities are cached"),
+            Ok(Err(error)) => tracing::info!(reason = error.message(), "no QEMU to probe"),
+            Err(reason) => tracing::info!(reason, "probing QEMU's capabilities"),
+        }
+    });
+}

@@ -1,0 +1,416 @@
+//! The libvirt back end of [`VmDriver`].
+//!
+//! - [`connection`]: opens the connections, notices their loss, opens them again
+//! - [`lane`]: calls with a bound, on threads that can be left behind
+//! - [`event_loop`]: libvirt's own event loop
+//! - [`translate`]: states and errors
+//! - [`process`]: the process behind a domain
+
+mod bounds;
+mod connection;
+mod event_loop;
+mod lane;
+pub mod process;
+mod translate;
+
+#[cfg(test)]
+mod tests;
+
+use super::ffi::{self, Sink};
+use super::{DomainRef, DriverError, DriverEvent, Events, MigrateTarget, SeenDomain, VmDriver};
+use crate::domain_xml::stamp::{NAMESPACE, PREFIX, Phase, Stamp};
+use async_trait::async_trait;
+use connection::Lanes;
+use holdfast_model::host::{Capacity, LibvirtState};
+use holdfast_model::id::{ClusterName, VmUuid};
+use lane::Lane;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::unbounded_channel;
+use translate::{Failure, activity, is_no_domain, is_no_metadata};
+use virt::connect::Connect;
+use virt::domain::Domain as Handle;
+use virt_sys as sys;
+
+/// Where libvirtd is and what is ours there.
+#[derive(Debug, Clone)]
+pub struct LibvirtConfig {
+    /// libvirt's connection URI.
+    pub uri: String,
+    /// Only domains stamped with this cluster are seen.
+    pub cluster: ClusterName,
+    /// Where libvirt keeps its domains' process ids.
+    pub run_dir: PathBuf,
+}
+
+/// The libvirt back end.
+pub struct LibvirtDriver {
+    shared: Arc<Shared>,
+    cluster: ClusterName,
+    run_dir: PathBuf,
+    /// The stamps last read, by UUID and libvirt's number of that life. A running domain whose
+    /// metadata somebody removed is still ours.
+    known: Arc<Mutex<BTreeMap<(VmUuid, u32), Stamp>>>,
+}
+
+struct Shared {
+    uri: String,
+    now: RwLock<(Option<Arc<Lanes>>, LibvirtState)>,
+    /// A call had no answer: look whether the connection still stands.
+    doubt: Notify,
+}
+
+impl Shared {
+    /// libvirt's built-in test hypervisor: no processes, no daemon, no keepalives.
+    fn is_test(&self) -> bool {
+        self.uri.starts_with("test:")
+    }
+
+    fn set(&self, lanes: Option<Lanes>, state: LibvirtState) {
+        let old = {
+            let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *now, (lanes.map(Arc::new), state))
+        };
+        // Closing says goodbye to the daemon, which may not answer: not on this thread.
+        let _ = std::thread::Builder::new()
+            .name("libvirt-close".into())
+            .spawn(move || drop(old));
+    }
+
+    fn lose(&self, reason: String, sink: &Sink) {
+        let state = LibvirtState::Unreachable {
+            reason: reason.clone(),
+        };
+        let news = self.state() != state;
+        self.set(None, state);
+        if news {
+            tracing::warn!(reason, "libvirt is not reachable; VMs run on");
+            let _ = sink.events.send(DriverEvent::Lost { reason });
+        }
+    }
+
+    fn state(&self) -> LibvirtState {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        now.1.clone()
+    }
+
+    fn lanes(&self) -> Result<Arc<Lanes>, DriverError> {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        match (&now.0, &now.1) {
+            (Some(lanes), _) => Ok(Arc::clone(lanes)),
+            (None, LibvirtState::Unreachable { reason }) => Err(DriverError::Unreachable {
+                reason: reason.clone(),
+            }),
+            (None, LibvirtState::Connected) => Err(DriverError::Unreachable {
+                reason: "not connected yet".to_owned(),
+            }),
+        }
+    }
+}
+
+impl LibvirtDriver {
+    /// Starts connecting and returns at once; the first event tells that it worked. Must be called
+    /// inside of a tokio runtime.
+    ///
+    /// # Errors
+    /// If libvirt's event loop cannot be started, in words.
+    pub fn start(config: LibvirtConfig) -> Result<(Self, Events), String> {
+        event_loop::start()?;
+        let (events, receiver) = unbounded_channel();
+        let (closed, closed_receiver) = unbounded_channel();
+        let reason = "not connected yet".to_owned();
+        let shared = Arc::new(Shared {
+            uri: config.uri,
+            now: RwLock::new((None, LibvirtState::Unreachable { reason })),
+            doubt: Notify::new(),
+        });
+        let sink = Sink { events, closed };
+        tokio::spawn(connection::keep(Arc::clone(&shared), sink, closed_receiver));
+        let driver = Self {
+            shared,
+            cluster: config.cluster,
+            run_dir: config.run_dir,
+            known: Arc::default(),
+        };
+        Ok((driver, receiver))
+    }
+
+    /// A call on one of the lanes; one without an answer raises doubt about the connection.
+    async fn call<T: Send + 'static>(
+        &self,
+        lane: fn(&Lanes) -> &Lane,
+        name: &'static str,
+        bound: Duration,
+        call: impl FnOnce(&Connect) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        let lanes = self.shared.lanes()?;
+        let result = lane(&lanes).call(name, bound, call).await;
+        if let Err(DriverError::OutcomeUnknown { .. } | DriverError::Unreachable { .. }) = result {
+            self.shared.doubt.notify_one();
+        }
+        result
+    }
+
+    /// A call about one domain.
+    async fn on_domain<T: Send + 'static>(
+        &self,
+        lane: fn(&Lanes) -> &Lane,
+        name: &'static str,
+        bound: Duration,
+        domain: &DomainRef,
+        call: impl FnOnce(&Handle, Stamp) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        let (cluster, domain) = (self.cluster.clone(), domain.clone());
+        let known = Arc::clone(&self.known);
+        let find = move |connection: &Connect| {
+            let (handle, stamp) = look_up(connection, &cluster, &domain, &known)?;
+            call(&handle, stamp)
+        };
+        self.call(lane, name, bound, find).await
+    }
+}
+
+type Known = Mutex<BTreeMap<(VmUuid, u32), Stamp>>;
+
+/// The domain of a grant, if its stamp says so.
+fn look_up(
+    connection: &Connect,
+    cluster: &ClusterName,
+    domain: &DomainRef,
+    known: &Known,
+) -> Result<(Handle, Stamp), Failure> {
+    let missing = || Failure::NoSuchDomain(domain.clone());
+    let handle = match Handle::lookup_by_uuid_string(connection, domain.uuid.as_str()) {
+        Ok(handle) => handle,
+        Err(error) if is_no_domain(&error) => return Err(missing()),
+        Err(error) => return Err(error.into()),
+    };
+    let stamp = read_stamp(&handle, known)?.ok_or_else(missing)?;
+    let ours =
+        stamp.cluster == *cluster && stamp.vm == domain.vm && stamp.generation == domain.generation;
+    match ours {
+        true => Ok((handle, stamp)),
+        false => Err(missing()),
+    }
+}
+
+/// A domain's stamp; `None` if it has none, or is gone.
+fn read_stamp(handle: &Handle, known: &Known) -> Result<Option<Stamp>, Failure> {
+    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT as i32;
+    let uuid = handle.get_uuid_string()?.parse::<VmUuid>().ok();
+    let life = uuid.zip(handle.get_id());
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    let remembered = life.as_ref().and_then(|life| known.get(life)).cloned();
+    match handle.get_metadata(kind, Some(NAMESPACE), sys::VIR_DOMAIN_AFFECT_LIVE) {
+        Ok(xml) => match (Stamp::read(&xml), remembered) {
+            (Ok(stamp), _) => {
+                if let Some(life) = life {
+                    known.insert(life, stamp.clone());
+                }
+                Ok(Some(stamp))
+            }
+            (Err(_), Some(stamp)) => Ok(Some(stamp)),
+            (Err(error), None) => Err(Failure::Stamp(handle.get_name()?, error)),
+        },
+        Err(error) if is_no_metadata(&error) => Ok(remembered),
+        Err(error) if is_no_domain(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write_stamp(handle: &Handle, stamp: &Stamp) -> Result<(), Failure> {
+    handle.set_metadata(
+        sys::VIR_DOMAIN_METADATA_ELEMENT as i32,
+        Some(&stamp.element(false).write()),
+        Some(PREFIX),
+        Some(NAMESPACE),
+        sys::VIR_DOMAIN_AFFECT_LIVE,
+    )?;
+    Ok(())
+}
+
+fn list(
+    connection: &Connect,
+    cluster: &ClusterName,
+    run_dir: &std::path::Path,
+    known: &Known,
+) -> Result<Vec<SeenDomain>, Failure> {
+    let handles = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
+    let mut seen = Vec::new();
+    let mut lives = Vec::new();
+    for handle in &handles {
+        let Some(stamp) = read_stamp(handle, known)? else {
+            continue;
+        };
+        if stamp.cluster != *cluster {
+            continue;
+        }
+        let activity = match activity(handle) {
+            Ok(activity) => activity,
+            // It ended between two calls.
+            Err(error) if is_no_domain(&error) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let Ok(uuid) = handle.get_uuid_string()?.parse::<VmUuid>() else {
+            continue;
+        };
+        lives.extend(handle.get_id().map(|id| (uuid.clone(), id)));
+        seen.push(SeenDomain {
+            pid: process::of_domain(run_dir, &handle.get_name()?, &uuid),
+            stamp,
+            uuid,
+            activity,
+        });
+    }
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    known.retain(|life, _| lives.contains(life));
+    Ok(seen)
+}
+
+#[async_trait]
+impl VmDriver for LibvirtDriver {
+    fn state(&self) -> LibvirtState {
+        self.shared.state()
+    }
+
+    async fn list(&self) -> Result<Vec<SeenDomain>, DriverError> {
+        let (cluster, run_dir) = (self.cluster.clone(), self.run_dir.clone());
+        let known = Arc::clone(&self.known);
+        let call = move |c: &Connect| list(c, &cluster, &run_dir, &known);
+        self.call(|l| &l.monitor, "list", bounds::LIST, call).await
+    }
+
+    async fn capacity(&self) -> Result<Capacity, DriverError> {
+        let call = |c: &Connect| Ok(c.get_node_info()?);
+        let node = self.call(|l| &l.monitor, "capacity", bounds::SHORT, call);
+        let node = node.await?;
+        Ok(Capacity {
+            memory_mib: node.memory / 1024,
+            cpus: node.cpus,
+        })
+    }
+
+    async fn create_paused(&self, xml: &str) -> Result<(), DriverError> {
+        let xml = xml.to_owned();
+        let is_test = self.shared.is_test();
+        let call = move |c: &Connect| {
+            // The test driver refuses the flag before libvirt 10; nothing runs in it anyway.
+            let flag = match is_test {
+                true => 0,
+                false => sys::VIR_DOMAIN_START_PAUSED,
+            };
+            let handle = Handle::create_xml(c, &xml, flag)?;
+            if is_test {
+                handle.suspend()?;
+            }
+            Ok(())
+        };
+        self.call(|l| &l.control, "create", bounds::CREATE, call)
+            .await
+    }
+
+    async fn resume(&self, domain: &DomainRef) -> Result<(), DriverError> {
+        let call = |handle: &Handle, stamp: Stamp| {
+            handle.resume()?;
+            if stamp.phase == Phase::Created {
+                let started = Stamp {
+                    phase: Phase::Started,
+                    ..stamp
+                };
+                // It runs, which is what was asked for; the agent stamps it later.
+                let _ = write_stamp(handle, &started);
+            }
+            Ok(())
+        };
+        self.on_domain(|l| &l.control, "resume", bounds::SHORT, domain, call)
+            .await
+    }
+
+    async fn shutdown(&self, domain: &DomainRef) -> Result<(), DriverError> {
+        let call = |handle: &Handle, _| {
+            handle.shutdown()?;
+            Ok(())
+        };
+        self.on_domain(|l| &l.control, "shutdown", bounds::SHORT, domain, call)
+            .await
+    }
+
+    async fn destroy(&self, domain: &DomainRef) -> Result<(), DriverError> {
+        let call = |handle: &Handle, _| Ok(handle.destroy()?);
+        self.on_domain(|l| &l.urgent, "destroy", bounds::DESTROY, domain, call)
+            .await
+    }
+
+    async fn restamp(&self, domain: &DomainRef, stamp: &Stamp) -> Result<(), DriverError> {
+        let stamp = stamp.clone();
+        let call = move |handle: &Handle, _| write_stamp(handle, &stamp);
+        self.on_domain(|l| &l.control, "restamp", bounds::SHORT, domain, call)
+            .await
+    }
+
+    /// Over a connection of its own: the call takes as long as the migration.
+    async fn migrate(&self, domain: &DomainRef, to: &MigrateTarget) -> Result<(), DriverError> {
+        let uri = self.shared.uri.clone();
+        let connection = lane::on_thread("migrate", bounds::OPEN, move || {
+            connection::open_one(&uri).map_err(|e| e.message().to_owned())
+        });
+        // Nothing was asked for yet.
+        let connection = connection.await.and_then(|opened| opened);
+        let connection = connection.map_err(|reason| DriverError::Unreachable { reason })?;
+        let lane = Lane::new(Arc::new(connection), 1);
+        let (cluster, wanted) = (self.cluster.clone(), domain.clone());
+        let (known, target) = (Arc::clone(&self.known), to.clone());
+        let call = move |connection: &Connect| {
+            let (handle, _) = look_up(connection, &cluster, &wanted, &known)?;
+            let flags = migrate_flags(&target);
+            ffi::migrate(&handle, &target.connect_uri, &target.data_uri, flags)?;
+            Ok(())
+        };
+        let bound = Duration::from_millis(to.bound_ms);
+        let migration = lane.call("migrate", bound + bounds::MIGRATE_EXTRA, call);
+        tokio::pin!(migration);
+        tokio::select! {
+            result = &mut migration => return result,
+            () = tokio::time::sleep(bound) => {}
+        }
+        tracing::warn!(vm = %domain.vm, "the migration takes longer than its bound; aborting it");
+        if let Err(error) = self.abort_migration(domain).await {
+            tracing::warn!(vm = %domain.vm, %error, "aborting the migration");
+        }
+        migration.await
+    }
+
+    async fn is_migrating(&self, domain: &DomainRef) -> Result<bool, DriverError> {
+        let call = |handle: &Handle, _| {
+            let job = handle.get_job_info()?;
+            let running = [sys::VIR_DOMAIN_JOB_BOUNDED, sys::VIR_DOMAIN_JOB_UNBOUNDED];
+            Ok(running.contains(&(job.r#type as u32)))
+        };
+        self.on_domain(|l| &l.monitor, "job info", bounds::SHORT, domain, call)
+            .await
+    }
+
+    async fn abort_migration(&self, domain: &DomainRef) -> Result<(), DriverError> {
+        let call = |handle: &Handle, _| Ok(ffi::abort_job(handle)?);
+        self.on_domain(|l| &l.urgent, "abort", bounds::SHORT, domain, call)
+            .await
+    }
+}
+
+/// Paused on arrival: whether the destination may run is decided by the owner record, not by
+/// whether a last message of libvirt's protocol got through.
+fn migrate_flags(target: &MigrateTarget) -> u32 {
+    let flags = sys::VIR_MIGRATE_LIVE
+        | sys::VIR_MIGRATE_PEER2PEER
+        | sys::VIR_MIGRATE_PAUSED
+        | sys::VIR_MIGRATE_ABORT_ON_ERROR
+        | sys::VIR_MIGRATE_CHANGE_PROTECTION
+        | sys::VIR_MIGRATE_AUTO_CONVERGE;
+    match target.tls {
+        true => flags | sys::VIR_MIGRATE_TLS,
+        false => flags,
+    }
+}
