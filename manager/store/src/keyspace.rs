@@ -19,8 +19,17 @@ use std::str::FromStr;
 
 /// Everything Holdfast keeps.
 pub const ROOT: &str = "/holdfast/v1/";
+/// Both keys of the leader.
+pub const LEADER: &str = "/holdfast/v1/leader/";
+/// All VMs.
+pub const VMS: &str = "/holdfast/v1/vms/";
 /// All events.
 pub const EVENTS: &str = "/holdfast/v1/events/";
+
+/// Everything of one host.
+pub fn host_prefix(host: &HostName) -> String {
+    format!("{ROOT}hosts/{host}/")
+}
 
 /// A key, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,8 +4,9 @@
 //! - [`keyspace`]: every key is spelled here and nowhere else
 //! - [`view`], [`cache`]: the store's records decoded and kept current, with the times at which
 //!   this process first saw them
-//! - `guarded`: a heartbeat key whose every write is guarded by the last; `session` and
-//!   `leadership` are the two uses of it
+//! - [`guarded`]: a heartbeat key whose every write is guarded by the last; [`session`] and
+//!   [`leadership`] are the two uses of it, [`run`] the loop
+//!   that carries out what they ask
 //! - [`guards`]: the transactions of planner steps and of hosts' reports
 //! - [`clock`]: the only place that reads a clock
 //!
@@ -18,9 +19,13 @@ pub mod cache;
 pub mod clock;
 pub mod etcd;
 pub mod freshness;
+pub mod guarded;
 pub mod guards;
 pub mod keyspace;
+pub mod leadership;
 pub mod memory;
+pub mod run;
+pub mod session;
 pub mod view;
 
 pub use api::{Store, StoreError, Txn, TxnOutcome};
