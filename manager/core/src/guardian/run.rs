@@ -72,13 +72,7 @@ pub(super) fn present(case: &Case<'_>, domain: &Domain) -> Next {
         DomainState::Received => set_going(case, Action::TakeOver { generation }),
         DomainState::Paused {
             reason: PauseReason::Migration,
-        } => {
-            if case.owner.incoming.is_some() {
-                return Next::nothing();
-            }
-            // The migration is settled: the destination has nothing left and will get nothing.
-            set_going(case, Action::Resume { generation })
-        }
+        } => set_going(case, Action::Resume { generation }),
         DomainState::Paused { reason } => case.report(RunState::Paused { reason }),
         DomainState::Receiving => {
             Next::destroy("a migration brings in a VM that this host holds already")
@@ -87,9 +81,10 @@ pub(super) fn present(case: &Case<'_>, domain: &Domain) -> Next {
 }
 
 /// `Starting` stands in the store before vCPUs go, unless an earlier report already says that a
-/// domain of this grant is here.
+/// domain of this grant is here. While a migration is not settled nothing goes: the destination
+/// may have the whole VM.
 fn set_going(case: &Case<'_>, action: Action) -> Next {
-    if !case.may_set_going() {
+    if !case.may_set_going() || case.owner.incoming.is_some() {
         return Next::nothing();
     }
     match case.report {
@@ -113,7 +108,7 @@ pub(super) fn older_than_the_grant(case: &Case<'_>, domain: &Domain) -> Next {
     // Written by us right before a takeover that did not come to the restamp.
     let begun = case.report == Some(&RunState::Starting);
     let received = domain.state == DomainState::Received && domain.generation.next() == generation;
-    let wanted = case.owner.intent == Intent::Run && case.owner.incoming.is_none();
+    let wanted = case.owner.intent == Intent::Run;
     if received && wanted && (announced || begun) {
         return set_going(case, Action::TakeOver { generation });
     }
