@@ -1,2 +1,63 @@
 //! Developer commands: `cargo xtask …`.
-fn main() {}
+
+mod lab;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Holdfast developer commands"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing on this machine (Debian 12, Ubuntu); idempotent
+    Setup(setup::SetupArguments),
+    /// The two-site lab on this machine
+    #[command(subcommand)]
+    Lab(lab::LabCommand),
+    /// First process of a machine of the lab
+    #[command(hide = true)]
+    LabInit {
+        /// What the machine is
+        spec: std::path::PathBuf,
+    },
+    /// The lab's observer
+    #[command(hide = true)]
+    LabObserver {
+        /// Its directory
+        dir: std::path::PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Setup(arguments) => setup::run(&arguments),
+        Command::Lab(command) => lab::run(command),
+        Command::LabInit { spec } => holdfast_lab::init::run(&spec).map(|()| ExitCode::FAILURE),
+        Command::LabObserver { dir } => {
+            holdfast_lab::observer::server::run(&dir).map(|()| ExitCode::FAILURE)
+        }
+    };
+    match result {
+        Ok(code) => code,
+        Err(holdfast_lab::LabError::Interrupted) => {
+            anstream::eprintln!("interrupted");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            let (red, plain) = (anstyle::AnsiColor::Red.on_default().bold(), anstyle::Reset);
+            anstream::eprintln!("{red}error:{plain} {}", error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -63,7 +63,7 @@ pub enum LabError {
         stderr: String,
     },
     /// A condition did not come true in time.
-    #[error("{what}: not within {:.1} s{}{}", .waited.as_secs_f64(), detail(.last), hint(.hint))]
+    #[error("{what}: not within {:.1} s{}{}", .waited.as_secs_f64(), detail(.last), in_brackets(.hint))]
     TimedOut {
         /// The condition.
         what: String,
@@ -98,11 +98,19 @@ pub enum LabError {
 }
 
 fn detail(text: &str) -> String {
-    if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim()) }
+    if text.trim().is_empty() {
+        String::new()
+    } else {
+        format!(": {}", text.trim())
+    }
 }
 
-fn hint(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!(" ({text})") }
+fn in_brackets(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(" ({text})")
+    }
 }
 
 impl LabError {

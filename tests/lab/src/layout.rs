@@ -81,12 +81,22 @@ impl Layout {
         let mut machines = Vec::new();
         let mut add = |name: String, site: &str, role, host: usize| {
             let address = format!("10.77.{}.{host}", subnet(site));
-            machines.push(Machine { name, site: site.into(), role, address });
+            machines.push(Machine {
+                name,
+                site: site.into(),
+                role,
+                address,
+            });
         };
         for site in ["a", "b"] {
             add(format!("{site}-ctl"), site, Role::Control, 10);
             for number in 1..=hosts_per_site {
-                add(format!("{site}{number}"), site, Role::Hypervisor, 10 + number);
+                add(
+                    format!("{site}{number}"),
+                    site,
+                    Role::Hypervisor,
+                    10 + number,
+                );
             }
         }
         add("witness".into(), "witness", Role::Control, 10);
@@ -95,30 +105,53 @@ impl Layout {
 
     /// The machine of that name.
     pub fn machine(&self, name: &str) -> Result<&Machine> {
-        self.machines.iter().find(|machine| machine.name == name).ok_or_else(|| {
-            let known: Vec<&str> = self.machines.iter().map(|each| each.name.as_str()).collect();
-            LabError::Unknown { kind: "machine", name: name.into(), known: known.join(" ") }
-        })
+        self.machines
+            .iter()
+            .find(|machine| machine.name == name)
+            .ok_or_else(|| {
+                let known: Vec<&str> = self
+                    .machines
+                    .iter()
+                    .map(|each| each.name.as_str())
+                    .collect();
+                LabError::Unknown {
+                    kind: "machine",
+                    name: name.into(),
+                    known: known.join(" "),
+                }
+            })
     }
 
     /// All machines of a site (`a`, `b`, `witness`).
     pub fn site(&self, site: &str) -> Result<Vec<&Machine>> {
-        let found: Vec<&Machine> = self.machines.iter().filter(|each| each.site == site).collect();
+        let found: Vec<&Machine> = self
+            .machines
+            .iter()
+            .filter(|each| each.site == site)
+            .collect();
         if found.is_empty() {
             let known = "a b witness".into();
-            return Err(LabError::Unknown { kind: "site", name: site.into(), known });
+            return Err(LabError::Unknown {
+                kind: "site",
+                name: site.into(),
+                known,
+            });
         }
         Ok(found)
     }
 
     /// The hypervisors of both sites.
     pub fn hypervisors(&self) -> impl Iterator<Item = &Machine> {
-        self.machines.iter().filter(|machine| machine.role == Role::Hypervisor)
+        self.machines
+            .iter()
+            .filter(|machine| machine.role == Role::Hypervisor)
     }
 
     /// The machines with an etcd member, a manager and a brick.
     pub fn controls(&self) -> impl Iterator<Item = &Machine> {
-        self.machines.iter().filter(|machine| machine.role == Role::Control)
+        self.machines
+            .iter()
+            .filter(|machine| machine.role == Role::Control)
     }
 
     /// The machines that `cut` and `heal` mean by a word: a site, a machine, or `all`.
@@ -126,19 +159,28 @@ impl Layout {
         if word == "all" {
             return Ok(self.machines.iter().collect());
         }
-        self.site(word).or_else(|_| self.machine(word).map(|machine| vec![machine])).map_err(|_| {
-            let names = self.machines.iter().map(|each| each.name.as_str());
-            let known: Vec<&str> = ["all", "a", "b"].into_iter().chain(names).collect();
-            let kind = "site or machine";
-            LabError::Unknown { kind, name: word.into(), known: known.join(" ") }
-        })
+        self.site(word)
+            .or_else(|_| self.machine(word).map(|machine| vec![machine]))
+            .map_err(|_| {
+                let names = self.machines.iter().map(|each| each.name.as_str());
+                let known: Vec<&str> = ["all", "a", "b"].into_iter().chain(names).collect();
+                let kind = "site or machine";
+                LabError::Unknown {
+                    kind,
+                    name: word.into(),
+                    known: known.join(" "),
+                }
+            })
     }
 
     /// Addresses of the control machines as `http://…:port`, those of `site` first.
     pub fn control_urls(&self, site: &str, port: u16) -> Vec<String> {
         let mut controls: Vec<&Machine> = self.controls().collect();
         controls.sort_by_key(|machine| machine.site != site);
-        controls.iter().map(|machine| format!("http://{}:{port}", machine.address)).collect()
+        controls
+            .iter()
+            .map(|machine| format!("http://{}:{port}", machine.address))
+            .collect()
     }
 }
 
@@ -158,8 +200,11 @@ mod tests {
     #[test]
     fn names_and_addresses() {
         let layout = Layout::new(2).unwrap();
-        let all: Vec<String> =
-            layout.machines.iter().map(|each| format!("{} {}", each.name, each.address)).collect();
+        let all: Vec<String> = layout
+            .machines
+            .iter()
+            .map(|each| format!("{} {}", each.name, each.address))
+            .collect();
         let expected = [
             "a-ctl 10.77.1.10",
             "a1 10.77.1.11",
@@ -177,13 +222,24 @@ mod tests {
     fn endpoints() {
         let layout = Layout::new(1).unwrap();
         let names = |word| -> Vec<&str> {
-            layout.endpoint(word).unwrap().iter().map(|each| each.name.as_str()).collect()
+            layout
+                .endpoint(word)
+                .unwrap()
+                .iter()
+                .map(|each| each.name.as_str())
+                .collect()
         };
         assert_eq!(names("a"), ["a-ctl", "a1"]);
         assert_eq!(names("b1"), ["b1"]);
         assert_eq!(names("witness"), ["witness"]);
         assert_eq!(names("all").len(), 5);
-        assert!(layout.endpoint("c9").unwrap_err().to_string().contains("a-ctl"));
+        assert!(
+            layout
+                .endpoint("c9")
+                .unwrap_err()
+                .to_string()
+                .contains("a-ctl")
+        );
         assert!(Layout::new(0).is_err() && Layout::new(41).is_err());
     }
 

@@ -26,7 +26,9 @@ pub fn catch_interrupts() -> Result<()> {
 
 /// Whether Ctrl-C or SIGTERM came since [`catch_interrupts`].
 pub fn interrupted() -> bool {
-    INTERRUPTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    INTERRUPTED
+        .get()
+        .is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
 /// Forgets an interrupt, so that cleaning up is not interrupted by it.
@@ -53,7 +55,11 @@ impl Output {
         if self.status.success() {
             return Ok(self);
         }
-        let said = if self.stderr.trim().is_empty() { self.stdout } else { self.stderr };
+        let said = if self.stderr.trim().is_empty() {
+            self.stdout
+        } else {
+            self.stderr
+        };
         Err(LabError::Command {
             command: command.into(),
             status: format!("failed with {}", self.status),
@@ -69,8 +75,8 @@ pub(crate) fn describe(command: &Command) -> String {
         text.push(' ');
         text.push_str(&arg.to_string_lossy());
     }
-    if text.len() > 300 {
-        text.truncate(text.char_indices().take_while(|(at, _)| *at < 300).count());
+    if let Some((end, _)) = text.char_indices().nth(300) {
+        text.truncate(end);
         text.push('…');
     }
     text
@@ -98,7 +104,10 @@ pub(crate) fn output(command: &mut Command, input: &[u8], limit: Duration) -> Re
     let stderr = read_in_background(stderr);
     let start = Instant::now();
     let status = loop {
-        if let Some(status) = child.try_wait().map_err(|error| failed(error.to_string()))? {
+        if let Some(status) = child
+            .try_wait()
+            .map_err(|error| failed(error.to_string()))?
+        {
             break status;
         }
         if start.elapsed() > limit || interrupted() {
@@ -108,11 +117,18 @@ pub(crate) fn output(command: &mut Command, input: &[u8], limit: Duration) -> Re
             if interrupted() {
                 return Err(LabError::Interrupted);
             }
-            return Err(failed(format!("did not end within {:.0} s", limit.as_secs_f64())));
+            return Err(failed(format!(
+                "did not end within {:.0} s",
+                limit.as_secs_f64()
+            )));
         }
         std::thread::sleep(Duration::from_millis(4));
     };
-    Ok(Output { status, stdout: collect(stdout), stderr: collect(stderr) })
+    Ok(Output {
+        status,
+        stdout: collect(stdout),
+        stderr: collect(stderr),
+    })
 }
 
 type Reader = std::sync::mpsc::Receiver<Vec<u8>>;
@@ -154,7 +170,9 @@ pub(crate) fn run_with_input(program: &str, args: &[&str], script: &str) -> Resu
     let mut command = Command::new(program);
     command.args(args);
     let name = describe(&command);
-    Ok(output(&mut command, script.as_bytes(), SHORT)?.ok(&name)?.stdout)
+    Ok(output(&mut command, script.as_bytes(), SHORT)?
+        .ok(&name)?
+        .stdout)
 }
 
 /// What a condition says when asked: it holds, or what it is waiting for.

@@ -1,0 +1,418 @@
+//! A running lab and everything that can be done to it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::blueprint::{self, control_socket};
+use crate::clock::now_ms;
+use crate::cuts::{self, Cut};
+use crate::error::{LabError, Result};
+use crate::faults::{self, Fault, FaultProof};
+use crate::guest::Guest;
+use crate::init::{self, spec::Request, spec::ServiceState};
+use crate::layout::{API_PORT, Layout, Machine, NET_NAMESPACE};
+use crate::machine::{self, Power, PowerOff};
+use crate::net;
+use crate::observer::{self, ObserverLog};
+use crate::options::LabOptions;
+use crate::progress::Progress;
+use crate::proof::{self, Proof};
+use crate::run::{Output, output, wait_until};
+use crate::state::{self, LabLock, LabRecord, StateDir, real_boot_id};
+use crate::status::{self, Status};
+use crate::storage::{self, Exec, StorageState};
+use crate::{clean, guests, up};
+
+/// A lab that is up.
+#[derive(Debug)]
+pub struct Lab {
+    pub(crate) state: StateDir,
+    pub(crate) record: LabRecord,
+}
+
+/// Proof of a cut: what is in force now.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cutting {
+    /// When the rules were in force at the latest (CLOCK_BOOTTIME).
+    pub at_ms: u64,
+    /// All cuts with the packets they have dropped so far.
+    pub cuts: Vec<Cut>,
+}
+
+impl Lab {
+    /// Builds and starts a lab, after taking down an earlier one. If this fails or is interrupted
+    /// (see [`crate::catch_interrupts`]) nothing keeps running; the logs stay until the next.
+    pub fn up(options: LabOptions, progress: &Progress) -> Result<Lab> {
+        up::up(options, progress)
+    }
+
+    /// Finds the lab that is up.
+    pub fn attach(state: &Path) -> Result<Lab> {
+        let state = StateDir::new(state)?;
+        let none = || LabError::NoLab {
+            state: state.root().into(),
+        };
+        if !state.record().exists() {
+            return Err(none());
+        }
+        let record: LabRecord = state::read_json(&state.record())?;
+        if record.real_boot_id != real_boot_id()? || !net::namespace_file(NET_NAMESPACE).exists() {
+            return Err(none());
+        }
+        Ok(Lab { state, record })
+    }
+
+    /// Takes the lab down and removes everything it made.
+    pub fn down(self) -> Result<()> {
+        Lab::down_at(self.state.root()).map(drop)
+    }
+
+    /// Takes down whatever is left of a lab, alive or killed; whether there was anything.
+    pub fn down_at(state: &Path) -> Result<bool> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(LabError::NotRoot);
+        }
+        let lock = LabLock::take()?;
+        let asked = StateDir::new(state)?;
+        let mut existed = clean::clean(&asked, clean::Files::Remove)?;
+        if let Some(other) = lock.current_state().filter(|other| other != asked.root()) {
+            existed |= clean::clean(&StateDir::new(&other)?, clean::Files::Remove)?;
+        }
+        lock.set_state(None)?;
+        Ok(existed)
+    }
+
+    /// Its machines.
+    pub fn layout(&self) -> &Layout {
+        &self.record.layout
+    }
+
+    /// How it was built.
+    pub fn options(&self) -> &LabOptions {
+        &self.record.options
+    }
+
+    /// Where its files are.
+    pub fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    /// `kvm` or `qemu`.
+    pub fn domain_type(&self) -> &str {
+        &self.record.domain_type
+    }
+
+    /// A command inside a machine, for the caller to run.
+    pub fn command(&self, machine: &str, argv: &[&str]) -> Result<Command> {
+        machine::command(&self.state, self.layout().machine(machine)?, argv)
+    }
+
+    /// Runs a command inside a machine; it is killed after `limit`.
+    pub fn exec(&self, machine: &str, argv: &[&str], limit: Duration) -> Result<Output> {
+        machine::exec(
+            &self.state,
+            self.layout().machine(machine)?,
+            argv,
+            b"",
+            limit,
+        )
+    }
+
+    /// The `holdfast` command line with the managers' addresses, run where an operator would sit:
+    /// in the lab's network, outside all machines.
+    pub fn cli_command(&self, args: &[&str]) -> Command {
+        let urls = self.layout().control_urls("a", API_PORT);
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!(
+                "--net={}",
+                net::namespace_file(NET_NAMESPACE).display()
+            ))
+            .arg("--")
+            .arg(self.options().bin_dir.join("holdfast"))
+            .args(["--api", &urls.join(",")])
+            .args(args);
+        command
+    }
+
+    /// Runs [`Lab::cli_command`]; its exit status is part of the output, not an error.
+    pub fn cli(&self, args: &[&str]) -> Result<Output> {
+        output(&mut self.cli_command(args), b"", Duration::from_secs(60))
+    }
+
+    /// Like [`Lab::cli`] with `-o json`, parsed; a failed status is an error.
+    pub fn cli_json(&self, args: &[&str]) -> Result<serde_json::Value> {
+        let args: Vec<&str> = ["-o", "json"].iter().chain(args).copied().collect();
+        let name = format!("holdfast {}", args.join(" "));
+        let output = self.cli(&args)?.ok(&name)?;
+        serde_json::from_str(&output.stdout).map_err(|source| LabError::Parse {
+            path: name.into(),
+            source,
+        })
+    }
+
+    /// Cuts the power of machines, all at the same instant.
+    pub fn power_off(&self, machines: &[&str]) -> Result<PowerOff> {
+        machine::power_off(&self.state, &self.resolve(machines)?)
+    }
+
+    /// Cuts the power of a whole site: hypervisors, manager, etcd member, storage.
+    pub fn power_off_site(&self, site: &str) -> Result<PowerOff> {
+        machine::power_off(&self.state, &self.layout().site(site)?)
+    }
+
+    /// Gives machines power again: same disks, empty `/run`, a new boot id.
+    pub fn power_on(&self, machines: &[&str]) -> Result<()> {
+        self.start(&self.resolve(machines)?)
+    }
+
+    /// Gives a whole site power again.
+    pub fn power_on_site(&self, site: &str) -> Result<()> {
+        self.start(&self.layout().site(site)?)
+    }
+
+    fn resolve(&self, machines: &[&str]) -> Result<Vec<&Machine>> {
+        machines
+            .iter()
+            .map(|name| self.layout().machine(name))
+            .collect()
+    }
+
+    fn start(&self, machines: &[&Machine]) -> Result<()> {
+        if let Some(on) = machines
+            .iter()
+            .find(|each| self.power_of(each) == Power::On)
+        {
+            return Err(LabError::Refused(format!("{} has power already", on.name)));
+        }
+        net::set_cables(machines, true)?;
+        let program = self.options().init_program.as_path();
+        in_parallel(machines, |machine| {
+            machine::start(&self.state, machine, program)
+        })
+    }
+
+    /// Whether a machine has power.
+    pub fn power(&self, machine: &str) -> Result<Power> {
+        Ok(self.power_of(self.layout().machine(machine)?))
+    }
+
+    /// Drops packets from `one` to `other` (sites, machines, `witness`, `all`), and back unless
+    /// `one_way`. What the observer hears and the operator's shell are never cut.
+    pub fn cut(&self, one: &str, other: &str, one_way: bool) -> Result<Cutting> {
+        cuts::cut(self.layout(), one, other, one_way)?;
+        Ok(Cutting {
+            at_ms: now_ms(),
+            cuts: cuts::active()?,
+        })
+    }
+
+    /// Takes back cuts between two ends (`all`, `all`: every cut); gives the final counters.
+    pub fn heal(&self, one: &str, other: &str) -> Result<Vec<Cut>> {
+        self.layout().endpoint(one)?;
+        self.layout().endpoint(other)?;
+        cuts::heal(one, other)
+    }
+
+    /// The cuts in force with their counters of dropped packets.
+    pub fn cuts(&self) -> Result<Vec<Cut>> {
+        cuts::active()
+    }
+
+    /// Stops a process (`agent guard libvirtd qemu:VM etcd manager storage`) with SIGSTOP.
+    pub fn freeze(&self, machine: &str, process: &str) -> Result<FaultProof> {
+        self.inject(machine, process, Fault::Freeze)
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self, machine: &str, process: &str) -> Result<FaultProof> {
+        self.inject(machine, process, Fault::Thaw)
+    }
+
+    /// Kills a process; services are started again after 0.2 s, see [`Lab::stop_service`].
+    pub fn kill(&self, machine: &str, process: &str) -> Result<FaultProof> {
+        self.inject(machine, process, Fault::Kill)
+    }
+
+    fn inject(&self, machine: &str, process: &str, fault: Fault) -> Result<FaultProof> {
+        faults::inject(&self.state, self.layout().machine(machine)?, process, fault)
+    }
+
+    /// Process ids, on the real machine, of a process.
+    pub fn pids(&self, machine: &str, process: &str) -> Result<Vec<i32>> {
+        let found = faults::find(&self.state, self.layout().machine(machine)?, process)?;
+        Ok(found.into_iter().map(|process| process.pid).collect())
+    }
+
+    fn ask(&self, machine: &str, request: &Request) -> Result<Vec<ServiceState>> {
+        let machine = self.layout().machine(machine)?;
+        if self.power_of(machine) == Power::Off {
+            return Err(LabError::Refused(format!("{} has no power", machine.name)));
+        }
+        Ok(init::ask(&control_socket(&self.state, machine), request)?.services)
+    }
+
+    /// The services of a machine (`etcd storage manager libvirtd guard agent`).
+    pub fn services(&self, machine: &str) -> Result<Vec<ServiceState>> {
+        self.ask(machine, &Request::List)
+    }
+
+    /// Kills a service and keeps it down until [`Lab::start_service`] or a power-on.
+    pub fn stop_service(&self, machine: &str, service: &str) -> Result<()> {
+        self.ask(
+            machine,
+            &Request::Stop {
+                service: service.into(),
+            },
+        )?;
+        wait_until(
+            &format!("{service} of {machine} down"),
+            Duration::from_secs(5),
+            "",
+            || {
+                let services = self.services(machine).map_err(|error| error.chain())?;
+                match services
+                    .iter()
+                    .find(|each| each.name == service)
+                    .and_then(|each| each.pid)
+                {
+                    Some(pid) => Err(format!("pid {pid}")),
+                    None => Ok(()),
+                }
+            },
+        )
+    }
+
+    /// Starts a service.
+    pub fn start_service(&self, machine: &str, service: &str) -> Result<()> {
+        self.ask(
+            machine,
+            &Request::Start {
+                service: service.into(),
+            },
+        )
+        .map(drop)
+    }
+
+    /// The storage's bricks as a control machine sees them.
+    pub fn storage_state(&self) -> Result<StorageState> {
+        storage::state(self, self.layout())
+    }
+
+    /// Whether all bricks are up and nothing waits to be healed.
+    pub fn storage_in_sync(&self) -> Result<bool> {
+        self.storage_state().map(|state| state.in_sync())
+    }
+
+    /// Waits until [`Lab::storage_in_sync`].
+    pub fn wait_storage_in_sync(&self, limit: Duration) -> Result<()> {
+        let hint = "see `lab exec a-ctl -- gluster volume heal hf info`";
+        wait_until("storage in sync", limit, hint, || {
+            match self.storage_state() {
+                Ok(state) if state.in_sync() => Ok(()),
+                Ok(state) => Err(state.describe()),
+                Err(error) => Err(error.chain()),
+            }
+        })
+    }
+
+    /// Makes a guest: its image on the storage and the files for `virsh create` and
+    /// `holdfast vm apply`; with `apply` it is also handed to Holdfast.
+    pub fn add_guest(&self, spec: crate::guest::GuestSpec, apply: bool) -> Result<Guest> {
+        guests::add(self, spec, apply)
+    }
+
+    /// All guests made so far.
+    pub fn guests(&self) -> Result<Vec<Guest>> {
+        guests::list(self)
+    }
+
+    /// The observer's log, read up to now.
+    pub fn observer_log(&self) -> Result<ObserverLog> {
+        let machines = &self.layout().machines;
+        let hosts: BTreeMap<String, String> = machines
+            .iter()
+            .map(|each| (each.address.clone(), each.name.clone()))
+            .collect();
+        let mut log = ObserverLog::new(observer::log_file(&self.state.observer()), hosts);
+        log.refresh()?;
+        Ok(log)
+    }
+
+    /// Who ran where and when, from the observer's log and the Linux guests' disks.
+    pub fn proof(&self) -> Result<Proof> {
+        let log = self.observer_log()?;
+        let journals = guests::journals(self)?;
+        Ok(proof::build(log.records(), journals, |source| {
+            log.host_of(source)
+        }))
+    }
+
+    /// Machines, services, cuts and storage.
+    pub fn status(&self) -> Result<Status> {
+        status::collect(self)
+    }
+
+    /// Log file of a service of a machine.
+    pub fn log_path(&self, machine: &str, service: &str) -> Result<std::path::PathBuf> {
+        let machine = self.layout().machine(machine)?;
+        Ok(self.state.log(&machine.name, service))
+    }
+
+    /// Makes daemons start at power-on, and starts them now.
+    pub(crate) fn start_daemons(&self) -> Result<()> {
+        for machine in &self.layout().machines {
+            let spec = blueprint::init_spec(
+                &self.state,
+                self.layout(),
+                machine,
+                self.options(),
+                self.options().daemons,
+            );
+            for service in &spec.services {
+                if blueprint::DAEMONS.contains(&service.name.as_str()) {
+                    self.start_service(&machine.name, &service.name)?;
+                }
+            }
+            state::write_json(
+                &self.state.machine(&machine.name).join("machine.json"),
+                &spec,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Exec for Lab {
+    fn exec_in(&self, machine: &Machine, argv: &[&str], limit: Duration) -> Result<Output> {
+        machine::exec(&self.state, machine, argv, b"", limit)
+    }
+
+    fn power_of(&self, machine: &Machine) -> Power {
+        machine::power(&self.state, machine)
+    }
+}
+
+/// Does the same to several machines at once; gives the first error after all have ended.
+pub(crate) fn in_parallel(
+    machines: &[&Machine],
+    work: impl Fn(&Machine) -> Result<()> + Sync,
+) -> Result<()> {
+    let work = &work;
+    let results: Vec<Result<()>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = machines
+            .iter()
+            .map(|machine| scope.spawn(move || work(machine)))
+            .collect();
+        let lost = || Err(LabError::Refused("a thread of the lab has died".into()));
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| lost()))
+            .collect()
+    });
+    results.into_iter().collect()
+}
