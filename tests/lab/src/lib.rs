@@ -40,6 +40,7 @@ mod run;
 mod state;
 mod status;
 mod storage;
+pub mod trial;
 mod up;
 
 pub use blueprint::DAEMONS;
