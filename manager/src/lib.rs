@@ -1,7 +1,9 @@
 //! The manager daemon and the operator's command line.
 #![warn(missing_docs)]
 
+pub mod api;
 pub mod config;
+pub mod daemon;
 pub mod domain_xml;
 pub mod rto;
 pub mod status;

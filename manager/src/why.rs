@@ -35,7 +35,10 @@ pub fn explain(view: &View, asked: &Asked) -> Plan {
     if view.can_plan().is_err() {
         return Plan::default();
     }
-    let epoch = view.leader_epoch.as_ref().map_or(Revision(0), |epoch| epoch.revision);
+    let epoch = view
+        .leader_epoch
+        .as_ref()
+        .map_or(Revision(0), |epoch| epoch.revision);
     let since = asked.view_since.unwrap_or(asked.now);
     plan(&view.world(asked.now, asked.wall, since, epoch, &asked.manager))
 }
@@ -115,11 +118,25 @@ pub fn vm(
             state_words(report)
         ));
     }
-    for op in view.ops.values().filter(|op| concerns(&op.value.request, name)) {
-        because.push(format!("a request of {} is pending: {}", op.value.by, op.value.id));
+    for op in view
+        .ops
+        .values()
+        .filter(|op| concerns(&op.value.request, name))
+    {
+        because.push(format!(
+            "a request of {} is pending: {}",
+            op.value.by, op.value.id
+        ));
     }
     let not_on = not_on.map(|host| why_not(view, asked, &line, host));
-    Some(WhyVm { vm: line, because, reports, owner, said, not_on })
+    Some(WhyVm {
+        vm: line,
+        because,
+        reports,
+        owner,
+        said,
+        not_on,
+    })
 }
 
 /// About one host; none if there is no such host.
@@ -154,13 +171,20 @@ pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHo
             word(&session.value.guard)
         ));
     }
-    for fence in view.fences.values().filter(|fence| fence.value.host == *name) {
+    for fence in view
+        .fences
+        .values()
+        .filter(|fence| fence.value.host == *name)
+    {
         because.push(format!(
             "its life {} is closed: {}",
             fence.value.incarnation, fence.value.evidence
         ));
     }
-    because.push(format!("libvirt: {}; storage: {}", line.libvirt, line.storage));
+    because.push(format!(
+        "libvirt: {}; storage: {}",
+        line.libvirt, line.storage
+    ));
     let runs = |owner: &Owner| owner.possible_runners().any(|runner| runner.host == *name);
     let vms = view
         .vms
@@ -169,22 +193,44 @@ pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHo
         .map(|(name, _)| name.clone())
         .collect();
     let spec = record.spec.as_ref().map(|spec| spec.value.clone());
-    Some(WhyHost { host: line, because, reports, spec, vms })
+    Some(WhyHost {
+        host: line,
+        because,
+        reports,
+        spec,
+        vms,
+    })
 }
 
 fn about(reports: &[Report], subject: &Subject) -> Vec<Report> {
-    reports.iter().filter(|report| report.subject == *subject).cloned().collect()
+    reports
+        .iter()
+        .filter(|report| report.subject == *subject)
+        .cloned()
+        .collect()
 }
 
 fn headline(vm: &Vm) -> String {
-    let at = vm.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
-    let why = if vm.reason.is_empty() { String::new() } else { format!(": {}", vm.reason) };
+    let at = vm
+        .host
+        .as_ref()
+        .map(|host| format!(" on {host}"))
+        .unwrap_or_default();
+    let why = if vm.reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", vm.reason)
+    };
     format!("{} is {}{at}{why}", vm.name, word(&vm.state))
 }
 
 fn report_lines(report: &Report, now: Instant) -> Vec<String> {
     let mut lines = vec![match report.until {
-        Some(until) => format!("{} ({:.1} s left)", report.text, until.since(now) as f64 / 1000.0),
+        Some(until) => format!(
+            "{} ({:.1} s left)",
+            report.text,
+            until.since(now) as f64 / 1000.0
+        ),
         None => report.text.clone(),
     }];
     let refused = report.refused.iter();
@@ -237,12 +283,19 @@ fn concerns(request: &Request, name: &VmName) -> bool {
 
 /// Runs the planner on a copy of the view in which somebody asks to move the VM there.
 fn why_not(view: &View, asked: &Asked, line: &Vm, host: &HostName) -> NotOn {
-    let say = |possible: bool, reason: String| NotOn { host: host.clone(), possible, reason };
+    let say = |possible: bool, reason: String| NotOn {
+        host: host.clone(),
+        possible,
+        reason,
+    };
     if line.host.as_ref() == Some(host) {
         return say(true, format!("it is on {host}"));
     }
     if !view.hosts.contains_key(host) {
-        return say(false, "there is no such host; `holdfast host list` shows them".to_owned());
+        return say(
+            false,
+            "there is no such host; `holdfast host list` shows them".to_owned(),
+        );
     }
     let present = explain(view, asked);
     let refused = present
@@ -257,16 +310,35 @@ fn why_not(view: &View, asked: &Asked, line: &Vm, host: &HostName) -> NotOn {
         return say(false, "this manager cannot ask".to_owned());
     };
     let mut trial = view.clone();
-    trial.ops.retain(|_, op| !concerns(&op.value.request, &line.name));
-    let request = Request::Move { vm: line.name.clone(), to: Some(host.clone()) };
-    let op = Op { id: id.clone(), by: "trial".to_owned(), request };
-    trial.ops.insert(id, Seen { value: op, revision: view.revision, seen_at: asked.now });
+    trial
+        .ops
+        .retain(|_, op| !concerns(&op.value.request, &line.name));
+    let request = Request::Move {
+        vm: line.name.clone(),
+        to: Some(host.clone()),
+    };
+    let op = Op {
+        id: id.clone(),
+        by: "trial".to_owned(),
+        request,
+    };
+    trial.ops.insert(
+        id,
+        Seen {
+            value: op,
+            revision: view.revision,
+            seen_at: asked.now,
+        },
+    );
     let answer = explain(&trial, asked);
     for step in &answer.steps {
         let mine = |event: &&holdfast_model::event::Event| event.vm.as_ref() == Some(&line.name);
         for event in step.events.iter().filter(mine) {
             if event.kind == EventKind::OpRefused {
-                let reason = event.text.split_once("refused: ").map_or(&*event.text, |(_, r)| r);
+                let reason = event
+                    .text
+                    .split_once("refused: ")
+                    .map_or(&*event.text, |(_, r)| r);
                 let reason = reason.strip_prefix(&format!("{host}: ")).unwrap_or(reason);
                 return say(false, reason.to_owned());
             }
@@ -287,5 +359,8 @@ fn why_not(view: &View, asked: &Asked, line: &Vm, host: &HostName) -> NotOn {
         .iter()
         .find(|report| report.subject == Subject::Vm(line.name.clone()))
         .map(|report| report.text.replace(" asked for by trial", ""));
-    say(false, waits.unwrap_or_else(|| "the VM is not running, so it cannot be moved".to_owned()))
+    say(
+        false,
+        waits.unwrap_or_else(|| "the VM is not running, so it cannot be moved".to_owned()),
+    )
 }

@@ -33,7 +33,9 @@ impl Scene<'_> {
                 format!("a plan was not executed, its check found: {violation}; please report it"),
             );
         }
-        found.0.sort_by_key(|condition| std::cmp::Reverse(condition.severity));
+        found
+            .0
+            .sort_by_key(|condition| std::cmp::Reverse(condition.severity));
         found.0
     }
 
@@ -42,7 +44,11 @@ impl Scene<'_> {
             let why = match self.context.voters {
                 Err(error) => error.to_owned(),
                 Ok(_) => {
-                    let down = status.quorum.members.iter().filter(|member| !member.healthy);
+                    let down = status
+                        .quorum
+                        .members
+                        .iter()
+                        .filter(|member| !member.healthy);
                     let down: Vec<&str> = down.map(|member| member.name.as_str()).collect();
                     if down.is_empty() {
                         "this manager's view of it is not fresh".to_owned()
@@ -62,9 +68,19 @@ impl Scene<'_> {
             );
             return;
         }
-        for member in status.quorum.members.iter().filter(|member| !member.healthy) {
+        for member in status
+            .quorum
+            .members
+            .iter()
+            .filter(|member| !member.healthy)
+        {
             let total = status.quorum.members.len();
-            let up = status.quorum.members.iter().filter(|member| member.healthy).count();
+            let up = status
+                .quorum
+                .members
+                .iter()
+                .filter(|member| member.healthy)
+                .count();
             let left = up.saturating_sub(total / 2 + 1);
             found.add(
                 Severity::Warning,
@@ -101,7 +117,10 @@ impl Scene<'_> {
             found.add(
                 Severity::Warning,
                 "manager-down",
-                format!("manager {} does not answer; start it, or look why it stopped", manager.name),
+                format!(
+                    "manager {} does not answer; start it, or look why it stopped",
+                    manager.name
+                ),
             );
         }
     }
@@ -119,7 +138,9 @@ impl Scene<'_> {
         };
         let known: BTreeSet<_> = policy.sites.iter().map(|site| &site.name).collect();
         for (name, host) in &self.view.hosts {
-            let Some(site) = host.spec.as_ref().map(|spec| &spec.value.site) else { continue };
+            let Some(site) = host.spec.as_ref().map(|spec| &spec.value.site) else {
+                continue;
+            };
             if !known.contains(site) {
                 found.add(
                     Severity::Warning,
@@ -139,7 +160,9 @@ impl Scene<'_> {
         status: &Status,
         found: &mut Found,
     ) {
-        let Some(view) = self.view.hosts.get(&host.name) else { return };
+        let Some(view) = self.view.hosts.get(&host.name) else {
+            return;
+        };
         let name = &host.name;
         let lost = |site: &holdfast_model::status::Site| {
             Some(&site.name) == host.site.as_ref() && site.state == SiteState::Lost
@@ -154,11 +177,16 @@ impl Scene<'_> {
             Some(Membership::Fenced) if !told => found.add(
                 Severity::Warning,
                 "host-lost",
-                format!("host {name} is lost: {}. It rejoins by itself once it is back", host.reason),
+                format!(
+                    "host {name} is lost: {}. It rejoins by itself once it is back",
+                    host.reason
+                ),
             ),
             _ => {}
         }
-        let Some(session) = view.session.as_ref().map(|session| &session.value) else { return };
+        let Some(session) = view.session.as_ref().map(|session| &session.value) else {
+            return;
+        };
         if session.state == SessionState::Closed {
             return;
         }
@@ -184,7 +212,9 @@ impl Scene<'_> {
                 ),
             );
         }
-        let Some(report) = view.report.as_ref().map(|report| &report.value) else { return };
+        let Some(report) = view.report.as_ref().map(|report| &report.value) else {
+            return;
+        };
         if let LibvirtState::Unreachable { reason } = &report.libvirt {
             found.add(
                 Severity::Warning,
@@ -228,7 +258,10 @@ fn sites(status: &Status, found: &mut Found) {
             SiteState::Rejoining => found.add(
                 Severity::Info,
                 "site-rejoining",
-                format!("site {} is back and held down until it has been well for a while", site.name),
+                format!(
+                    "site {} is back and held down until it has been well for a while",
+                    site.name
+                ),
             ),
             _ => {}
         }
@@ -254,12 +287,20 @@ fn vms(status: &Status, found: &mut Found) {
         );
     }
     for (state, code, text) in [
-        (VmState::Unknown, "vm-unknown", "nobody can say whether these run"),
+        (
+            VmState::Unknown,
+            "vm-unknown",
+            "nobody can say whether these run",
+        ),
         (VmState::Paused, "vm-paused", "paused"),
     ] {
         let names = of(state);
         if !names.is_empty() {
-            found.add(Severity::Warning, code, format!("{text}: {}", listed(&names)));
+            found.add(
+                Severity::Warning,
+                code,
+                format!("{text}: {}", listed(&names)),
+            );
         }
     }
     let away: Vec<&str> = status
@@ -273,13 +314,21 @@ fn vms(status: &Status, found: &mut Found) {
         found.add(
             Severity::Info,
             "vm-away",
-            format!("{} away from the preferred site: {}", vms_words(away.len()), listed(&away)),
+            format!(
+                "{} away from the preferred site: {}",
+                vms_words(away.len()),
+                listed(&away)
+            ),
         );
     }
 }
 
 fn vms_words(count: usize) -> String {
-    if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") }
+    if count == 1 {
+        "1 VM".to_owned()
+    } else {
+        format!("{count} VMs")
+    }
 }
 
 fn listed(names: &[&str]) -> String {
@@ -295,6 +344,10 @@ struct Found(Vec<Condition>);
 
 impl Found {
     fn add(&mut self, severity: Severity, code: &str, text: String) {
-        self.0.push(Condition { severity, code: code.to_owned(), text });
+        self.0.push(Condition {
+            severity,
+            code: code.to_owned(),
+            text,
+        });
     }
 }

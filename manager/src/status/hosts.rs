@@ -9,7 +9,11 @@ use holdfast_model::world::{HostView, Seen};
 
 impl Scene<'_> {
     pub(super) fn hosts(&self) -> Vec<Host> {
-        self.view.hosts.iter().map(|(name, host)| self.host(name, host)).collect()
+        self.view
+            .hosts
+            .iter()
+            .map(|(name, host)| self.host(name, host))
+            .collect()
     }
 
     fn host(&self, name: &HostName, host: &HostView) -> Host {
@@ -30,7 +34,10 @@ impl Scene<'_> {
             reason: self.host_reason(name, host),
             silence_ms,
             vms,
-            memory_mib: (granted_mib, report.map_or(0, |report| report.capacity.memory_mib)),
+            memory_mib: (
+                granted_mib,
+                report.map_or(0, |report| report.capacity.memory_mib),
+            ),
             libvirt: match report.map(|report| &report.libvirt) {
                 None => "no report yet".to_owned(),
                 Some(LibvirtState::Connected) => "connected".to_owned(),
@@ -57,7 +64,11 @@ impl Scene<'_> {
         let mut memory_mib = 0;
         for vm in self.view.vms.values() {
             let Some(owner) = &vm.owner else { continue };
-            let holder = owner.value.holder.as_ref().filter(|holder| holder.host == *name);
+            let holder = owner
+                .value
+                .holder
+                .as_ref()
+                .filter(|holder| holder.host == *name);
             let incoming = owner.value.incoming.as_ref().filter(|to| to.host == *name);
             count += u32::from(holder.is_some());
             if holder.is_some() || incoming.is_some() {
@@ -75,7 +86,10 @@ impl Scene<'_> {
                 Some(_) => "waits for a leader to admit it".to_owned(),
             });
         };
-        let present = host.session.as_ref().map(|session| &session.value.incarnation);
+        let present = host
+            .session
+            .as_ref()
+            .map(|session| &session.value.incarnation);
         let mut words = Vec::new();
         let calm = matches!(state.value.membership, Membership::Online);
         if !calm || present != Some(&state.value.incarnation) {

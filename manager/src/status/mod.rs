@@ -13,9 +13,7 @@ pub(crate) use vms::exit_words;
 use holdfast_model::host::{Membership, StorageState};
 use holdfast_model::id::SiteName;
 use holdfast_model::plan::{Report, Subject};
-use holdfast_model::status::{
-    Host, Leader, Member, Quorum, Site, SiteState, Status,
-};
+use holdfast_model::status::{Host, Leader, Member, Quorum, Site, SiteState, Status};
 use holdfast_model::time::Instant;
 use holdfast_model::timing::Timing;
 use holdfast_store::api::Voter;
@@ -57,7 +55,11 @@ pub fn build(view: &View, context: &Context<'_>) -> Status {
         .as_ref()
         .map(|policy| policy.value.timing.resolve())
         .unwrap_or_else(|| holdfast_model::policy::TimingPolicy::default().resolve());
-    let scene = Scene { view, context, timing };
+    let scene = Scene {
+        view,
+        context,
+        timing,
+    };
     let hosts = scene.hosts();
     let vms = scene.vms();
     let quorum = scene.quorum();
@@ -112,7 +114,10 @@ impl<'a> Scene<'a> {
     /// Time since a record was first seen as it is, without the time in which this manager saw
     /// nothing.
     fn silence_ms(&self, seen_at: Instant) -> u64 {
-        let since = self.context.view_since.map_or(seen_at, |since| since.max(seen_at));
+        let since = self
+            .context
+            .view_since
+            .map_or(seen_at, |since| since.max(seen_at));
         self.context.now.since(since)
     }
 
@@ -142,7 +147,10 @@ impl<'a> Scene<'a> {
 
     fn quorum(&self) -> Quorum {
         let Ok(voters) = self.context.voters else {
-            return Quorum { healthy: false, members: Vec::new() };
+            return Quorum {
+                healthy: false,
+                members: Vec::new(),
+            };
         };
         let members: Vec<Member> = voters
             .iter()
@@ -154,7 +162,10 @@ impl<'a> Scene<'a> {
             .collect();
         let answer = members.iter().filter(|member| member.healthy).count();
         let majority = answer > members.len() / 2;
-        Quorum { healthy: majority && self.context.view_since.is_some(), members }
+        Quorum {
+            healthy: majority && self.context.view_since.is_some(),
+            members,
+        }
     }
 
     /// etcd does not know sites; a voter that shares its address with a manager stands where the
@@ -162,7 +173,9 @@ impl<'a> Scene<'a> {
     fn site_of_address(&self, endpoint: &str) -> Option<SiteName> {
         let host = |address: &str| {
             let rest = address.split("://").last().unwrap_or(address);
-            rest.rsplit_once(':').map_or(rest, |(host, _)| host).to_owned()
+            rest.rsplit_once(':')
+                .map_or(rest, |(host, _)| host)
+                .to_owned()
         };
         let wanted = host(endpoint);
         let loopback = wanted.starts_with("127.") || wanted == "localhost";
@@ -176,18 +189,30 @@ impl<'a> Scene<'a> {
         for host in hosts {
             names.extend(host.site.clone().map(|site| (site, false)));
         }
-        for site in self.view.policy.iter().flat_map(|policy| &policy.value.sites) {
+        for site in self
+            .view
+            .policy
+            .iter()
+            .flat_map(|policy| &policy.value.sites)
+        {
             names.insert(site.name.clone(), site.witness);
         }
         let site = |(name, witness): (SiteName, bool)| {
-            let there: Vec<&Host> =
-                hosts.iter().filter(|host| host.site.as_ref() == Some(&name)).collect();
+            let there: Vec<&Host> = hosts
+                .iter()
+                .filter(|host| host.site.as_ref() == Some(&name))
+                .collect();
             let state = if witness && there.is_empty() {
                 self.witness_state(&name, quorum)
             } else {
                 site_state(&there)
             };
-            Site { state, witness, storage: self.site_storage(&there), name }
+            Site {
+                state,
+                witness,
+                storage: self.site_storage(&there),
+                name,
+            }
         };
         names.into_iter().map(site).collect()
     }
@@ -201,7 +226,11 @@ impl<'a> Scene<'a> {
             .filter(|member| member.site.as_ref() == Some(name))
             .map(|member| member.healthy)
             .collect();
-        match (there.is_empty(), there.iter().all(|up| *up), there.iter().any(|up| *up)) {
+        match (
+            there.is_empty(),
+            there.iter().all(|up| *up),
+            there.iter().any(|up| *up),
+        ) {
             (true, ..) => SiteState::Empty,
             (_, true, _) => SiteState::Online,
             (_, _, true) => SiteState::Degraded,

@@ -4,8 +4,8 @@
 //! host's heartbeat says whether the report still means anything.
 
 use super::Scene;
-use holdfast_model::host::{ExitKind, Membership, PauseReason, RunState, VmReport};
 use holdfast_model::fence::FenceStage;
+use holdfast_model::host::{ExitKind, Membership, PauseReason, RunState, VmReport};
 use holdfast_model::id::{HostName, VmName};
 use holdfast_model::plan::Subject;
 use holdfast_model::status::{Vm, VmState};
@@ -14,14 +14,20 @@ use holdfast_model::world::VmView;
 
 impl Scene<'_> {
     pub(super) fn vms(&self) -> Vec<Vm> {
-        self.view.vms.iter().map(|(name, vm)| self.vm(name, vm)).collect()
+        self.view
+            .vms
+            .iter()
+            .map(|(name, vm)| self.vm(name, vm))
+            .collect()
     }
 
     fn vm(&self, name: &VmName, vm: &VmView) -> Vm {
         let spec = vm.spec.as_ref().map(|spec| &spec.value);
         let owner = vm.owner.as_ref().map(|owner| &owner.value);
         let (state, why) = self.vm_state(name, spec, owner);
-        let host = owner.and_then(|owner| owner.holder.as_ref()).map(|holder| &holder.host);
+        let host = owner
+            .and_then(|owner| owner.holder.as_ref())
+            .map(|holder| &holder.host);
         let site = host.and_then(|host| self.site_of(host)).cloned();
         let preferred_site = spec.and_then(|spec| spec.preferred_site.clone());
         let mut words = vec![why];
@@ -79,7 +85,11 @@ impl Scene<'_> {
             .filter(|fence| fence.value.stage == FenceStage::Closed)
         {
             let why = format!("{} was lost: {}", holder.host, fence.value.evidence);
-            return if wanted { (VmState::Waiting, why) } else { (VmState::Stopped, why) };
+            return if wanted {
+                (VmState::Waiting, why)
+            } else {
+                (VmState::Stopped, why)
+            };
         }
         if let Some(silent) = self.silent(holder) {
             return (VmState::Unknown, silent);
@@ -116,25 +126,28 @@ impl Scene<'_> {
             .and_then(|host| host.state.as_ref())
             .is_some_and(|state| state.value.membership == Membership::Suspect);
         (suspect || silence_ms >= self.timing.suspect_after_ms).then(|| {
-            format!("{} has been silent for {:.1} s", holder.host, silence_ms as f64 / 1000.0)
+            format!(
+                "{} has been silent for {:.1} s",
+                holder.host,
+                silence_ms as f64 / 1000.0
+            )
         })
     }
 
     /// What the holder last said of this very grant.
     fn report(&self, name: &VmName, owner: &Owner, holder: &Runner) -> Option<&VmReport> {
         let report = &self.view.hosts.get(&holder.host)?.vms.get(name)?.value;
-        let same = report.incarnation == holder.incarnation && report.generation == owner.generation;
+        let same =
+            report.incarnation == holder.incarnation && report.generation == owner.generation;
         same.then_some(report)
     }
 
-    fn held(
-        &self,
-        owner: &Owner,
-        report: Option<&VmReport>,
-        wanted: bool,
-    ) -> (VmState, String) {
+    fn held(&self, owner: &Owner, report: Option<&VmReport>, wanted: bool) -> (VmState, String) {
         let granted = owner.reason.clone();
-        let to = owner.incoming.as_ref().map_or(String::new(), |to| format!("to {}", to.host));
+        let to = owner
+            .incoming
+            .as_ref()
+            .map_or(String::new(), |to| format!("to {}", to.host));
         let Some(report) = report else {
             return match owner.intent {
                 Intent::Migrate | Intent::AbortMigration => (VmState::Migrating, to),
@@ -176,7 +189,9 @@ pub(crate) fn exit_words(how: &ExitKind) -> String {
 
 fn pause_words(reason: PauseReason) -> &'static str {
     match reason {
-        PauseReason::IoError => "paused by an I/O error of its disk; it resumes when storage is back",
+        PauseReason::IoError => {
+            "paused by an I/O error of its disk; it resumes when storage is back"
+        }
         PauseReason::ByHand => "paused by hand; `virsh resume` on its host continues it",
         PauseReason::Migration => "paused until its migration is settled",
         PauseReason::Other => "paused",

@@ -3,7 +3,7 @@
 use super::{HostLane, Incident, IncidentKind, Mark, Phase, Summary, VmLane};
 use crate::wall::stamp;
 use holdfast_model::event::{Event, EventKind};
-use holdfast_model::id::{Generation, HostName, SiteName, VmName};
+use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::time::UnixMs;
 use std::collections::{BTreeMap, BTreeSet};
 

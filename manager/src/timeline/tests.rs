@@ -1,4 +1,5 @@
 use super::*;
+use holdfast_model::id::Generation;
 use std::str::FromStr;
 
 /// `AT KIND SUBJECTS…`: `vm:NAME`, `host:NAME`, `g:N`.

@@ -1,0 +1,85 @@
+//! Cluster policy: shown with its revision, applied whole after a check.
+
+use super::App;
+use super::input::{Asker, Body, Options};
+use super::problem::Problem;
+use super::vms::asking;
+use super::write::{Change, Decided, Outcome, carry_out};
+use crate::vm_file::check_site;
+use axum::Json;
+use axum::extract::State;
+use holdfast_model::id::Revision;
+use holdfast_model::policy::Policy;
+use holdfast_model::timing::Timing;
+use holdfast_store::keyspace::Key;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The policy in force.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Config {
+    /// As applied; the built-in one if none was.
+    pub policy: Policy,
+    /// Its revision; none if none was applied.
+    pub revision: Option<Revision>,
+    /// The bounds that follow from it, in milliseconds.
+    pub timing: Timing,
+}
+
+/// `GET /v1/config`.
+pub async fn show(State(app): State<Arc<App>>) -> Result<Json<Config>, Problem> {
+    app.look(|look| {
+        let seen = look.view.policy.as_ref();
+        let policy = seen.map(|seen| seen.value.clone()).unwrap_or_default();
+        let timing = policy.timing.resolve();
+        Json(Config {
+            policy,
+            revision: seen.map(|seen| seen.revision),
+            timing,
+        })
+    })
+}
+
+/// `PUT /v1/config?revision=N`.
+pub async fn apply(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    options: Options,
+    Body(policy): Body<Policy>,
+) -> Result<Json<Outcome>, Problem> {
+    let (asking, _) = asking(asker, options, &["revision"])?;
+    policy
+        .check()
+        .map_err(|error| Problem::new("invalid", error.to_string()))?;
+    carry_out(&app, &asking, |look| {
+        let present = look.view.policy.as_ref();
+        let current = present.map(|seen| seen.revision);
+        if let Some(seen) = asking.revision.filter(|seen| Some(*seen) != current) {
+            return Err(Problem::stale("the policy", seen, current));
+        }
+        if present.is_some_and(|present| present.value == policy) {
+            return Ok(Decided::Nothing("the policy is unchanged".to_owned()));
+        }
+        // A record that cannot be read stands there too: its revision guards the write.
+        let seen = look.view.seen(&Key::Policy).map(|(revision, _)| revision);
+        let mut change = Change::new("apply the policy").put(Key::Policy, &policy, seen);
+        for (name, host) in &look.view.hosts {
+            let Some(site) = host.spec.as_ref().map(|spec| &spec.value.site) else {
+                continue;
+            };
+            if !policy.sites.iter().any(|known| known.name == *site) {
+                change
+                    .warnings
+                    .push(format!("host {name} stands at site {site}, which it lacks"));
+            }
+        }
+        for (name, vm) in &look.view.vms {
+            let spec = vm.spec.as_ref().map(|spec| &spec.value);
+            if let Some(Err(error)) = spec.map(|spec| check_site(spec, Some(&policy))) {
+                change.warnings.push(format!("VM {name}: {error}"));
+            }
+        }
+        Ok(Decided::Write(change))
+    })
+    .await
+}

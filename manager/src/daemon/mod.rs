@@ -1,0 +1,258 @@
+//! The manager daemon: its tasks, and how they hang together.
+//!
+//! ```text
+//! etcd ─watch─> cache ─┬─> api        (reads; writes go straight to etcd, guarded)
+//!                      ├─> election ─epoch─┬─> reconcile (plan, verify, execute)
+//!                      │                   └─> housekeeping (tells, trims events)
+//!                      └─> presence, voters
+//! ```
+//! Every manager serves the API and keeps its timers warm; only the one with an epoch decides.
+
+pub mod cluster;
+pub mod election;
+pub mod executor;
+pub mod housekeeping;
+pub mod presence;
+pub mod reconcile;
+
+use crate::api::{App, Voters, router};
+use crate::config::Config;
+use cluster::WrongCluster;
+use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName};
+use holdfast_store::StoreError;
+use holdfast_store::api::Store;
+use holdfast_store::cache::{Cache, Clock};
+use holdfast_store::clock::boottime;
+use holdfast_store::etcd::{EtcdConfig, EtcdStore};
+use holdfast_store::keyspace::ROOT;
+use holdfast_store::leadership::Me;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// The voters are asked this often.
+const VOTERS_EVERY: Duration = Duration::from_secs(2);
+/// The tasks end within this once they are told to: a lead is given up, answers go out.
+const STOP_BOUND: Duration = Duration::from_secs(5);
+
+/// Why the daemon ends.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The API's address is not to be had.
+    #[error(
+        "cannot listen on {address}: {source}; change `listen` in manager.toml, or stop what uses it"
+    )]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// etcd's configuration is of no use.
+    #[error("[etcd] {0}")]
+    Store(#[from] StoreError),
+    /// etcd belongs to another cluster.
+    #[error(transparent)]
+    WrongCluster(#[from] WrongCluster),
+    /// The API ended by itself.
+    #[error("the API ended: {0}")]
+    Api(#[from] std::io::Error),
+}
+
+/// What the tasks share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// This manager's steady clock.
+    pub clock: Clock,
+    /// The cluster, as configured.
+    pub cluster: ClusterName,
+    /// This life of this manager.
+    pub me: Me,
+    /// Where the API listens.
+    pub api: String,
+    /// Tells the events of one millisecond apart.
+    pub numbers: Arc<AtomicU64>,
+    /// True once the daemon is to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Waits until the daemon is to end.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is an end as well.
+    stop.wait_for(|stop| *stop).await.ok();
+}
+
+/// Runs the daemon on etcd until `stop`.
+pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), DaemonError> {
+    let store = EtcdStore::new(EtcdConfig {
+        endpoints: config.etcd.endpoints.clone(),
+        call_timeout_ms: config.etcd.call_timeout_ms,
+    })?;
+    let address = config.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| DaemonError::Listen { address, source })?;
+    let id = (config.cluster, config.name, config.site);
+    run_on(Arc::new(store), listener, id, stop).await
+}
+
+/// Runs the daemon on any store, with a listener that is bound already.
+pub async fn run_on(
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    (cluster, name, site): (ClusterName, ManagerName, SiteName),
+    stop: watch::Receiver<bool>,
+) -> Result<(), DaemonError> {
+    let clock: Clock = Arc::new(boottime);
+    let life = uuid::Uuid::new_v4().simple().to_string();
+    let api = listener.local_addr()?.to_string();
+    tracing::info!(%cluster, manager = %name, %site, api, "starting");
+    let (end, ended) = watch::channel(false);
+    let shared = Shared {
+        store: store.clone(),
+        clock: clock.clone(),
+        cluster: cluster.clone(),
+        me: Me {
+            name: name.clone(),
+            site,
+            life,
+        },
+        api,
+        numbers: Arc::default(),
+        stop: ended.clone(),
+    };
+    let cache = Cache::spawn(store.clone(), vec![ROOT.to_owned()], clock);
+    let (voters, voters_seen) = watch::channel(Err("etcd was not asked yet".to_owned()));
+    let (violations, violations_seen) = watch::channel(Vec::new());
+    let (epoch, epoch_seen) = watch::channel(None);
+    let numbers = shared.numbers.clone();
+    let app = App::new(
+        (cluster, name),
+        store,
+        cache.subscribe(),
+        voters_seen,
+        violations_seen,
+        numbers,
+    );
+    let mut tasks = JoinSet::new();
+    tasks.spawn(poll_voters(shared.clone(), voters));
+    tasks.spawn(serve(listener, app, ended));
+    let started = start(shared, cache, (epoch, epoch_seen), violations, &mut tasks);
+    let result = supervise(started, &mut tasks, stop).await;
+    end.send_replace(true);
+    let rest = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_BOUND, rest).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+    }
+    tracing::info!("stopped");
+    result
+}
+
+type Epoch = (
+    watch::Sender<Option<Revision>>,
+    watch::Receiver<Option<Revision>>,
+);
+
+/// Starts what writes, once etcd is known to be this cluster's.
+fn start(
+    shared: Shared,
+    cache: Cache,
+    (epoch, epoch_seen): Epoch,
+    violations: watch::Sender<Vec<String>>,
+    tasks: &mut JoinSet<Result<(), DaemonError>>,
+) -> watch::Receiver<Option<WrongCluster>> {
+    let (wrong, wrong_seen) = watch::channel(None);
+    tasks.spawn(async move {
+        match cluster::claim(&shared).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                wrong.send_replace(Some(error));
+                return Ok(());
+            }
+        }
+        let election = election::run(shared.clone(), cache.subscribe(), epoch);
+        let reconcile = reconcile::run(
+            shared.clone(),
+            cache.subscribe(),
+            epoch_seen.clone(),
+            violations,
+        );
+        let presence = presence::run(shared.clone());
+        let housekeeping = housekeeping::run(shared, cache, epoch_seen);
+        tokio::join!(election, reconcile, presence, housekeeping);
+        Ok(())
+    });
+    wrong_seen
+}
+
+/// Waits for the order to stop, or for something that ends the daemon.
+async fn supervise(
+    mut wrong: watch::Receiver<Option<WrongCluster>>,
+    tasks: &mut JoinSet<Result<(), DaemonError>>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), DaemonError> {
+    let wrong_cluster = async {
+        match wrong.wait_for(Option::is_some).await {
+            Ok(error) => error.clone(),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = stopped(&mut stop) => Ok(()),
+        Some(error) = wrong_cluster => Err(error.into()),
+        Some(ended) = tasks.join_next() => match ended {
+            Ok(result) => result,
+            Err(panic) => Err(DaemonError::Api(std::io::Error::other(panic))),
+        },
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    app: App,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), DaemonError> {
+    let app = router(Arc::new(app));
+    let mut end = stop.clone();
+    // Streams of events never end by themselves: they are cut off at the stop.
+    let server =
+        axum::serve(listener, app).with_graceful_shutdown(async move { stopped(&mut stop).await });
+    let late = async move {
+        stopped(&mut end).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    tokio::select! {
+        result = server => Ok(result?),
+        () = late => Ok(()),
+    }
+}
+
+async fn poll_voters(mut shared: Shared, voters: watch::Sender<Voters>) -> Result<(), DaemonError> {
+    let mut told = false;
+    loop {
+        let answer = shared
+            .store
+            .voters()
+            .await
+            .map_err(|error| error.to_string());
+        if answer.is_err() != told {
+            told = answer.is_err();
+            match &answer {
+                Err(error) => tracing::warn!("{error}; trying on"),
+                Ok(voters) => tracing::info!(voters = voters.len(), "etcd answers"),
+            }
+        }
+        voters.send_modify(|known| *known = answer);
+        tokio::select! {
+            () = tokio::time::sleep(VOTERS_EVERY) => {}
+            () = stopped(&mut shared.stop) => return Ok(()),
+        }
+    }
+}
