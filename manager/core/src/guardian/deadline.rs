@@ -216,6 +216,18 @@ impl Deadline {
         }
     }
 
+    /// A leader has closed the session of that life: what runs of it may run elsewhere by now. The
+    /// deadline has come, whatever the clock says.
+    pub fn revoke(&mut self, incarnation: &Incarnation, now: Instant) -> Verdict {
+        if self.accepts(incarnation) {
+            self.phase = Phase::Lapsed {
+                incarnation: incarnation.clone(),
+                since: now,
+            };
+        }
+        self.tick(now)
+    }
+
     /// Whether a process of that life may be handed over to be watched: only while it is armed.
     pub fn accepts(&self, incarnation: &Incarnation) -> bool {
         matches!(&self.phase, Phase::Armed(armed) if armed.incarnation == *incarnation)
@@ -326,6 +338,17 @@ mod tests {
         assert_eq!(deadline.next_wake(), Some(Instant(17_000)));
         let until = deadline.arm(life("i1"), bounds(2_000), false, Instant(2_200));
         assert_eq!(until, Ok(Instant(4_000)), "shorter: at once");
+    }
+
+    #[test]
+    fn a_closed_session_is_a_deadline() {
+        let mut deadline = armed_at(0);
+        assert_eq!(deadline.revoke(&life("i0"), Instant(1)), Verdict::LetRun);
+        assert_eq!(deadline.revoke(&life("i1"), Instant(1)), Verdict::KillAll);
+        assert_eq!(
+            deadline.renewed(&life("i1"), Instant(2), Instant(3)),
+            Renewal::TooLate
+        );
     }
 
     #[test]
