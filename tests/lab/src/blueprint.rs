@@ -11,7 +11,16 @@ use crate::options::{Driver, LabOptions};
 use crate::state::{self, StateDir};
 use crate::storage;
 
-/// The daemons of this project; they are started last by `up`, and at once after a power-on.
+/// How a machine starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// For the first time: there is no volume to mount yet, and Holdfast comes last.
+    First,
+    /// After a power-on: everything at once.
+    Again,
+}
+
+/// The daemons of this project.
 pub const DAEMONS: [&str; 3] = ["manager", "guard", "agent"];
 
 const HOLDFAST_DIRS: [&str; 3] = ["/etc/holdfast", "/var/lib/holdfast", "/var/log/holdfast"];
@@ -37,7 +46,14 @@ fn private_dirs(role: Role, options: &LabOptions) -> Vec<&'static str> {
 
 /// All places that machines mount over; they must exist on the real file system.
 pub(crate) fn mount_targets(layout: &Layout, options: &LabOptions) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = vec![STORAGE_DIR.into()];
+    let mut all: Vec<PathBuf> = match options.storage {
+        true => Path::new(STORAGE_DIR)
+            .parent()
+            .map(PathBuf::from)
+            .into_iter()
+            .collect(),
+        false => vec![STORAGE_DIR.into()],
+    };
     for machine in &layout.machines {
         all.extend(
             private_dirs(machine.role, options)
@@ -86,13 +102,13 @@ pub(crate) fn write_disks(
     Ok(())
 }
 
-/// What the machine's first process is to do; `start_daemons` = whether Holdfast starts by itself.
+/// What the machine's first process is to do.
 pub(crate) fn init_spec(
     state: &StateDir,
     layout: &Layout,
     machine: &Machine,
     options: &LabOptions,
-    start_daemons: bool,
+    start: Start,
 ) -> InitSpec {
     let dir = state.machine(&machine.name);
     let mut binds: Vec<(PathBuf, PathBuf)> = private_dirs(machine.role, options)
@@ -116,7 +132,7 @@ pub(crate) fn init_spec(
         log_dir: dir.join("log"),
         binds,
         mount_points,
-        services: services(layout, machine, options, start_daemons),
+        services: services(layout, machine, options, start),
     }
 }
 
@@ -134,7 +150,7 @@ fn services(
     layout: &Layout,
     machine: &Machine,
     options: &LabOptions,
-    start_daemons: bool,
+    start: Start,
 ) -> Vec<Service> {
     let plain = |name: &str, argv: Vec<String>| Service {
         name: name.into(),
@@ -145,7 +161,7 @@ fn services(
     };
     let words = |line: &str| line.split(' ').map(String::from).collect();
     let daemon = |name: &str, program: &str, config: &str| Service {
-        autostart: start_daemons,
+        autostart: start == Start::Again,
         env: BTreeMap::from([
             ("RUST_LOG".into(), options.log_filter.clone()),
             ("RUST_BACKTRACE".into(), "1".into()),
@@ -178,6 +194,7 @@ fn services(
                 let client = plain("storage", storage::client_argv(layout, machine));
                 all.push(Service {
                     unmount_first: Some(STORAGE_DIR.into()),
+                    autostart: start == Start::Again,
                     ..client
                 });
             }
@@ -220,7 +237,7 @@ mod tests {
         let options = LabOptions::default();
         let names = |machine| -> Vec<String> {
             let machine = layout.machine(machine).unwrap();
-            services(&layout, machine, &options, true)
+            services(&layout, machine, &options, Start::Again)
                 .into_iter()
                 .map(|each| each.name)
                 .collect()
@@ -236,16 +253,15 @@ mod tests {
         let targets = mount_targets(&layout, &options);
         let state = StateDir::new(Path::new("/x")).unwrap();
         for machine in &layout.machines {
-            let spec = init_spec(&state, &layout, machine, &options, false);
+            let spec = init_spec(&state, &layout, machine, &options, Start::First);
             let dirs = spec
                 .binds
                 .iter()
                 .map(|(_, to)| to)
                 .filter(|to| !to.ends_with("hosts") && !to.ends_with("nsswitch.conf"));
-            assert!(
-                dirs.chain(&spec.mount_points)
-                    .all(|dir| targets.contains(dir))
-            );
+            assert!(dirs.clone().all(|dir| targets.contains(dir)));
+            let mut parents = spec.mount_points.iter().filter_map(|place| place.parent());
+            assert!(parents.all(|dir| targets.iter().any(|target| target == dir)));
         }
     }
 }

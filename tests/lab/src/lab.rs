@@ -71,6 +71,13 @@ impl Lab {
         Lab::down_at(self.state.root()).map(drop)
     }
 
+    /// Ends everything of the lab and leaves its files: the logs tell what went wrong. The next
+    /// [`Lab::up`] removes them.
+    pub fn stop(self) -> Result<()> {
+        let _lock = LabLock::take()?;
+        clean::clean(&self.state, clean::Files::Keep).map(drop)
+    }
+
     /// Takes down whatever is left of a lab, alive or killed; whether there was anything.
     pub fn down_at(state: &Path) -> Result<bool> {
         if !rustix::process::geteuid().is_root() {
@@ -363,21 +370,24 @@ impl Lab {
         Ok(self.state.log(&machine.name, service))
     }
 
-    /// Makes daemons start at power-on, and starts them now.
-    pub(crate) fn start_daemons(&self) -> Result<()> {
+    /// Starts services that `up` holds back, on every machine that has them.
+    pub(crate) fn start_everywhere(&self, services: &[&str]) -> Result<()> {
         for machine in &self.layout().machines {
-            let spec = blueprint::init_spec(
-                &self.state,
-                self.layout(),
-                machine,
-                self.options(),
-                self.options().daemons,
-            );
-            for service in &spec.services {
-                if blueprint::DAEMONS.contains(&service.name.as_str()) {
-                    self.start_service(&machine.name, &service.name)?;
+            let there = self.services(&machine.name)?;
+            for service in services {
+                if there.iter().any(|each| each.name == *service) {
+                    self.start_service(&machine.name, service)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Writes what the machines do at the next power-on.
+    pub(crate) fn write_specs(&self, start: blueprint::Start) -> Result<()> {
+        for machine in &self.layout().machines {
+            let options = self.options();
+            let spec = blueprint::init_spec(&self.state, self.layout(), machine, options, start);
             state::write_json(
                 &self.state.machine(&machine.name).join("machine.json"),
                 &spec,

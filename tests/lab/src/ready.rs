@@ -34,6 +34,7 @@ pub(crate) fn etcd(lab: &Lab) -> Result<()> {
 pub(crate) fn storage(lab: &Lab) -> Result<()> {
     let layout: &Layout = lab.layout();
     storage::create(lab, layout, &log_hint(lab, "a-ctl", "storage"))?;
+    lab.start_everywhere(&["storage"])?;
     storage_mounted(lab)
 }
 

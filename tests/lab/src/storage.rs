@@ -128,7 +128,16 @@ pub(crate) fn create(lab: &impl Exec, layout: &Layout, log_hint: &str) -> Result
             &format!("glusterd on {}", server.name),
             limit,
             log_hint,
-            || gluster(lab, server, &["pool", "list"]).map_err(|error| error.to_string()),
+            || {
+                // Its command line program, started too early, waits 3 s before it tries again.
+                let argv = ["test", "-S", "/run/glusterd.socket"];
+                let there = lab
+                    .exec_in(server, &argv, GLUSTER_LIMIT)
+                    .and_then(|test| test.ok("socket"));
+                there
+                    .and_then(|_| gluster(lab, server, &["pool", "list"]))
+                    .map_err(|error| error.to_string())
+            },
         )?;
     }
     for other in others {

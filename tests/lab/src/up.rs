@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::blueprint;
+use crate::blueprint::{self, DAEMONS, Start};
 use crate::clean::{self, Files};
 use crate::cuts;
 use crate::error::{LabError, Result};
@@ -115,12 +115,8 @@ fn build(lab: &Lab, progress: &Progress) -> Result<()> {
         }
         for machine in &layout.machines {
             blueprint::write_disks(&lab.state, layout, machine, options)?;
-            let spec = blueprint::init_spec(&lab.state, layout, machine, options, false);
-            state::write_json(
-                &lab.state.machine(&machine.name).join("machine.json"),
-                &spec,
-            )?;
         }
+        lab.write_specs(Start::First)?;
         let machines: Vec<&Machine> = layout.machines.iter().collect();
         net::set_cables(&machines, true)?;
         in_parallel(&machines, |each| {
@@ -151,6 +147,7 @@ fn build(lab: &Lab, progress: &Progress) -> Result<()> {
         Driver::Qemu => progress.step("guests", || make_guests(lab, progress))?,
         Driver::Test => Vec::new(),
     };
+    lab.write_specs(Start::Again)?;
     if options.daemons {
         start_holdfast(lab, progress, &made)?;
     }
@@ -224,7 +221,7 @@ fn site(number: usize) -> &'static str {
 
 fn start_holdfast(lab: &Lab, progress: &Progress, made: &[String]) -> Result<()> {
     progress.step("managers, guards and agents", || {
-        lab.start_daemons()?;
+        lab.start_everywhere(&DAEMONS)?;
         ready::managers(lab)
     })?;
     let policy = lab.state.root().join("policy.toml");

@@ -20,8 +20,8 @@ pub const RECORD_BYTES: usize = 512;
 
 /// In the order they must be loaded.
 const MODULES: [&str; 6] = [
-    "drivers/virtio/virtio.ko",
     "drivers/virtio/virtio_ring.ko",
+    "drivers/virtio/virtio.ko",
     "drivers/virtio/virtio_pci_legacy_dev.ko",
     "drivers/virtio/virtio_pci_modern_dev.ko",
     "drivers/virtio/virtio_pci.ko",

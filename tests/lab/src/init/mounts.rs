@@ -26,8 +26,7 @@ pub(super) fn set_up(spec: &InitSpec) -> Result<String> {
         mount_bind(from, to).map_err(|error| LabError::io("mount over", to)(error.into()))?;
     }
     for place in &spec.mount_points {
-        // Read-only: with the storage away nothing may write to what looks like it.
-        tmpfs(place, MountFlags::RDONLY)?;
+        empty_place(place)?;
     }
     let uuid = "/proc/sys/kernel/random/uuid";
     let boot_id = std::fs::read_to_string(uuid).map_err(LabError::io("read", uuid))?;
@@ -44,6 +43,17 @@ fn tmpfs(at: &Path, flags: MountFlags) -> Result<()> {
         .map_err(|error| LabError::io("mount", at)(error.into()))
 }
 
+/// An empty directory that cannot be written to: with the storage away nothing may write to what
+/// looks like it. Its parent is what is mounted, because libvirt takes the first of two mounts on
+/// one path for the file system and would refuse to migrate.
+fn empty_place(place: &Path) -> Result<()> {
+    let parent = place.parent().unwrap_or(place);
+    tmpfs(parent, MountFlags::empty())?;
+    state::make_dir(place)?;
+    rustix::mount::mount_remount(parent, MountFlags::RDONLY, c"")
+        .map_err(|error| LabError::io("make read-only", parent)(error.into()))
+}
+
 /// Removes a dead FUSE mount (and nothing else) so that a new client can mount there.
 pub(super) fn remove_dead_fuse(place: &Path) {
     let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -53,8 +63,7 @@ pub(super) fn remove_dead_fuse(place: &Path) {
             let mut words = line.split(' ').skip(1);
             Some((words.next()?, words.next()?))
         })
-        .filter(|(at, _)| Path::new(at) == place)
-        .next_back();
+        .rfind(|(at, _)| Path::new(at) == place);
     if kind.is_some_and(|(_, kind)| kind.starts_with("fuse")) {
         // Failing leaves the mount, the new client then says why it cannot mount.
         let _ = rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH);

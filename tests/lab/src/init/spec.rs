@@ -20,7 +20,8 @@ pub struct InitSpec {
     pub log_dir: PathBuf,
     /// Private directories and files: (from the state directory, to where).
     pub binds: Vec<(PathBuf, PathBuf)>,
-    /// Places that are read-only and empty until storage is mounted there.
+    /// Places that are read-only and empty until storage is mounted there; all that is in their
+    /// parent directories is hidden.
     pub mount_points: Vec<PathBuf>,
     /// What to keep running, in order of starting.
     pub services: Vec<Service>,
