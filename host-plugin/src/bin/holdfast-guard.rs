@@ -1,2 +1,57 @@
-//! Stub, replaced by the daemon.
-fn main() {}
+//! `holdfast-guard`: kills this host's VMs at the runner's deadline.
+
+use clap::Parser;
+use holdfast_host::config::{Config, DEFAULT_PATH};
+use holdfast_host::guard::log::Lines;
+use holdfast_host::guard::server::Server;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Kills this host's VMs when its session could not be renewed in time, so that they may be started
+/// elsewhere. Independent of the agent and of libvirtd; keep it running.
+#[derive(Parser)]
+#[command(name = "holdfast-guard", version)]
+struct Args {
+    /// The host's configuration, shared with the agent.
+    #[arg(long, default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Check the configuration and exit.
+    #[arg(long)]
+    check_config: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("holdfast-guard: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    if args.check_config {
+        println!("{} is good", args.config.display());
+        return ExitCode::SUCCESS;
+    }
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("holdfast-guard: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(Lines::start()?)
+        .init();
+    let mut server = Server::start(config)?;
+    server.harden();
+    tracing::info!(host = %config.name, socket = %config.guard.socket.display(), "guarding");
+    Ok(server.run()?)
+}

@@ -14,6 +14,7 @@ pub mod libvirt;
 mod fake;
 
 use crate::domain_xml::stamp::Stamp;
+use crate::process::ProcessId;
 use async_trait::async_trait;
 use holdfast_model::host::{Capacity, LibvirtState};
 use holdfast_model::id::{Generation, VmName, VmUuid};
@@ -97,7 +98,7 @@ pub struct SeenDomain {
     /// What it does.
     pub activity: Activity,
     /// Its process; `None` where the driver runs none, or while there is none yet.
-    pub pid: Option<u32>,
+    pub process: Option<ProcessId>,
 }
 
 /// One grant's domain.

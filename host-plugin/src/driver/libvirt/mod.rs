@@ -4,13 +4,11 @@
 //! - [`lane`]: calls with a bound, on threads that can be left behind
 //! - [`event_loop`]: libvirt's own event loop
 //! - [`translate`]: states and errors
-//! - [`process`]: the process behind a domain
 
 mod bounds;
 mod connection;
 mod event_loop;
 mod lane;
-pub mod process;
 mod translate;
 
 #[cfg(test)]
@@ -19,6 +17,7 @@ mod tests;
 use super::ffi::{self, Sink};
 use super::{DomainRef, DriverError, DriverEvent, Events, MigrateTarget, SeenDomain, VmDriver};
 use crate::domain_xml::stamp::{NAMESPACE, PREFIX, Phase, Stamp};
+use crate::process;
 use async_trait::async_trait;
 use connection::Lanes;
 use holdfast_model::host::{Capacity, LibvirtState};
@@ -259,7 +258,7 @@ fn list(
         };
         lives.extend(handle.get_id().map(|id| (uuid.clone(), id)));
         seen.push(SeenDomain {
-            pid: process::of_domain(run_dir, &handle.get_name()?, &uuid),
+            process: process::of_domain(run_dir, &handle.get_name()?, &uuid),
             stamp,
             uuid,
             activity,

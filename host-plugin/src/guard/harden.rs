@@ -1,0 +1,45 @@
+//! What keeps the guard running when the host is short of everything: memory locked, first in line
+//! for a CPU, last in line for the out-of-memory killer. Each is tried; what the system does not
+//! permit is said, in the log and in the status.
+
+use rustix::mm::{MlockAllFlags, mlockall};
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
+/// Above every ordinary process, below the kernel's own threads (which begin at 50).
+const PRIORITY: u8 = 20;
+
+/// Hardens this process, called from the thread that runs the guard's loop. Returns what was not
+/// permitted, in words.
+pub fn harden() -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE) {
+        warnings.push(format!(
+            "memory is not locked ({error}): give the unit LimitMEMLOCK=infinity"
+        ));
+    }
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-1000") {
+        warnings.push(format!(
+            "the out-of-memory killer may take the guard ({error}): give the unit \
+             OOMScoreAdjust=-1000"
+        ));
+    }
+    if let Some(error) = real_time() {
+        warnings.push(format!(
+            "no real-time priority ({error}): give the unit CPUSchedulingPolicy=fifo"
+        ));
+    }
+    warnings
+}
+
+fn real_time() -> Option<String> {
+    let priority = match PRIORITY.try_into() {
+        Ok(priority) => ThreadPriority::Crossplatform(priority),
+        Err(_) => return Some("no such priority".to_owned()),
+    };
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    let result = set_thread_priority_and_policy(thread_native_id(), priority, policy);
+    result.err().map(|error| format!("{error:?}"))
+}

@@ -1,0 +1,30 @@
+//! The guard: a small synchronous process that kills this host's VMs at the runner's deadline,
+//! whatever happens to the agent, to libvirtd or to the network.
+//!
+//! ```text
+//! agent ── arm, renewed, watch ──> server ──> state (Deadline, watched processes) ──> SIGKILL
+//!   ^                                │  ^                    │
+//!   └── stopped: which VMs ──────────┘  └── scan thread <────┘  libvirt's run directory: what
+//!                                                               nobody handed over
+//! ```
+//! - [`protocol`]: what agent and guard say to each other
+//! - [`state`]: what is watched, and what follows from the deadline
+//! - [`watched`]: one process, held by a pidfd
+//! - [`table`]: what a restarted guard goes on from
+//! - [`scan`]: the second net
+//! - [`server`]: the loop over sockets, timer and processes
+//! - [`harden`], [`log`]: memory locked, scheduled first, never blocked by its own log
+//! - [`client`]: the agent's side
+//!
+//! The deadline itself is `holdfast_core::guardian::deadline`. Nothing on the way from it to the
+//! signal asks anybody, waits for anybody, or reads a file that could be stuck.
+
+pub mod client;
+pub mod harden;
+pub mod log;
+pub mod protocol;
+pub mod scan;
+pub mod server;
+pub mod state;
+pub mod table;
+pub mod watched;

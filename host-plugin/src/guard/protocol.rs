@@ -1,0 +1,135 @@
+//! What agent and guard say to each other: one JSON object per line, over a Unix socket.
+
+use crate::process::ProcessId;
+use holdfast_core::guardian::deadline::{Phase, Renewal};
+use holdfast_model::host::RunnerBounds;
+use holdfast_model::id::{Generation, Incarnation, VmName, VmUuid};
+use holdfast_model::time::Instant;
+use serde::{Deserialize, Serialize};
+
+/// Of this protocol. A guard answers a newer agent's calls that it does not know with a refusal.
+pub const VERSION: u32 = 1;
+
+/// Longest line, in bytes. A status of a thousand VMs has about 150 KiB.
+pub const LINE_MAX: usize = 1 << 20;
+
+/// From the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The agent's [`VERSION`].
+    pub v: u32,
+    /// Comes back in the reply.
+    pub id: u64,
+    /// What is asked for.
+    #[serde(flatten)]
+    pub call: Call,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "call")]
+pub enum Call {
+    /// How things stand.
+    Status,
+    /// Watch over a life. Before its first heartbeat is sent, and again after either side
+    /// was restarted.
+    Arm {
+        /// Which.
+        incarnation: Incarnation,
+        /// Its bounds.
+        bounds: RunnerBounds,
+    },
+    /// A heartbeat was acknowledged.
+    Renewed {
+        /// Of which life.
+        incarnation: Incarnation,
+        /// When it was sent.
+        sent_at: Instant,
+    },
+    /// Watch a process. Once this is answered with [`Answer::Done`], it dies at the deadline.
+    Watch {
+        /// Of which life.
+        incarnation: Incarnation,
+        /// The process.
+        process: Process,
+    },
+}
+
+/// A VM's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Which VM.
+    pub vm: VmName,
+    /// Under which grant.
+    pub generation: Generation,
+    /// Its UUID.
+    pub uuid: VmUuid,
+    /// Which process.
+    pub process: ProcessId,
+}
+
+/// To the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "message")]
+pub enum Message {
+    /// To a request.
+    Reply {
+        /// Which.
+        id: u64,
+        /// The answer, or why there is none.
+        result: Result<Answer, String>,
+    },
+    /// The deadline has passed, and this became of the VMs. Told again whenever it changes.
+    Stopped {
+        /// The life that ended; none if nobody had armed one.
+        incarnation: Option<Incarnation>,
+        /// What was killed.
+        killed: Vec<Killed>,
+    },
+}
+
+/// The answer to a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "answer")]
+pub enum Answer {
+    /// To [`Call::Status`].
+    Status(Status),
+    /// To [`Call::Arm`].
+    Armed {
+        /// The deadline now.
+        deadline: Instant,
+    },
+    /// To [`Call::Renewed`].
+    Renewed {
+        /// What became of it.
+        renewal: Renewal,
+    },
+    /// To [`Call::Watch`].
+    Done,
+}
+
+/// How things stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The guard's [`VERSION`].
+    pub v: u32,
+    /// The deadline's state.
+    pub phase: Phase,
+    /// What is watched.
+    pub watched: Vec<Process>,
+    /// What was killed at the last deadline, until another life is armed.
+    pub killed: Vec<Killed>,
+    /// Protections that this system did not permit, in words.
+    pub warnings: Vec<String>,
+}
+
+/// A VM that was killed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Killed {
+    /// Which.
+    pub vm: VmName,
+    /// Under which grant.
+    pub generation: Generation,
+    /// Its process is gone; false: it was sent the signal and is still there (stuck in I/O).
+    pub gone: bool,
+}

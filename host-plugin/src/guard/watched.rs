@@ -1,0 +1,87 @@
+//! One process, held by a pidfd: signals reach it and no other, and its end can be waited for.
+
+use super::protocol::Process;
+use crate::process::start_ticks;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// A process that is watched.
+#[derive(Debug)]
+pub struct Watched {
+    /// Whose it is.
+    pub process: Process,
+    fd: OwnedFd,
+}
+
+/// Why a process cannot be watched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WatchError {
+    /// It has ended, or its id belongs to another one by now.
+    #[error("process {pid} of {vm} is gone")]
+    Gone {
+        /// Its id.
+        pid: u32,
+        /// The VM.
+        vm: String,
+    },
+    /// The system refused.
+    #[error("process {pid} cannot be watched: {source}")]
+    System {
+        /// Its id.
+        pid: u32,
+        /// Why.
+        source: Errno,
+    },
+}
+
+impl Watched {
+    /// Takes hold of a process. The start time is compared after that, so what is held is what was
+    /// meant, even if the id was given away in between.
+    pub fn open(process: Process) -> Result<Self, WatchError> {
+        let wanted = process.process;
+        let gone = || WatchError::Gone {
+            pid: wanted.pid,
+            vm: process.vm.to_string(),
+        };
+        let pid = i32::try_from(wanted.pid).ok().and_then(Pid::from_raw);
+        let fd = match pidfd_open(pid.ok_or_else(gone)?, PidfdFlags::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::SRCH) => return Err(gone()),
+            Err(source) => {
+                let pid = wanted.pid;
+                return Err(WatchError::System { pid, source });
+            }
+        };
+        if start_ticks(wanted.pid) != Some(wanted.start_ticks) {
+            return Err(gone());
+        }
+        Ok(Self { process, fd })
+    }
+
+    /// Sends SIGKILL. An error other than "it is gone already" comes back.
+    pub fn kill(&self) -> Result<(), Errno> {
+        match pidfd_send_signal(&self.fd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it has exited: all of its threads are gone and its files are closed, so the kernel
+    /// has nothing of its I/O under way any more.
+    pub fn has_exited(&self) -> bool {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
+        let zero = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // A failed poll says nothing, and "not exited" is the answer that keeps it watched.
+        matches!(poll(&mut fds, Some(&zero)), Ok(1))
+    }
+
+    /// To wait for its end: becomes readable then.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,506 @@
+//! The guard as a process, against processes that stand for QEMU.
+//!
+//! What is proven is that they are gone, by the kernel's word, not how fast: machines are busy.
+
+use holdfast_core::guardian::deadline::{Phase, Renewal};
+use holdfast_host::guard::protocol::{Answer, Call, Killed, Message, Process, Request, Status};
+use holdfast_host::process::{ProcessId, start_ticks, verified};
+use holdfast_model::host::RunnerBounds;
+use holdfast_model::id::{Generation, Incarnation};
+use holdfast_store::clock::boottime;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Every wait ends in a clear failure after this.
+const WAIT: Duration = Duration::from_secs(60);
+const DEADLINE_MS: u64 = 1_200;
+
+/// A child that does not outlive the test.
+struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Owned {
+    fn is_alive(&mut self) -> bool {
+        self.0.try_wait().expect("a child").is_none()
+    }
+
+    fn wait_for_end(&mut self) -> ExitStatus {
+        until("the process ends", || self.0.try_wait().expect("a child"))
+    }
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begin.elapsed() < WAIT, "not within {WAIT:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A host with nothing but a guard.
+struct Bench {
+    dir: TempDir,
+    config: PathBuf,
+    guard: Owned,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = dir.path().join("host.toml");
+        let shown = dir.path().display();
+        std::fs::create_dir(dir.path().join("libvirt")).expect("a directory");
+        let text = format!(
+            "cluster = \"c1\"\nname = \"h1\"\nsite = \"a\"\nrun_dir = \"{shown}/run\"\n\
+             [etcd]\nendpoints = [\"http://127.0.0.1:1\"]\n\
+             [libvirt]\nmigrate_address = \"127.0.0.1\"\nrun_dir = \"{shown}/libvirt\"\n\
+             [guard]\nsocket = \"{shown}/guard.sock\"\n"
+        );
+        std::fs::write(&config, text).expect("written");
+        let guard = start_guard(&config);
+        Self { dir, config, guard }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn connect(&self) -> Agent {
+        let socket = self.path().join("guard.sock");
+        let stream = until("the guard listens", || UnixStream::connect(&socket).ok());
+        stream.set_read_timeout(Some(WAIT)).expect("a socket");
+        Agent {
+            lines: BufReader::new(stream),
+            next_id: 1,
+        }
+    }
+
+    /// Ends the guard as a crash would, and starts another.
+    fn crash_guard(&mut self) {
+        self.guard.0.kill().expect("a child");
+        self.guard.0.wait().expect("a child");
+        self.guard = start_guard(&self.config);
+    }
+
+    /// libvirtd's status file of a domain.
+    fn status_file(&self, vm: &str, uuid: &str, pid: u32) {
+        let text = format!(
+            "<domstatus state='running' reason='booted' pid='{pid}'><domain type='kvm' id='1'>\
+             <name>{vm}</name><uuid>{uuid}</uuid><metadata><holdfast:vm \
+             xmlns:holdfast='https://holdfast.dev/xmlns/domain/1' cluster='c1' vm='{vm}' \
+             generation='4' incarnation='i1'/></metadata></domain></domstatus>"
+        );
+        let path = self.path().join("libvirt").join(format!("{vm}.xml"));
+        std::fs::write(path, text).expect("written");
+    }
+}
+
+fn start_guard(config: &Path) -> Owned {
+    let child = Command::new(env!("CARGO_BIN_EXE_holdfast-guard"))
+        .arg("--config")
+        .arg(config)
+        .spawn();
+    Owned(child.expect("the guard"))
+}
+
+/// The agent's end of the socket.
+struct Agent {
+    lines: BufReader<UnixStream>,
+    next_id: u64,
+}
+
+impl Agent {
+    fn message(&mut self) -> Message {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("a line in time");
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"))
+    }
+
+    fn send(&mut self, call: Call) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let request = Request { v: 1, id, call };
+        let line = serde_json::to_string(&request).expect("JSON") + "\n";
+        let stream = self.lines.get_mut();
+        stream.write_all(line.as_bytes()).expect("written");
+        id
+    }
+
+    fn call(&mut self, call: Call) -> Result<Answer, String> {
+        let wanted = self.send(call);
+        loop {
+            if let Message::Reply { id, result } = self.message()
+                && id == wanted
+            {
+                return result;
+            }
+        }
+    }
+
+    fn arm(&mut self, incarnation: &str, runner_deadline_ms: u64) -> Result<Answer, String> {
+        self.call(Call::Arm {
+            incarnation: life(incarnation),
+            bounds: RunnerBounds {
+                runner_deadline_ms,
+                kill_bound_ms: 500,
+                watchdog_bound_ms: 0,
+            },
+        })
+    }
+
+    fn watch(&mut self, vm: &Vm) -> Result<Answer, String> {
+        self.call(Call::Watch {
+            incarnation: life("i1"),
+            process: vm.process(),
+        })
+    }
+
+    fn status(&mut self) -> Status {
+        match self.call(Call::Status) {
+            Ok(Answer::Status(status)) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What the guard tells once everything it killed is gone.
+    fn stopped(&mut self) -> (Option<Incarnation>, Vec<Killed>) {
+        loop {
+            if let Message::Stopped {
+                incarnation,
+                killed,
+            } = self.message()
+                && killed.iter().all(|killed| killed.gone)
+            {
+                return (incarnation, killed);
+            }
+        }
+    }
+}
+
+/// A process that stands for a QEMU.
+struct Vm {
+    name: &'static str,
+    uuid: String,
+    child: Owned,
+    id: ProcessId,
+}
+
+impl Vm {
+    fn start(name: &'static str) -> Self {
+        let uuid = format!("11111111-2222-3333-4444-{:0>12}", name.len());
+        // It complains about the file that is not there, and stays.
+        let child = Command::new("tail")
+            .args(["-f", "/dev/null", &uuid])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = Owned(child.expect("a process"));
+        let parsed = uuid.parse().expect("a UUID");
+        let id = until("its command line is there", || {
+            verified(child.0.id(), &parsed)
+        });
+        Self {
+            name,
+            uuid,
+            child,
+            id,
+        }
+    }
+
+    fn process(&self) -> Process {
+        Process {
+            vm: self.name.parse().expect("a name"),
+            generation: Generation(4),
+            uuid: self.uuid.parse().expect("a UUID"),
+            process: self.id,
+        }
+    }
+
+    fn assert_killed(&mut self) {
+        assert_eq!(self.child.wait_for_end().signal(), Some(9), "{}", self.name);
+    }
+}
+
+fn life(name: &str) -> Incarnation {
+    name.parse().expect("a name")
+}
+
+fn names(killed: &[Killed]) -> Vec<String> {
+    let mut names: Vec<String> = killed.iter().map(|k| k.vm.to_string()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_silent_agent_costs_the_vms_their_lives_and_only_them() {
+    let bench = Bench::new();
+    let mut vms = [Vm::start("a"), Vm::start("bb")];
+    let mut bystander = Vm::start("ccc");
+    let mut agent = bench.connect();
+    agent.arm("i1", DEADLINE_MS).expect("armed");
+    for vm in &vms {
+        assert_eq!(agent.watch(vm), Ok(Answer::Done));
+    }
+    // From here on the agent says nothing, like one that was stopped with SIGSTOP.
+    let (incarnation, killed) = agent.stopped();
+    assert_eq!(incarnation, Some(life("i1")));
+    assert_eq!(names(&killed), ["a", "bb"]);
+    for vm in &mut vms {
+        vm.assert_killed();
+    }
+    assert!(bystander.child.is_alive(), "nobody handed it over");
+    assert!(matches!(agent.status().phase, Phase::Lapsed { .. }));
+    let too_late = agent.call(Call::Renewed {
+        incarnation: life("i1"),
+        sent_at: boottime(),
+    });
+    let renewal = Renewal::TooLate;
+    assert_eq!(too_late, Ok(Answer::Renewed { renewal }));
+    let refused = agent.watch(&bystander).expect_err("too late for it");
+    assert!(refused.contains("deadline has passed"), "{refused}");
+    bystander.assert_killed();
+    assert!(agent.arm("i1", DEADLINE_MS).is_err(), "that life is over");
+    agent
+        .arm("i2", DEADLINE_MS)
+        .expect("a new life, as nothing is left");
+    assert_eq!(agent.status().killed, []);
+}
+
+#[test]
+fn renewals_keep_the_vms_alive_beyond_the_first_deadline() {
+    let bench = Bench::new();
+    let mut vm = Vm::start("a");
+    let mut agent = bench.connect();
+    // Long, so that a busy machine does not miss it.
+    let Ok(Answer::Armed { deadline: first }) = agent.arm("i1", 8_000) else {
+        panic!("not armed");
+    };
+    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    loop {
+        let renewed = agent.call(Call::Renewed {
+            incarnation: life("i1"),
+            sent_at: boottime(),
+        });
+        let Ok(Answer::Renewed {
+            renewal: Renewal::Until { deadline },
+        }) = renewed
+        else {
+            panic!("the machine stood still for 8 s: {renewed:?}");
+        };
+        let alive = vm.child.is_alive();
+        let now = boottime();
+        assert!(
+            alive || now >= deadline,
+            "killed at {now}, before {deadline}"
+        );
+        if now >= first.plus(500) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    agent.stopped();
+    vm.assert_killed();
+}
+
+#[test]
+fn an_agent_that_dies_does_not_delay_it() {
+    let bench = Bench::new();
+    let mut vm = Vm::start("a");
+    let mut agent = bench.connect();
+    agent.arm("i1", DEADLINE_MS).expect("armed");
+    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    drop(agent);
+    vm.assert_killed();
+    // The next agent learns of it.
+    let (_, killed) = bench.connect().stopped();
+    assert_eq!(names(&killed), ["a"]);
+}
+
+#[test]
+fn an_agent_that_does_not_read_does_not_delay_it() {
+    let bench = Bench::new();
+    let mut vm = Vm::start("a");
+    let mut agent = bench.connect();
+    agent.arm("i1", DEADLINE_MS).expect("armed");
+    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    let mut deaf = bench.connect();
+    let stream = deaf.lines.get_mut();
+    stream.set_nonblocking(true).expect("a socket");
+    // Fills the socket in both directions: asks until the guard cannot answer any more.
+    until("the socket is full, or the guard dropped it", || {
+        let ask = b"{\"v\":1,\"id\":1,\"call\":\"status\"}\n";
+        (0..1_000).find_map(|_| match stream.write(ask) {
+            Ok(_) => None,
+            Err(error) if error.kind() == ErrorKind::Interrupted => None,
+            Err(_) => Some(()),
+        })
+    });
+    vm.assert_killed();
+    agent.stopped();
+}
+
+#[test]
+fn a_guard_that_crashed_goes_on_with_the_same_deadline() {
+    let mut bench = Bench::new();
+    let mut vm = Vm::start("a");
+    let mut agent = bench.connect();
+    let Ok(Answer::Armed { deadline }) = agent.arm("i1", 20_000) else {
+        panic!("not armed");
+    };
+    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    bench.crash_guard();
+    let mut agent = bench.connect();
+    let status = agent.status();
+    let Phase::Armed(armed) = &status.phase else {
+        panic!("{status:?}");
+    };
+    assert_eq!(armed.deadline(), deadline);
+    assert_eq!(status.watched, [vm.process()]);
+    assert!(vm.child.is_alive());
+
+    agent
+        .arm("i1", DEADLINE_MS)
+        .expect("armed with shorter bounds");
+    bench.crash_guard();
+    vm.assert_killed();
+}
+
+#[test]
+fn a_deadline_that_passed_while_no_guard_ran_is_enforced_by_the_next() {
+    let mut bench = Bench::new();
+    let mut vm = Vm::start("a");
+    let mut agent = bench.connect();
+    let Ok(Answer::Armed { deadline }) = agent.arm("i1", DEADLINE_MS) else {
+        panic!("not armed");
+    };
+    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    bench.guard.0.kill().expect("a child");
+    bench.guard.0.wait().expect("a child");
+    until("the deadline passes", || {
+        (boottime() > deadline).then_some(())
+    });
+    assert!(vm.child.is_alive(), "nobody was there to kill it");
+    bench.guard = start_guard(&bench.config);
+    vm.assert_killed();
+}
+
+#[test]
+fn what_nobody_handed_over_is_found_in_libvirts_directory() {
+    let bench = Bench::new();
+    let mut vm = Vm::start("a");
+    let mut foreign = Vm::start("bb");
+    bench.status_file("a", &vm.uuid, vm.id.pid);
+    // A status file that was left behind: its process id belongs to another process by now.
+    bench.status_file(
+        "ccc",
+        "99999999-2222-3333-4444-555555555555",
+        foreign.id.pid,
+    );
+    std::fs::write(bench.path().join("libvirt/torn.xml"), "<domstatus").expect("written");
+    let mut agent = bench.connect();
+    agent.arm("i1", DEADLINE_MS).expect("armed");
+    vm.assert_killed();
+    let (_, killed) = loop {
+        let (life, killed) = agent.stopped();
+        if !killed.is_empty() {
+            break (life, killed);
+        }
+    };
+    assert_eq!(names(&killed), ["a"]);
+    assert!(foreign.child.is_alive(), "not the one the file speaks of");
+}
+
+#[test]
+fn a_guard_without_a_memory_kills_what_nobody_arms_it_for() {
+    let mut bench = Bench::new();
+    let mut vm = Vm::start("a");
+    bench.status_file("a", &vm.uuid, vm.id.pid);
+    bench.connect();
+    let table = bench.path().join("run/guard.json");
+    for damage in [None, Some("{\"boot")] {
+        bench.guard.0.kill().expect("a child");
+        bench.guard.0.wait().expect("a child");
+        match damage {
+            None => drop(std::fs::remove_file(&table)),
+            Some(text) => std::fs::write(&table, text).expect("written"),
+        }
+        bench.guard = start_guard(&bench.config);
+        vm.assert_killed();
+        vm = Vm::start("a");
+        bench.status_file("a", &vm.uuid, vm.id.pid);
+    }
+}
+
+#[test]
+fn only_the_very_process_is_watched() {
+    let bench = Bench::new();
+    let mut vm = Vm::start("a");
+    let mut agent = bench.connect();
+    let refused = agent.watch(&vm).expect_err("nothing is armed");
+    assert!(refused.contains("not armed"), "{refused}");
+    agent.arm("i1", 60_000).expect("armed");
+    let mut other = vm.process();
+    other.process.start_ticks += 1;
+    let refused = agent.call(Call::Watch {
+        incarnation: life("i1"),
+        process: other,
+    });
+    assert!(refused.expect_err("another process").contains("is gone"));
+    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    assert_eq!(
+        agent.watch(&vm),
+        Ok(Answer::Done),
+        "again after a reconnect"
+    );
+    assert_eq!(agent.status().watched.len(), 1);
+    vm.child.0.kill().expect("a child");
+    vm.child.0.wait().expect("a child");
+    assert_eq!(start_ticks(vm.id.pid), None);
+    until("its end is noticed", || {
+        agent.status().watched.is_empty().then_some(())
+    });
+}
+
+#[test]
+fn there_is_one_guard_and_what_it_cannot_read_it_refuses() {
+    let bench = Bench::new();
+    let mut agent = bench.connect();
+    let output = Command::new(env!("CARGO_BIN_EXE_holdfast-guard"))
+        .arg("--config")
+        .arg(&bench.config)
+        .output()
+        .expect("the guard");
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        text.contains("another guard of this host is running"),
+        "{text}"
+    );
+
+    let stream = agent.lines.get_mut();
+    stream
+        .write_all(b"{\"id\":7,\"call\":\"dance\"}\nnonsense\n")
+        .expect("written");
+    for wanted in [7, 0] {
+        let Message::Reply { id, result } = agent.message() else {
+            panic!("a reply");
+        };
+        assert_eq!(id, wanted);
+        assert!(result.expect_err("refused").contains("cannot read it"));
+    }
+    assert_eq!(agent.status().phase, Phase::Unarmed);
+}
