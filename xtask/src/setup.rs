@@ -14,8 +14,14 @@ use holdfast_lab::programs::find;
 use holdfast_lab::{LabError, Progress, Result};
 
 /// To build `holdfast-host` (libvirt) and the etcd client (protobuf).
-const BUILD: [&str; 6] =
-    ["libvirt-dev", "protobuf-compiler", "libprotobuf-dev", "pkg-config", "gcc", "make"];
+const BUILD: [&str; 6] = [
+    "libvirt-dev",
+    "protobuf-compiler",
+    "libprotobuf-dev",
+    "pkg-config",
+    "gcc",
+    "make",
+];
 /// To run the lab.
 const LAB: [&str; 15] = [
     "libvirt-daemon",
@@ -64,7 +70,10 @@ pub(crate) fn run(arguments: &SetupArguments) -> Result<ExitCode> {
         install(&progress, &missing)?;
     }
     if let Some(files) = linux::cached() {
-        progress.line(&format!("  the Linux guest's kernel is {}", files.kernel.display()));
+        progress.line(&format!(
+            "  the Linux guest's kernel is {}",
+            files.kernel.display()
+        ));
     } else {
         fetch_kernel(&progress)?;
     }
@@ -98,7 +107,9 @@ fn missing_packages() -> Result<Vec<&'static str>> {
         return Err(LabError::Refused(text));
     }
     let all = BUILD.into_iter().chain(LAB);
-    Ok(all.filter(|package| installed_version(package).is_none()).collect())
+    Ok(all
+        .filter(|package| installed_version(package).is_none())
+        .collect())
 }
 
 /// Standard output of a program that may fail: then none.
@@ -123,29 +134,43 @@ fn installed_version(package: &str) -> Option<String> {
 
 fn candidate_version(package: &str) -> Option<String> {
     let policy = ask("apt-cache", &["policy", package])?;
-    let line = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+    let line = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Candidate: "))?;
     (line != "(none)").then(|| line.to_owned())
 }
 
 fn install(progress: &Progress, missing: &[&str]) -> Result<()> {
     let sudo = if is_root() { None } else { Some("sudo") };
     if sudo.is_some_and(|sudo| find(sudo).is_none()) {
-        let text = format!("installing needs root, and there is no sudo: {}", missing.join(" "));
+        let text = format!(
+            "installing needs root, and there is no sudo: {}",
+            missing.join(" ")
+        );
         return Err(LabError::Refused(text));
     }
     if lists_are_stale() {
         let mut update = as_root(sudo, "apt-get");
         update.args(["-o", "DPkg::Lock::Timeout=120", "--quiet", "update"]);
-        let updated = progress.step("apt-get update", || must_succeed(&mut update));
+        progress.line("  apt-get update");
+        let updated = must_succeed(&mut update);
         // Old lists are better than none; what they cannot serve the install reports.
         if let Err(error) = updated {
-            progress.line(&format!("  note: {error}; going on with the package lists there are"));
+            progress.line(&format!(
+                "  note: {error}; going on with the package lists there are"
+            ));
         }
     }
-    let unknown: Vec<&str> =
-        missing.iter().copied().filter(|name| candidate_version(name).is_none()).collect();
+    let unknown: Vec<&str> = missing
+        .iter()
+        .copied()
+        .filter(|name| candidate_version(name).is_none())
+        .collect();
     if !unknown.is_empty() {
-        let text = format!("this distribution's sources do not offer: {}", unknown.join(" "));
+        let text = format!(
+            "this distribution's sources do not offer: {}",
+            unknown.join(" ")
+        );
         return Err(LabError::Refused(text));
     }
     let mut wanted: Vec<String> = missing.iter().map(ToString::to_string).collect();
@@ -162,7 +187,8 @@ fn install(progress: &Progress, missing: &[&str]) -> Result<()> {
     install.args(["-c", INSTALL, "holdfast-setup"]);
     install.args(pinned.is_some().then_some("--allow-downgrades"));
     install.args(&wanted);
-    progress.step("apt-get install", || must_succeed(&mut install))
+    // No spinner: apt, and sudo asking for a password, need the terminal for themselves.
+    must_succeed(&mut install)
 }
 
 fn is_root() -> bool {
@@ -191,7 +217,11 @@ fn must_succeed(command: &mut Command) -> Result<()> {
         return Ok(());
     }
     let stderr = "see its output above".to_owned();
-    Err(LabError::Command { command: name, status: format!("ended with {status}"), stderr })
+    Err(LabError::Command {
+        command: name,
+        status: format!("ended with {status}"),
+        stderr,
+    })
 }
 
 /// Where `qemu-utils` (which shares files with the emulator's packages) is newer than the emulator
@@ -209,18 +239,21 @@ fn pin_qemu_utils(missing: &[&str]) -> Option<(String, String)> {
     newer.then_some((installed, candidate))
 }
 
+/// When apt last fetched its lists is told by its directories: the files bear the server's dates.
 fn lists_are_stale() -> bool {
-    let Ok(entries) = std::fs::read_dir(Path::new("/var/lib/apt/lists")) else {
+    let lists = Path::new("/var/lib/apt/lists");
+    let packages = std::fs::read_dir(lists).into_iter().flatten().flatten();
+    // `…_Packages`, or `…_Packages.lz4` where apt keeps them compressed.
+    if !packages
+        .into_iter()
+        .any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
+    {
         return true;
-    };
-    let newest = entries
-        .filter_map(std::result::Result::ok)
-        // `…_Packages`, or `…_Packages.lz4` where apt keeps them compressed.
-        .filter(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
-        .filter_map(|entry| entry.metadata().ok()?.modified().ok())
-        .max();
-    let age = newest.and_then(|time| SystemTime::now().duration_since(time).ok());
-    newest.is_none() || age.is_some_and(|age| age > STALE)
+    }
+    let modified = |dir: &Path| std::fs::metadata(dir).and_then(|dir| dir.modified()).ok();
+    let fetched = modified(lists).max(modified(&lists.join("partial")));
+    let age = fetched.and_then(|time| SystemTime::now().duration_since(time).ok());
+    age.is_some_and(|age| age > STALE)
 }
 
 /// As root; arguments: those of `apt-get install`. A run that was killed left either our own

@@ -66,6 +66,14 @@ impl Lab {
         Ok(Lab { state, record })
     }
 
+    /// Fails unless this is root: worth asking before anything that takes time.
+    pub fn require_root() -> Result<()> {
+        match rustix::process::geteuid().is_root() {
+            true => Ok(()),
+            false => Err(LabError::NotRoot),
+        }
+    }
+
     /// Takes the lab down and removes everything it made.
     pub fn down(self) -> Result<()> {
         Lab::down_at(self.state.root()).map(drop)
@@ -80,16 +88,14 @@ impl Lab {
 
     /// Takes down whatever is left of a lab, alive or killed; whether there was anything.
     pub fn down_at(state: &Path) -> Result<bool> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(LabError::NotRoot);
-        }
+        Lab::require_root()?;
         let lock = LabLock::take()?;
         let asked = StateDir::new(state)?;
         let mut existed = clean::clean(&asked, clean::Files::Remove)?;
         if let Some(other) = lock.current_state().filter(|other| other != asked.root()) {
             existed |= clean::clean(&StateDir::new(&other)?, clean::Files::Remove)?;
         }
-        lock.set_state(None)?;
+        lock.remove()?;
         Ok(existed)
     }
 

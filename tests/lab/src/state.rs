@@ -2,6 +2,7 @@
 //! or clean up after a killed one.
 
 use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -156,18 +157,32 @@ pub struct LabLock {
 impl LabLock {
     /// Takes the lock or fails at once.
     pub fn take() -> Result<LabLock> {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(LOCK)
-            .map_err(LabError::io("open", LOCK))?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(LabLock { file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LabError::Busy { lock: LOCK.into() }),
-            Err(error) => Err(LabError::io("lock", LOCK)(error.into())),
+        loop {
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(LOCK)
+                .map_err(LabError::io("open", LOCK))?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(LabError::Busy { lock: LOCK.into() });
+                }
+                Err(error) => return Err(LabError::io("lock", LOCK)(error.into())),
+            }
+            // Whoever held it may have removed it in between; then this is a lock on nothing.
+            let inode = |data: std::io::Result<std::fs::Metadata>| data.map(|data| data.ino()).ok();
+            if inode(file.metadata()) == inode(std::fs::metadata(LOCK)) {
+                return Ok(LabLock { file });
+            }
         }
+    }
+
+    /// Ends with no lab on this machine: not even the lock is left.
+    pub fn remove(self) -> Result<()> {
+        std::fs::remove_file(LOCK).map_err(LabError::io("remove", LOCK))
     }
 
     /// The state directory of the lab that exists, if any: it may not be the one asked for.
@@ -178,11 +193,8 @@ impl LabLock {
     }
 
     /// Notes where the lab's state is.
-    pub fn set_state(&self, state: Option<&Path>) -> Result<()> {
-        use std::os::unix::fs::FileExt;
-        let text = state
-            .map(|path| path.to_string_lossy().into_owned())
-            .unwrap_or_default();
+    pub fn set_state(&self, state: &Path) -> Result<()> {
+        let text = state.to_string_lossy();
         self.file.set_len(0).map_err(LabError::io("write", LOCK))?;
         self.file
             .write_all_at(text.as_bytes(), 0)

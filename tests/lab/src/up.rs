@@ -20,9 +20,7 @@ use crate::state::{self, LabLock, LabRecord, StateDir, real_boot_id};
 use crate::{configs, guests, net, programs, ready};
 
 pub(crate) fn up(options: LabOptions, progress: &Progress) -> Result<Lab> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(LabError::NotRoot);
-    }
+    Lab::require_root()?;
     programs::check(&options)?;
     let layout = Layout::new(options.hosts_per_site)?;
     let state = StateDir::new(&options.state)?;
@@ -39,7 +37,7 @@ pub(crate) fn up(options: LabOptions, progress: &Progress) -> Result<Lab> {
         }
     }
     refuse_foreign_dir(&state)?;
-    lock.set_state(Some(state.root()))?;
+    lock.set_state(state.root())?;
     let mut lab = Lab {
         record: first_record(&state, options, layout)?,
         state,
@@ -52,7 +50,11 @@ pub(crate) fn up(options: LabOptions, progress: &Progress) -> Result<Lab> {
         Ok(()) => Ok(lab),
         Err(error) => {
             // The first error is the one that matters; the next `up` cleans again.
-            let _ = progress.step("clean up", || clean::clean(&lab.state, Files::Keep));
+            let files = match error {
+                LabError::Interrupted => Files::Remove,
+                _ => Files::Keep,
+            };
+            let _ = progress.step("clean up", || clean::clean(&lab.state, files));
             Err(error)
         }
     }
