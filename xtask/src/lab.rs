@@ -364,6 +364,7 @@ fn pass_through(mut command: Command) -> Result<ExitCode> {
 
 fn up(arguments: UpArguments) -> Result<()> {
     catch_interrupts()?;
+    Lab::require_root()?;
     let build = !arguments.no_daemons && !arguments.no_build && arguments.bin_dir.is_none();
     let options = arguments.options();
     let progress = Progress::stderr();
@@ -376,7 +377,7 @@ fn up(arguments: UpArguments) -> Result<()> {
 }
 
 /// Builds into the target directory this program is in.
-fn build_daemons() -> Result<()> {
+pub(crate) fn build_daemons() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap_or(Path::new("."));
