@@ -1,7 +1,9 @@
 //! Developer commands: `cargo xtask …`.
 
+mod demo;
 mod lab;
 mod setup;
+mod test;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,10 @@ struct Arguments {
 enum Command {
     /// Install what is missing on this machine (Debian 12, Ubuntu); idempotent
     Setup(setup::SetupArguments),
+    /// Everything CI runs; ends in one line: N passed, N failed, N skipped
+    Test(test::TestArguments),
+    /// The main thing: a two-site cluster loses a site, recovers, heals and moves back
+    Demo(demo::DemoArguments),
     /// The two-site lab on this machine
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -42,6 +48,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Setup(arguments) => setup::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::LabInit { spec } => holdfast_lab::init::run(&spec).map(|()| ExitCode::FAILURE),
         Command::LabObserver { dir } => {

@@ -37,6 +37,7 @@ pub mod proof;
 mod ready;
 pub mod report;
 mod run;
+pub mod scenarios;
 mod state;
 mod status;
 mod storage;

@@ -1,0 +1,184 @@
+//! Acceptance scenarios on the real lab. Each leaves the lab as it found it: all power on, no cut,
+//! no VM. The numbers are those of the project's list of scenarios.
+
+mod cut;
+mod life;
+mod migration;
+mod site;
+
+use std::time::Duration;
+
+use crate::error::{LabError, Result};
+use crate::guest::GuestKind;
+use crate::lab::Lab;
+use crate::run::wait_until;
+use crate::trial::{Cluster, VmWish};
+
+/// One scenario.
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it shows.
+    pub what: &'static str,
+    /// Runs it; an error says what was expected and what was seen.
+    pub run: fn(&Lab) -> Result<()>,
+}
+
+/// All of them, in the order in which they are run.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "start-stop",
+        what: "28: a VM is started, stopped, restarted and removed on request",
+        run: life::start_stop,
+    },
+    Scenario {
+        name: "qemu-killed",
+        what: "22: a killed QEMU is restarted on its host, after three times elsewhere",
+        run: life::qemu_killed,
+    },
+    Scenario {
+        name: "drain",
+        what: "29: a drained host gives its VMs away live, none restarts",
+        run: migration::drain,
+    },
+    Scenario {
+        name: "migration-source-dies",
+        what: "30: the source loses power in mid-migration: started once, from its disk",
+        run: migration::source_dies,
+    },
+    Scenario {
+        name: "migration-destination-dies",
+        what: "30: the destination loses power in mid-migration: the VM runs on",
+        run: migration::destination_dies,
+    },
+    Scenario {
+        name: "migration-agent-dies",
+        what: "30: the source's agent is killed in mid-migration: one copy survives",
+        run: migration::agent_dies,
+    },
+    Scenario {
+        name: "migration-link-lost",
+        what: "30: the link is cut in mid-migration: the VM runs on where it was",
+        run: migration::link_lost,
+    },
+    Scenario {
+        name: "cut-witness-sees-both",
+        what: "14: the inter-site link is cut, the witness sees both: nothing stops",
+        run: cut::witness_sees_both,
+    },
+    Scenario {
+        name: "cut-witness-sees-a",
+        what: "14: site b is alone: its VMs stop there before they start at a",
+        run: cut::witness_sees_a,
+    },
+    Scenario {
+        name: "cut-witness-sees-b",
+        what: "14: site a is alone: its VMs stop there before they start at b",
+        run: cut::witness_sees_b,
+    },
+    Scenario {
+        name: "site-loss-and-return",
+        what: "13, 20: a site dies with both leaders in it; its VMs run elsewhere and go home live",
+        run: site::loss_and_return,
+    },
+];
+
+/// How long anything may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A VM of a scenario.
+fn wish(name: &str, site: &'static str, kind: GuestKind) -> VmWish {
+    VmWish {
+        name: name.to_owned(),
+        site,
+        priority: 10,
+        kind,
+    }
+}
+
+fn small(name: &str, site: &'static str) -> VmWish {
+    wish(name, site, GuestKind::BootSector)
+}
+
+/// Runs a scenario's body between a known beginning and a known end.
+fn with_vms(lab: &Lab, wishes: &[VmWish], body: impl FnOnce(&Cluster) -> Result<()>) -> Result<()> {
+    let cluster = Cluster::of(lab);
+    cluster.wait_sites_online(PATIENCE)?;
+    cluster.run_vms(wishes, PATIENCE)?;
+    body(&cluster)?;
+    for wish in wishes {
+        never_twice(&cluster, &wish.name)?;
+    }
+    for wish in wishes {
+        remove(&cluster, &wish.name)?;
+    }
+    cluster.wait_sites_online(PATIENCE)
+}
+
+/// The guests' own signs show no moment in which a VM ran twice.
+fn never_twice(cluster: &Cluster, vm: &str) -> Result<()> {
+    let proof = cluster.lab.proof()?;
+    let Some(found) = proof.vms.iter().find(|each| each.vm == vm) else {
+        return Err(LabError::Refused(format!("nothing was ever heard of {vm}")));
+    };
+    expect(found.overlaps.is_empty(), || {
+        format!("{vm} ran twice: {:?}", found.overlaps)
+    })?;
+    expect(found.lost_writes == 0, || {
+        format!(
+            "{vm} lost {} writes that it was told were durable",
+            found.lost_writes
+        )
+    })
+}
+
+fn remove(cluster: &Cluster, vm: &str) -> Result<()> {
+    cluster
+        .lab
+        .cli(&["vm", "delete", vm, "--yes"])?
+        .ok("holdfast vm delete")?;
+    cluster.wait(&format!("{vm} to be gone"), PATIENCE, |status| match status
+        .vms
+        .iter()
+        .find(|each| each.name.as_str() == vm)
+    {
+        None => Ok(()),
+        Some(left) => Err(format!("{:?}: {}", left.state, left.reason)),
+    })
+}
+
+fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(LabError::Refused(otherwise()))
+    }
+}
+
+/// Where a VM is.
+fn host_of(cluster: &Cluster, vm: &str) -> Result<String> {
+    Ok(cluster
+        .vm(vm)?
+        .host
+        .map(|host| host.to_string())
+        .unwrap_or_default())
+}
+
+/// Waits until a VM has no QEMU on a machine.
+fn wait_gone(cluster: &Cluster, machine: &str, vm: &str) -> Result<()> {
+    let process = format!("qemu:{vm}");
+    wait_until(
+        &format!("{vm} to have no QEMU on {machine}"),
+        PATIENCE,
+        "",
+        || {
+            // No process of that word is an error of its own kind: that is what is waited for.
+            match cluster.lab.pids(machine, &process) {
+                Ok(pids) if pids.is_empty() => Ok(()),
+                Ok(pids) => Err(format!("pids {pids:?}")),
+                Err(LabError::Unknown { .. } | LabError::Refused(_)) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        },
+    )
+}

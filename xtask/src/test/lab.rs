@@ -1,0 +1,118 @@
+//! The lab tests: one lab for all of them, a new one after a failure.
+
+use std::time::Instant;
+
+use anstyle::{AnsiColor, Reset};
+use holdfast_lab::scenarios::{ALL, Scenario};
+use holdfast_lab::{Lab, LabError, LabOptions, Progress, Result};
+
+use super::tally::Tally;
+
+pub(super) fn all(progress: &Progress) -> Result<Tally> {
+    if !is_root() {
+        let count = ALL.len() as u32;
+        println!("skipped: the lab needs root; run `sudo cargo xtask test --only lab`");
+        return Ok(Tally {
+            skipped: count,
+            ..Tally::default()
+        });
+    }
+    run(ALL.iter().collect(), progress)
+}
+
+pub(super) fn one(name: &str, progress: &Progress) -> Result<Tally> {
+    let found: Vec<&Scenario> = ALL.iter().filter(|each| each.name == name).collect();
+    if found.is_empty() {
+        return Err(LabError::Refused(format!(
+            "there is no stage or lab test `{name}`; `cargo xtask test --only list` names them"
+        )));
+    }
+    run(found, progress)
+}
+
+fn is_root() -> bool {
+    // The effective user id, as the kernel shows it.
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        let line = status.lines().find(|line| line.starts_with("Uid:"));
+        line.and_then(|line| line.split_whitespace().nth(2)) == Some("0")
+    })
+}
+
+fn run(scenarios: Vec<&Scenario>, progress: &Progress) -> Result<Tally> {
+    progress.step("build the daemons", crate::lab::build_daemons)?;
+    let mut lab: Option<Lab> = None;
+    let mut tally = Tally::default();
+    for scenario in scenarios {
+        let start = Instant::now();
+        let result = match lab.take() {
+            Some(lab) => Ok(lab),
+            None => bring_up(progress),
+        }
+        .and_then(|up| {
+            let result = (scenario.run)(&up);
+            lab = Some(up);
+            result
+        });
+        let seconds = start.elapsed().as_secs_f64();
+        match result {
+            Ok(()) => {
+                let green = AnsiColor::Green.on_default();
+                anstream::println!("  {green}ok{Reset}     {} ({seconds:.1} s)", scenario.name);
+                tally.passed += 1;
+            }
+            Err(LabError::Interrupted) => {
+                if let Some(lab) = lab.take() {
+                    lab.down()?;
+                }
+                return Err(LabError::Interrupted);
+            }
+            Err(error) => {
+                let red = AnsiColor::Red.on_default().bold();
+                let (name, text) = (scenario.name, error.chain());
+                anstream::println!("  {red}FAILED{Reset} {name} ({seconds:.1} s): {text}");
+                tally.failed += 1;
+                if let Some(lab) = lab.take() {
+                    tell(&lab);
+                    lab.down()?;
+                }
+            }
+        }
+    }
+    if let Some(lab) = lab {
+        progress.step("take down the lab", || lab.down())?;
+    }
+    Ok(tally)
+}
+
+fn bring_up(progress: &Progress) -> Result<Lab> {
+    Lab::up(
+        LabOptions {
+            vms: 0,
+            linux_vms: 0,
+            ..LabOptions::default()
+        },
+        progress,
+    )
+}
+
+/// What a reader of a failed run needs and cannot get afterwards.
+fn tell(lab: &Lab) {
+    for argv in [&["status"][..], &["events"][..]] {
+        if let Ok(out) = lab.cli(argv) {
+            println!("{}{}", out.stdout, out.stderr);
+        }
+    }
+    for machine in &lab.layout().machines {
+        for service in ["manager", "agent", "guard"] {
+            let Ok(path) = lab.log_path(&machine.name, service) else {
+                continue;
+            };
+            let Ok(text) = std::fs::read_to_string(path) else {
+                continue;
+            };
+            let lines: Vec<&str> = text.lines().collect();
+            println!("--- {} {service}", machine.name);
+            println!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+    }
+}

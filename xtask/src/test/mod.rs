@@ -1,0 +1,149 @@
+//! `cargo xtask test`: everything CI runs, and one line at the end: N passed, N failed, N skipped.
+
+mod lab;
+mod stages;
+mod tally;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anstyle::{AnsiColor, Reset, Style};
+use clap::Args;
+use holdfast_lab::{Progress, Result};
+
+use tally::Tally;
+
+#[derive(Args)]
+pub(crate) struct TestArguments {
+    /// Only what needs neither root nor the lab: formatting, lints, unit and scenario tests
+    #[arg(long, conflicts_with = "only")]
+    quick: bool,
+    /// Only this stage, or this lab test; `list` names them
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+}
+
+/// One part of the tests.
+struct Stage {
+    name: &'static str,
+    what: &'static str,
+    quick: bool,
+    run: fn(&Progress) -> Result<Tally>,
+}
+
+const STAGES: &[Stage] = &[
+    Stage {
+        name: "fmt",
+        what: "formatting",
+        quick: true,
+        run: stages::formatting,
+    },
+    Stage {
+        name: "clippy",
+        what: "lints, warnings denied",
+        quick: true,
+        run: stages::clippy,
+    },
+    Stage {
+        name: "tidy",
+        what: "long files, leftovers",
+        quick: true,
+        run: stages::tidy,
+    },
+    Stage {
+        name: "units",
+        what: "unit, property, scenario and integration tests of all crates",
+        quick: true,
+        run: stages::units,
+    },
+    Stage {
+        name: "install",
+        what: "production install script",
+        quick: true,
+        run: stages::install,
+    },
+    Stage {
+        name: "vagrant",
+        what: "Vagrant lab's files",
+        quick: true,
+        run: stages::vagrant,
+    },
+    Stage {
+        name: "lab",
+        what: "the two-site lab",
+        quick: false,
+        run: lab::all,
+    },
+];
+
+pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
+    if arguments.only.as_deref() == Some("list") {
+        for stage in STAGES {
+            anstream::println!("{:<10} {}", stage.name, stage.what);
+        }
+        for scenario in holdfast_lab::scenarios::ALL {
+            anstream::println!("  {:<24} {}", scenario.name, scenario.what);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    holdfast_lab::catch_interrupts()?;
+    let progress = Progress::stderr();
+    crate::setup::ensure(&progress)?;
+    let total = match &arguments.only {
+        Some(name) => only(name, &progress)?,
+        None => stages(|stage| stage.quick || !arguments.quick, &progress)?,
+    };
+    // Whoever counts tests reads this line.
+    println!(
+        "{} passed, {} failed, {} skipped",
+        total.passed, total.failed, total.skipped
+    );
+    Ok(if total.failed == 0 && total.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn only(name: &str, progress: &Progress) -> Result<Tally> {
+    if STAGES.iter().any(|stage| stage.name == name) {
+        return stages(|stage| stage.name == name, progress);
+    }
+    lab::one(name, progress)
+}
+
+fn stages(wanted: impl Fn(&Stage) -> bool, progress: &Progress) -> Result<Tally> {
+    let mut total = Tally::default();
+    let mut lines = Vec::new();
+    for stage in STAGES.iter().filter(|stage| wanted(stage)) {
+        let bold = Style::new().bold();
+        anstream::println!("\n{bold}── {}: {}{Reset}", stage.name, stage.what);
+        let start = Instant::now();
+        let tally = match (stage.run)(progress) {
+            Ok(tally) => tally,
+            Err(holdfast_lab::LabError::Interrupted) => {
+                return Err(holdfast_lab::LabError::Interrupted);
+            }
+            Err(error) => {
+                let red = AnsiColor::Red.on_default().bold();
+                anstream::eprintln!("{red}error:{Reset} {}", error.chain());
+                Tally::failed(1)
+            }
+        };
+        let style = match tally.failed {
+            0 => AnsiColor::Green.on_default(),
+            _ => AnsiColor::Red.on_default().bold(),
+        };
+        lines.push(format!(
+            "  {style}{:<9}{Reset} {:>4} passed {:>3} failed {:>3} skipped  {:>6.1} s",
+            stage.name,
+            tally.passed,
+            tally.failed,
+            tally.skipped,
+            start.elapsed().as_secs_f64()
+        ));
+        total.add(tally);
+    }
+    anstream::println!("\n{}", lines.join("\n"));
+    Ok(total)
+}

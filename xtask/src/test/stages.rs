@@ -1,0 +1,163 @@
+//! The stages that need no lab.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use holdfast_lab::{LabError, Progress, Result};
+
+use super::tally::Tally;
+
+/// No Rust file is longer; aim for less than 400.
+const LONGEST_FILE: usize = 500;
+
+/// The checkout.
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+fn cargo() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root());
+    command
+}
+
+/// Passes a program's output on and keeps it.
+fn run(command: &mut Command) -> Result<(bool, String)> {
+    let name = command.get_program().to_owned();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(LabError::io("start", &name))?;
+    let mut kept = String::new();
+    if let Some(out) = child.stdout.take() {
+        for line in BufReader::new(out)
+            .lines()
+            .map_while(std::result::Result::ok)
+        {
+            println!("{line}");
+            kept.push_str(&line);
+            kept.push('\n');
+        }
+    }
+    let status = child.wait().map_err(LabError::io("wait for", &name))?;
+    Ok((status.success(), kept))
+}
+
+/// A command that is one test.
+fn one(command: &mut Command) -> Result<Tally> {
+    let (good, _) = run(command)?;
+    Ok(if good {
+        Tally::passed(1)
+    } else {
+        Tally::failed(1)
+    })
+}
+
+/// A command that counts its tests itself; if it fails without having counted, that is one more.
+fn counted(command: &mut Command) -> Result<Tally> {
+    let (good, output) = run(command)?;
+    let mut tally = Tally::read(&output);
+    if !good && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+pub(super) fn formatting(_: &Progress) -> Result<Tally> {
+    one(cargo().args(["fmt", "--all", "--check"]))
+}
+
+pub(super) fn clippy(_: &Progress) -> Result<Tally> {
+    let lints = [
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    one(cargo().args(lints))
+}
+
+pub(super) fn units(_: &Progress) -> Result<Tally> {
+    counted(cargo().args(["test", "--workspace", "--no-fail-fast"]))
+}
+
+pub(super) fn install(_: &Progress) -> Result<Tally> {
+    counted(
+        Command::new("bash")
+            .arg("manager/packaging/test-install.sh")
+            .current_dir(root()),
+    )
+}
+
+pub(super) fn vagrant(_: &Progress) -> Result<Tally> {
+    counted(
+        Command::new("bash")
+            .arg("vagrant/test-vagrant.sh")
+            .current_dir(root()),
+    )
+}
+
+/// Long files and leftovers, in everything git tracks.
+pub(super) fn tidy(_: &Progress) -> Result<Tally> {
+    let mut wrong = Vec::new();
+    for file in tracked()?.iter().filter(|file| file.ends_with(".rs")) {
+        let path = root().join(file);
+        let text = std::fs::read_to_string(&path).map_err(LabError::io("read", &path))?;
+        let lines = text.lines().count();
+        if lines > LONGEST_FILE {
+            wrong.push(format!(
+                "{file}: {lines} lines, at most {LONGEST_FILE}: split it by concern"
+            ));
+        }
+        for (number, line) in text.lines().enumerate() {
+            // Spelled in two parts, so that this file passes.
+            let leftovers = [
+                concat!("FIX", "ME"),
+                concat!("TO", "DO"),
+                concat!("X", "XX"),
+            ];
+            let words = || line.split(|c: char| !c.is_ascii_alphanumeric());
+            if let Some(word) = words().find(|word| leftovers.contains(word)) {
+                wrong.push(format!("{file}:{}: {word}", number + 1));
+            }
+        }
+        let spelled = concat!("\"/hold", "fast/v1");
+        if text.contains(spelled) && !file.ends_with("keyspace.rs") {
+            wrong.push(format!(
+                "{file}: spells a store key; that is keyspace.rs's alone"
+            ));
+        }
+    }
+    for text in &wrong {
+        println!("{text}");
+    }
+    Ok(if wrong.is_empty() {
+        Tally::passed(1)
+    } else {
+        Tally::failed(1)
+    })
+}
+
+fn tracked() -> Result<Vec<String>> {
+    let out = Command::new("git")
+        .args(["ls-files"])
+        .current_dir(root())
+        .output()
+        .map_err(LabError::io("start", "git"))?;
+    if !out.status.success() {
+        return Err(LabError::Refused(
+            "`git ls-files` failed: is this a git checkout?".into(),
+        ));
+    }
+    Ok(String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect())
+}
