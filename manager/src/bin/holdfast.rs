@@ -1,2 +1,9 @@
-//! Stub, replaced by the daemon.
-fn main() {}
+//! The operator's command line. See `holdfast_manager::cli`.
+
+use clap::Parser;
+use holdfast_manager::cli::{args::Cli, run};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run(&Cli::parse())
+}

@@ -1,0 +1,99 @@
+//! How a command fails, and with which exit code.
+
+use crate::api::problem::Problem;
+use crate::strict::TextError;
+
+/// What the process returns. See `holdfast --help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It was tried and failed.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// It is not possible now; the reason was told.
+    NotNow = 3,
+    /// etcd has no majority.
+    NoQuorum = 4,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A manager said no.
+    #[error("{}", .0.detail)]
+    Problem(Problem),
+    /// A file is refused.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file's content makes no sense.
+    #[error("{path}: {what}")]
+    Content {
+        /// Which.
+        path: String,
+        /// Why, and what to do.
+        what: String,
+    },
+    /// No manager answers.
+    #[error(
+        "no manager answers:\n{tried}\nstart holdfast-manager, or name one that runs with \
+         --api URL or HOLDFAST_API"
+    )]
+    Unreachable {
+        /// Each endpoint with its error, one per line.
+        tried: String,
+    },
+    /// A change was sent and no answer came.
+    #[error(
+        "{url} did not answer: {reason}. Nobody knows whether it happened: look before trying again"
+    )]
+    NoAnswer {
+        /// Which manager.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// An answer that makes no sense.
+    #[error(
+        "{url} answered something else than expected: {reason}; is it a Holdfast manager of this version?"
+    )]
+    Answer {
+        /// Which manager.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The command line is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The operator said no.
+    #[error("not confirmed; nothing was changed")]
+    NotConfirmed,
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Write(std::io::Error),
+}
+
+impl CliError {
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::NotConfirmed => Exit::NotNow,
+            Self::Problem(problem) => match problem.code.as_str() {
+                "no-quorum" => Exit::NoQuorum,
+                "not-possible" | "stale-revision" | "contended" => Exit::NotNow,
+                _ => Exit::Failed,
+            },
+            _ => Exit::Failed,
+        }
+    }
+}
