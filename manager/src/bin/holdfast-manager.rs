@@ -3,6 +3,7 @@
 use clap::Parser;
 use holdfast_manager::config::{Config, DEFAULT_PATH};
 use holdfast_manager::daemon;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let config = match Config::load(&arguments.config) {

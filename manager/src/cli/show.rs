@@ -174,7 +174,7 @@ impl Session {
             serde_json::from_value(value).map_err(|error| CliError::Write(error.into()))?;
         let text = toml::to_string(&config.policy)
             .map_err(|error| CliError::Write(std::io::Error::other(error)))?;
-        print(&text)?;
+        print(&(text.trim_end().to_owned() + "\n"))?;
         match config.revision {
             Some(revision) => hint(&format!("revision {revision}")),
             None => hint("no policy was applied yet: these are the built-in values"),

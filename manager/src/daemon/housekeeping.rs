@@ -25,6 +25,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Runs until the daemon ends.
 pub async fn run(mut shared: Shared, mut cache: Cache, epoch: watch::Receiver<Option<Revision>>) {
     let mut told = None;
+    let mut elected = None;
     loop {
         tokio::select! {
             () = cache.changed() => {}
@@ -39,10 +40,14 @@ pub async fn run(mut shared: Shared, mut cache: Cache, epoch: watch::Receiver<Op
             continue;
         }
         let actor = shared.me.name.as_str();
-        let events = cache.read(|view| {
+        let mut events = cache.read(|view| {
             let told = told.get_or_insert_with(|| already_told(view));
             untold(view, told, actor, wall())
         });
+        if elected != Some(leads) {
+            elected = Some(leads);
+            events.insert(0, leads_now(actor, leads));
+        }
         for events in events.chunks(BATCH) {
             let puts = events.iter().map(|event| {
                 let id = event_id(event, shared.numbers.fetch_add(1, Ordering::Relaxed));
@@ -65,6 +70,19 @@ async fn write(shared: &Shared, epoch: Revision, ops: Vec<TxnOp>) {
     let compares = vec![Compare::Revision(Key::LeaderEpoch.path(), epoch)];
     if let Err(error) = shared.store.txn(Txn { compares, ops }).await {
         tracing::warn!(%error, "events not written");
+    }
+}
+
+fn leads_now(actor: &str, epoch: Revision) -> Event {
+    Event {
+        at: wall(),
+        actor: actor.to_owned(),
+        kind: EventKind::LeaderElected,
+        host: None,
+        site: None,
+        vm: None,
+        generation: None,
+        text: format!("{actor} leads, epoch {epoch}"),
     }
 }
 

@@ -143,8 +143,8 @@ pub async fn run_on(
     let mut tasks = JoinSet::new();
     tasks.spawn(poll_voters(shared.clone(), voters));
     tasks.spawn(serve(listener, app, ended));
-    let started = start(shared, cache, (epoch, epoch_seen), violations, &mut tasks);
-    let result = supervise(started, &mut tasks, stop).await;
+    tasks.spawn(write(shared, cache, (epoch, epoch_seen), violations));
+    let result = supervise(&mut tasks, stop).await;
     end.send_replace(true);
     let rest = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_BOUND, rest).await.is_err() {
@@ -159,54 +159,36 @@ type Epoch = (
     watch::Receiver<Option<Revision>>,
 );
 
-/// Starts what writes, once etcd is known to be this cluster's.
-fn start(
+/// What writes, once etcd is known to be this cluster's.
+async fn write(
     shared: Shared,
     cache: Cache,
     (epoch, epoch_seen): Epoch,
     violations: watch::Sender<Vec<String>>,
-    tasks: &mut JoinSet<Result<(), DaemonError>>,
-) -> watch::Receiver<Option<WrongCluster>> {
-    let (wrong, wrong_seen) = watch::channel(None);
-    tasks.spawn(async move {
-        match cluster::claim(&shared).await {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(error) => {
-                wrong.send_replace(Some(error));
-                return Ok(());
-            }
-        }
-        let election = election::run(shared.clone(), cache.subscribe(), epoch);
-        let reconcile = reconcile::run(
-            shared.clone(),
-            cache.subscribe(),
-            epoch_seen.clone(),
-            violations,
-        );
-        let presence = presence::run(shared.clone());
-        let housekeeping = housekeeping::run(shared, cache, epoch_seen);
-        tokio::join!(election, reconcile, presence, housekeeping);
-        Ok(())
-    });
-    wrong_seen
+) -> Result<(), DaemonError> {
+    if !cluster::claim(&shared).await? {
+        return Ok(());
+    }
+    let election = election::run(shared.clone(), cache.subscribe(), epoch);
+    let reconcile = reconcile::run(
+        shared.clone(),
+        cache.subscribe(),
+        epoch_seen.clone(),
+        violations,
+    );
+    let presence = presence::run(shared.clone());
+    let housekeeping = housekeeping::run(shared, cache, epoch_seen);
+    tokio::join!(election, reconcile, presence, housekeeping);
+    Ok(())
 }
 
-/// Waits for the order to stop, or for something that ends the daemon.
+/// Waits for the order to stop, or for a task that ends before it.
 async fn supervise(
-    mut wrong: watch::Receiver<Option<WrongCluster>>,
     tasks: &mut JoinSet<Result<(), DaemonError>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), DaemonError> {
-    let wrong_cluster = async {
-        match wrong.wait_for(Option::is_some).await {
-            Ok(error) => error.clone(),
-            Err(_) => std::future::pending().await,
-        }
-    };
     tokio::select! {
         () = stopped(&mut stop) => Ok(()),
-        Some(error) = wrong_cluster => Err(error.into()),
         Some(ended) = tasks.join_next() => match ended {
             Ok(result) => result,
             Err(panic) => Err(DaemonError::Api(std::io::Error::other(panic))),

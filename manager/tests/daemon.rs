@@ -1,0 +1,173 @@
+//! The daemon on the in-memory store, with puppet hosts: election, failover, and starting up where
+//! something is wrong.
+
+mod support;
+
+use holdfast_model::host::ExitKind;
+use holdfast_store::keyspace::Key;
+use holdfast_store::memory::MemoryStore;
+use std::sync::Arc;
+use support::{Cluster, Manager, name, policy, put};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_host_s_vms_run_elsewhere_and_the_timeline_tells_it() {
+    let cluster = Cluster::start().await;
+    cluster.run_vm("web", 1, "a").await;
+    cluster.run_vm("db", 2, "a").await;
+    let lost = cluster.until_vm("web", "running").await["vm"]["host"].clone();
+    let lost = lost.as_str().expect("a host").to_owned();
+    let generation = |answer: &serde_json::Value| answer["vm"]["generation"].as_u64();
+    let before = generation(&cluster.until_vm("web", "running").await);
+
+    cluster.host(&lost).power_off();
+    let path = format!("/hosts/{lost}");
+    let fenced = |host: &serde_json::Value| host["host"]["state"] == "fenced";
+    let why = cluster
+        .manager
+        .until(&path, "the host to be fenced", fenced)
+        .await;
+    assert!(why.to_string().contains("lapsed"), "{why:#}");
+    let moved = |answer: &serde_json::Value| {
+        answer["vm"]["state"] == "running" && answer["vm"]["host"] != lost.as_str()
+    };
+    let after = cluster
+        .manager
+        .until("/vms/web", "web elsewhere", moved)
+        .await;
+    assert!(generation(&after) > before, "{after:#}");
+
+    let over = |incident: &serde_json::Value| {
+        incident["kind"] == "host-loss" && incident["duration_ms"].is_u64()
+    };
+    let incident = cluster
+        .manager
+        .until("/timeline/last", "the incident's end", over)
+        .await;
+    let lanes = incident["vms"].as_array().expect("lanes");
+    let lane = lanes
+        .iter()
+        .find(|lane| lane["vm"] == "web")
+        .expect("web was touched");
+    let phases: Vec<&str> = lane["marks"]
+        .as_array()
+        .expect("marks")
+        .iter()
+        .filter_map(|m| m["phase"].as_str())
+        .collect();
+    assert_eq!(phases, ["lost", "proven", "granted", "running"], "{lane:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crashed_vm_is_started_again() {
+    let cluster = Cluster::start().await;
+    cluster.run_vm("web", 1, "a").await;
+    let host = cluster.until_vm("web", "running").await["vm"]["host"].clone();
+    let how = ExitKind::Crashed {
+        reason: "killed by a test".to_owned(),
+    };
+    cluster
+        .host(host.as_str().expect("a host"))
+        .end_vm("web", how);
+    let again = |answer: &serde_json::Value| {
+        answer["vm"]["generation"] == 2 && answer["vm"]["state"] == "running"
+    };
+    let answer = cluster
+        .manager
+        .until("/vms/web", "generation 2", again)
+        .await;
+    assert!(
+        answer["vm"]["reason"]
+            .to_string()
+            .contains("killed by a test"),
+        "{answer:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_told_to_stop_hands_over() {
+    let store = MemoryStore::new();
+    put(&store, Key::Policy, &policy());
+    let one = Manager::start(Arc::new(store.clone()), "m-a", "a").await;
+    one.until("/status", "m-a to lead", |status| {
+        status["leader"]["name"] == "m-a"
+    })
+    .await;
+    let two = Manager::start(Arc::new(store.clone()), "m-b", "b").await;
+    two.until("/status", "m-b to see m-a", |status| {
+        status["leader"]["name"] == "m-a"
+    })
+    .await;
+    one.stop().await.expect("a clean end");
+    let status = two
+        .until("/status", "m-b to lead", |status| {
+            status["leader"]["name"] == "m-b"
+        })
+        .await;
+    assert!(status["leader"]["epoch"].as_i64() > Some(1), "{status:#}");
+    let gone = |status: &serde_json::Value| {
+        status["managers"]
+            .as_array()
+            .is_some_and(|managers| managers.len() == 1)
+    };
+    two.until("/status", "m-a's presence to be gone", gone)
+        .await;
+    two.stop().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_cluster_s_etcd_ends_the_daemon_with_both_names() {
+    let store = MemoryStore::new();
+    put(
+        &store,
+        Key::Cluster,
+        &name::<holdfast_model::id::ClusterName>("prod"),
+    );
+    let manager = Manager::of_cluster(Arc::new(store), "lab", "m-a", "a").await;
+    let error = manager
+        .end()
+        .await
+        .expect_err("it must not run")
+        .to_string();
+    assert!(
+        error.contains("`lab`") && error.contains("`prod`"),
+        "{error}"
+    );
+    assert!(error.contains("manager.toml"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_beyond_those_kept_are_removed_oldest_first() {
+    let store = MemoryStore::new();
+    let mut policy = policy();
+    policy.budgets.events_kept = 20;
+    put(&store, Key::Policy, &policy);
+    for number in 0..50_u64 {
+        let event = holdfast_model::event::Event {
+            at: holdfast_model::time::UnixMs(number),
+            actor: "test".to_owned(),
+            kind: holdfast_model::event::EventKind::Note,
+            host: None,
+            site: None,
+            vm: None,
+            generation: None,
+            text: format!("number {number}"),
+        };
+        put(
+            &store,
+            Key::Event(format!("{number:013}-test-000000")),
+            &event,
+        );
+    }
+    let manager = Manager::start(Arc::new(store), "m-a", "a").await;
+    let few = |page: &serde_json::Value| {
+        page["items"]
+            .as_array()
+            .is_some_and(|items| items.len() <= 21)
+    };
+    let page = manager.until("/events?limit=1000", "few events", few).await;
+    let texts = page.to_string();
+    assert!(
+        texts.contains("number 49") && !texts.contains("number 10"),
+        "{texts}"
+    );
+}
