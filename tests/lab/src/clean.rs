@@ -55,7 +55,7 @@ pub(crate) fn clean(state: &StateDir, files: Files) -> Result<bool> {
     // In rounds: a process killed late may have started another one meanwhile.
     wait_until(
         "all processes of the lab gone",
-        Duration::from_secs(20),
+        Duration::from_secs(60),
         "",
         || {
             let left: Vec<Process> = names.iter().flat_map(|name| in_network(name)).collect();

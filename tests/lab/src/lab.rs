@@ -360,7 +360,12 @@ impl Lab {
     pub fn proof(&self) -> Result<Proof> {
         let log = self.observer_log()?;
         let journals = guests::journals(self)?;
-        Ok(proof::build(log.records(), journals, |source| {
+        let guests: Vec<String> = self
+            .guests()?
+            .into_iter()
+            .map(|each| each.spec.name)
+            .collect();
+        Ok(proof::build(log.records(), journals, &guests, |source| {
             log.host_of(source)
         }))
     }

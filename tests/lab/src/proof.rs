@@ -113,20 +113,33 @@ impl Proof {
         self.heard() && self.overlaps == 0 && self.lost_writes == 0
     }
 
+    /// VMs that are known and of which no sign was ever heard.
+    pub fn never_heard(&self) -> impl Iterator<Item = &str> {
+        self.vms
+            .iter()
+            .filter(|vm| vm.stays.is_empty())
+            .map(|vm| vm.vm.as_str())
+    }
+
     /// Whether there is any data: silence proves nothing.
     pub fn heard(&self) -> bool {
         self.vms.iter().any(|vm| !vm.stays.is_empty())
     }
 }
 
-/// Builds the proof. `records` must have been read before the disks in `journals`.
+/// Builds the proof. `records` must have been read before the disks in `journals`; `guests` are the
+/// VMs to be listed even if they were never heard.
 pub fn build(
     records: &[Record],
     journals: BTreeMap<String, Journal>,
+    guests: &[String],
     host_of: impl Fn(&str) -> String,
 ) -> Proof {
-    let mut by_vm: BTreeMap<String, Vec<Record>> =
-        journals.keys().map(|vm| (vm.clone(), Vec::new())).collect();
+    let mut by_vm: BTreeMap<String, Vec<Record>> = guests
+        .iter()
+        .chain(journals.keys())
+        .map(|vm| (vm.clone(), Vec::new()))
+        .collect();
     for record in records {
         by_vm
             .entry(record.vm.clone())

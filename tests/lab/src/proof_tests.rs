@@ -29,7 +29,7 @@ fn beats(host: u8, life: &str, first_ms: u64, last_ms: u64) -> Record {
 
 fn prove(records: &[Record]) -> VmProof {
     let host_of = |source: &str| source.split(':').next().unwrap_or_default().to_owned();
-    build(records, BTreeMap::new(), host_of).vms.remove(0)
+    build(records, BTreeMap::new(), &[], host_of).vms.remove(0)
 }
 
 fn began(proof: &VmProof) -> Vec<Began> {
@@ -132,9 +132,16 @@ fn a_single_beat_of_a_second_copy_overlaps() {
 
 #[test]
 fn silence_proves_nothing() {
-    let proof = build(&[], BTreeMap::new(), str::to_owned);
+    let proof = build(&[], BTreeMap::new(), &[], str::to_owned);
     assert!(!proof.heard() && !proof.holds());
-    assert!(build(&[boot(1, 0)], BTreeMap::new(), str::to_owned).holds());
+    assert!(build(&[boot(1, 0)], BTreeMap::new(), &[], str::to_owned).holds());
+}
+
+#[test]
+fn a_guest_that_was_never_heard_is_listed() {
+    let proof = build(&[boot(1, 0)], BTreeMap::new(), &["w".into()], str::to_owned);
+    assert!(proof.holds());
+    assert_eq!(proof.never_heard().collect::<Vec<_>>(), ["w"]);
 }
 
 #[test]
@@ -144,7 +151,7 @@ fn the_disk_is_asked_too() {
     let with_disk = |records: &[(&str, u64)]| {
         let journal = Journal::parse(&disk(records, 16)).unwrap();
         let journals = BTreeMap::from([("v".to_owned(), journal)]);
-        build(std::slice::from_ref(&said), journals, str::to_owned)
+        build(std::slice::from_ref(&said), journals, &[], str::to_owned)
     };
     assert!(with_disk(&[("x", 1), ("x", 2), ("x", 3), ("x", 4)]).holds());
     // Two records said to be durable are not there.

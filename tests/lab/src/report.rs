@@ -133,6 +133,10 @@ pub fn proof(proof: &Proof) -> String {
             text.push_str(&format!("OVERLAP {}: {}\n", vm.vm, overlap.text));
         }
     }
+    let never: Vec<&str> = proof.never_heard().collect();
+    if !never.is_empty() {
+        text.push_str(&format!("never heard: {}\n", never.join(" ")));
+    }
     text.push_str(&match (proof.heard(), proof.overlaps, proof.lost_writes) {
         (false, _, _) => "NO DATA: no guest was ever heard, so nothing is proven\n".into(),
         (_, 0, 0) => {
