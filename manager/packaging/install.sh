@@ -208,6 +208,8 @@ StartLimitIntervalSec=0
 [Service]
 Restart=always
 RestartSec=1
+# It is ready only when it has a quorum; until then it waits, and is not to be killed for it.
+TimeoutStartSec=infinity
 OOMScoreAdjust=-900
 # Heartbeats wait for its disk.
 IOSchedulingClass=best-effort
@@ -270,14 +272,15 @@ install_libvirt() {
 }
 
 # ---------------------------------------------------------------- enable and start
-# Starts what does not run and restarts what changed. Without waiting: an etcd voter is ready only
-# when the second one is there.
+# Starts what does not run and restarts what changed. Without waiting, and one that is starting is
+# running: an etcd voter is ready only when the second one is there.
 start() { # unit
     systemctl enable --quiet "$1.service"
-    if is_touched "$1" || ! systemctl is-active --quiet "$1.service"; then
-        systemctl restart --no-block "$1.service"
-        say started "$1"
-    fi
+    case $(systemctl is-active "$1.service") in
+        active | activating | reloading) is_touched "$1" || return 0 ;;
+    esac
+    systemctl restart --no-block "$1.service"
+    say started "$1"
 }
 
 start_libvirt() {
