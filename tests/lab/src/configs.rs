@@ -115,6 +115,8 @@ pub fn etcd_argv(layout: &Layout, machine: &Machine, options: &LabOptions) -> Ve
     .flat_map(|(flag, value)| [flag.to_owned(), value])
     .collect();
     argv.insert(0, "etcd".into());
+    // Off by default in 3.4: a member that lost one link would unseat a leader that others follow.
+    argv.push("--pre-vote".into());
     let timers = [
         ("--heartbeat-interval", options.etcd_heartbeat_ms),
         ("--election-timeout", options.etcd_election_ms),
