@@ -55,6 +55,9 @@ pub(crate) fn up(options: LabOptions, progress: &Progress) -> Result<Lab> {
                 _ => Files::Keep,
             };
             let _ = progress.step("clean up", || clean::clean(&lab.state, files));
+            if files == Files::Remove {
+                let _ = lock.remove();
+            }
             Err(error)
         }
     }
