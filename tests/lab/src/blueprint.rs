@@ -92,8 +92,10 @@ pub(crate) fn write_disks(
             state::write(&private("/etc/holdfast/manager.toml"), text)?;
         }
         Role::Hypervisor => {
-            let text = configs::host_toml(layout, machine, options.driver);
+            let text = configs::host_toml(layout, machine, options);
             state::write(&private("/etc/holdfast/host.toml"), text)?;
+            let id = configs::machine_id(machine);
+            state::write(&private(configs::MACHINE_ID_FILE), id)?;
             let conf = configs::libvirtd_conf(machine);
             state::write(&private("/etc/libvirt/libvirtd.conf"), conf)?;
             state::write(&private("/etc/libvirt/qemu.conf"), configs::QEMU_CONF)?;

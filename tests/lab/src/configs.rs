@@ -1,6 +1,6 @@
 //! Every configuration file of the lab as text. No I/O.
 
-use crate::layout::{API_PORT, Layout, Machine, subnet};
+use crate::layout::{API_PORT, Layout, Machine, STORAGE_DIR, subnet};
 use crate::options::{Driver, LabOptions};
 
 /// Name of the cluster in every file.
@@ -24,16 +24,26 @@ pub fn manager_toml(layout: &Layout, machine: &Machine) -> String {
 }
 
 /// `/etc/holdfast/host.toml`, read by the agent and by the guard.
-pub fn host_toml(layout: &Layout, machine: &Machine, driver: Driver) -> String {
-    let uri = match driver {
+///
+/// Capacities are those of small hosts: all of them share one real machine's memory.
+pub fn host_toml(layout: &Layout, machine: &Machine, options: &LabOptions) -> String {
+    let uri = match options.driver {
         Driver::Qemu => "qemu:///system",
         Driver::Test => "test:///default",
     };
     format!(
-        "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nsite = \"{site}\"\n\n\
+        "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nsite = \"{site}\"\n\
+         machine_id_file = \"{MACHINE_ID_FILE}\"\n\n\
          [etcd]\nendpoints = {endpoints}\n\n\
          [libvirt]\nuri = \"{uri}\"\nmigrate_address = \"{address}\"\n\n\
-         [guard]\nsocket = \"/run/holdfast/guard.sock\"\n",
+         [guard]\nsocket = \"/run/holdfast/guard.sock\"\n\n\
+         [capacity]\nmemory_mib = 4096\ncpus = 8\n\n\
+         [storage]\npath = \"{STORAGE_DIR}\"\ncheck = \"{check}\"\n",
+        check = if options.storage {
+            "gluster"
+        } else {
+            "statvfs"
+        },
         name = machine.name,
         site = machine.site,
         address = machine.address,
@@ -41,12 +51,30 @@ pub fn host_toml(layout: &Layout, machine: &Machine, driver: Driver) -> String {
     )
 }
 
+/// What `/etc/machine-id` is elsewhere: the machines of a lab share the real one's `/etc`.
+pub const MACHINE_ID_FILE: &str = "/etc/holdfast/machine-id";
+
+/// The content of [`MACHINE_ID_FILE`]: the same at every boot of a machine.
+pub fn machine_id(machine: &Machine) -> String {
+    let name: String = machine
+        .name
+        .bytes()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{name:0>32}\n")
+}
+
+/// Boot sectors hear no request to shut down: stopping them need not take the usual minute.
+const GRACE_MS: u64 = 3_000;
+
 /// The cluster policy, applied once after the first start.
 pub fn policy_toml(options: &LabOptions) -> String {
     format!(
         "[timing]\nprofile = \"{}\"\n\n[[sites]]\nname = \"a\"\n\n[[sites]]\nname = \"b\"\n\n\
-         [[sites]]\nname = \"witness\"\nwitness = true\n\n[failback]\nhold_down_ms = {}\n",
-        options.profile, options.hold_down_ms
+         [[sites]]\nname = \"witness\"\nwitness = true\n\n[failback]\nhold_down_ms = {hold}\n\n\
+         [rejoin]\nhold_down_ms = {hold}\n\n[restart]\nshutdown_grace_ms = {GRACE_MS}\n",
+        options.profile,
+        hold = options.hold_down_ms,
     )
 }
 
@@ -151,8 +179,9 @@ mod tests {
         let host = table(&host_toml(
             &layout,
             layout.machine("a2").unwrap(),
-            Driver::Qemu,
+            &LabOptions::default(),
         ));
+        assert_eq!(host["storage"]["check"].as_str(), Some("gluster"));
         assert_eq!(
             host["libvirt"]["migrate_address"].as_str(),
             Some("10.77.1.12")
@@ -162,6 +191,9 @@ mod tests {
             Some("/run/holdfast/guard.sock")
         );
         assert_eq!(host["site"].as_str(), Some("a"));
+        let ids: Vec<String> = layout.machines.iter().map(machine_id).collect();
+        let unlike: std::collections::BTreeSet<&String> = ids.iter().collect();
+        assert_eq!(unlike.len(), ids.len(), "two machines with one id: {ids:?}");
     }
 
     #[test]
