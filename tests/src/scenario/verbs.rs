@@ -1,0 +1,294 @@
+//! The verbs.
+//!
+//! ```text
+//! setup      site S | witness S | host H site=S memory=MIB cpus=N | policy KEY = VALUE
+//!            vm V memory=MIB [vcpus=N] [priority=N] [site=S] [rule=must] [spread=WORD] [run=false]
+//! power      power host H on|off | power site S on|off
+//! links      cut A B [oneway] | heal A B | heal          A, B: a site, a host, or `all`
+//! processes  manager S kill|stop|start | manager S pause TIME
+//!            agent H kill|stop|start | freeze agent H TIME | freeze libvirt H TIME
+//!            clock H drift PPM
+//! VMs        crash V | guest-shutdown V | io-error V | stubborn V | fail-start H V "words" [TIMES]
+//!            lose-finish V on|off
+//! storage    storage A synced|syncing|unusable            A: a site or a host
+//! operator   stop V | start V | delete V | restart V | move V [H] | drain H | resume H
+//!            confirm-off H
+//! time       advance TIME | wait TIME until EXPECTATION   (the wait is the longest; not met: error)
+//!            mark                                         (restarts are counted from here)
+//! check      expect EXPECTATION                           (see `expect`)
+//! ```
+
+use super::expect;
+use super::words::{WordError, Words, bad, end_of, parse};
+use crate::sim::Sim;
+use holdfast_model::host::{Capacity, StorageState};
+use holdfast_model::id::{HostName, SiteName, VmName};
+use holdfast_model::op::Request;
+use holdfast_model::vm::{SiteRule, VmSpec};
+
+/// A wait looks this often, in milliseconds.
+const LOOK_MS: u64 = 10;
+
+/// Carries out one line.
+pub fn carry_out(sim: &mut Sim, line: &str) -> Result<(), WordError> {
+    if let Some(setting) = line.strip_prefix("policy ") {
+        return Ok(sim.add_policy(setting.to_owned())?);
+    }
+    let mut words = Words::of(line);
+    let verb = words.word("a verb")?;
+    match verb.as_str() {
+        "site" | "witness" | "host" | "vm" => setup(sim, &verb, &mut words)?,
+        "advance" => {
+            let ms = words.time_ms()?;
+            sim.advance(ms);
+        }
+        "wait" => wait(sim, &mut words)?,
+        "mark" => sim.ctx.truth.mark = sim.ctx.now,
+        "expect" => expect::met(sim, &words.rest())?,
+        "stop" | "start" | "delete" | "restart" | "move" | "drain" | "resume" | "confirm-off" => {
+            sim.ctx.log("operator", line);
+            operate(sim, &verb, &mut words)?;
+        }
+        _ => {
+            sim.ctx.log("fault", line);
+            fault(sim, &verb, &mut words)?;
+        }
+    }
+    words.end()
+}
+
+fn wait(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
+    let until = sim.ctx.now + words.time_ms()?;
+    if !words.takes("until") {
+        return Err(WordError::Missing("until"));
+    }
+    let expectation = words.rest();
+    loop {
+        let met = expect::met(sim, &expectation);
+        if met.is_ok() || sim.ctx.now >= until {
+            return met;
+        }
+        sim.advance(LOOK_MS);
+    }
+}
+
+fn setup(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> {
+    match verb {
+        "site" => sim.add_site(words.parse("site")?, false),
+        "witness" => sim.add_site(words.parse("site")?, true),
+        "host" => host(sim, words)?,
+        _ => vm(sim, words)?,
+    }
+    Ok(())
+}
+
+fn host(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
+    let name: HostName = words.parse("host")?;
+    let mut site: Option<SiteName> = None;
+    let mut capacity = Capacity {
+        memory_mib: 8_192,
+        cpus: 8,
+    };
+    for (key, value) in words.settings()? {
+        match key.as_str() {
+            "site" => site = Some(parse("site", &value)?),
+            "memory" => capacity.memory_mib = parse("memory", &value)?,
+            "cpus" => capacity.cpus = parse("cpus", &value)?,
+            _ => return Err(WordError::Extra(key)),
+        }
+    }
+    sim.add_host(name, site.ok_or(WordError::Missing("site="))?, capacity);
+    Ok(())
+}
+
+fn vm(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
+    let name: VmName = words.parse("VM")?;
+    let number = sim.ctx.store.revision().0;
+    let uuid = format!("7b6a1c9e-0000-4000-8000-{number:012x}");
+    let mut spec = VmSpec {
+        uuid: parse("uuid", &uuid)?,
+        domain_xml: format!("<domain type='kvm'><name>{name}</name></domain>"),
+        name,
+        run: true,
+        run_serial: 0,
+        deleting: false,
+        memory_mib: 512,
+        vcpus: 1,
+        priority: 0,
+        preferred_site: None,
+        site_rule: SiteRule::Should,
+        spread: None,
+    };
+    for (key, value) in words.settings()? {
+        match key.as_str() {
+            "memory" => spec.memory_mib = parse("memory", &value)?,
+            "vcpus" => spec.vcpus = parse("vcpus", &value)?,
+            "priority" => spec.priority = parse("priority", &value)?,
+            "site" => spec.preferred_site = Some(parse("site", &value)?),
+            "rule" if value == "must" => spec.site_rule = SiteRule::Must,
+            "spread" => spec.spread = Some(value),
+            "run" => spec.run = parse("run", &value)?,
+            _ => return Err(WordError::Extra(key)),
+        }
+    }
+    Ok(sim.add_vm(spec)?)
+}
+
+fn operate(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> {
+    match verb {
+        "drain" => sim.set_maintenance(&words.parse("host")?, true)?,
+        "resume" => sim.set_maintenance(&words.parse("host")?, false)?,
+        "confirm-off" => {
+            let host = words.parse("host")?;
+            sim.request(Request::ConfirmOff { host })?;
+        }
+        "move" => {
+            let vm = words.parse("VM")?;
+            let to = words.next().map(|word| parse("host", &word)).transpose()?;
+            sim.request(Request::Move { vm, to })?;
+        }
+        "restart" => {
+            let vm = words.parse("VM")?;
+            sim.request(Request::Restart { vm })?;
+        }
+        _ => {
+            let vm = words.parse("VM")?;
+            sim.change_vm(&vm, |spec| match verb {
+                "stop" => spec.run = false,
+                "delete" => spec.deleting = true,
+                _ => {
+                    spec.run = true;
+                    spec.run_serial += 1;
+                }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn on_off(words: &mut Words) -> Result<bool, WordError> {
+    let word = words.word("on or off")?;
+    match word.as_str() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(bad("switch", &word, "use on or off")),
+    }
+}
+
+fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> {
+    match verb {
+        "power" => power(sim, words)?,
+        "cut" => {
+            let a = end_of(sim, &words.word("one end")?)?;
+            let b = end_of(sim, &words.word("the other end")?)?;
+            let one_way = words.takes("oneway");
+            sim.cut(a, b, one_way);
+        }
+        "heal" => {
+            let link = match words.next() {
+                Some(a) => Some((
+                    end_of(sim, &a)?,
+                    end_of(sim, &words.word("the other end")?)?,
+                )),
+                None => None,
+            };
+            sim.heal(link);
+        }
+        "manager" => manager(sim, words)?,
+        "agent" => {
+            let host = words.parse("host")?;
+            let what = words.word("kill, stop or start")?;
+            match what.as_str() {
+                "kill" => sim.kill_agent(&host)?,
+                "stop" => sim.set_agent(&host, false)?,
+                "start" => sim.set_agent(&host, true)?,
+                _ => return Err(WordError::Extra(what)),
+            }
+        }
+        "freeze" => {
+            let process = words.word("agent or libvirt")?;
+            let host = words.parse("host")?;
+            let ms = words.time_ms()?;
+            match process.as_str() {
+                "agent" => sim.freeze_agent(&host, ms)?,
+                "libvirt" => sim.freeze_libvirt(&host, ms)?,
+                _ => return Err(WordError::Extra(process)),
+            }
+        }
+        "clock" => {
+            let host = words.parse("host")?;
+            if !words.takes("drift") {
+                return Err(WordError::Missing("drift"));
+            }
+            sim.drift(&host, words.parse("parts per million")?)?;
+        }
+        "crash" => sim.crash(&words.parse("VM")?)?,
+        "guest-shutdown" => sim.guest_shutdown(&words.parse("VM")?)?,
+        "io-error" => sim.io_error(&words.parse("VM")?)?,
+        "stubborn" => sim.make_stubborn(&words.parse("VM")?),
+        "fail-start" => {
+            let host = words.parse("host")?;
+            let vm = words.parse("VM")?;
+            let reason = words.word("libvirt's words")?;
+            let times = words.next().map(|word| parse("times", &word)).transpose()?;
+            sim.fail_starts(&host, &vm, &reason, times.unwrap_or(1))?;
+        }
+        "lose-finish" => {
+            let vm = words.parse("VM")?;
+            let lose = on_off(words)?;
+            sim.lose_finish(&vm, lose);
+        }
+        "storage" => {
+            let end = end_of(sim, &words.word("site or host")?)?;
+            let state = storage_state(&words.word("state")?)?;
+            sim.storage(&end, &state)?;
+        }
+        _ => return Err(WordError::Verb),
+    }
+    Ok(())
+}
+
+fn power(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
+    let kind = words.word("host or site")?;
+    match kind.as_str() {
+        "host" => {
+            let host = words.parse("host")?;
+            sim.power_host(&host, on_off(words)?)?;
+        }
+        "site" => {
+            let site = words.parse("site")?;
+            sim.power_site(&site, on_off(words)?)?;
+        }
+        _ => return Err(WordError::Extra(kind)),
+    }
+    Ok(())
+}
+
+fn manager(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
+    let site = words.parse("site")?;
+    let what = words.word("kill, stop, start or pause")?;
+    match what.as_str() {
+        "kill" => sim.kill_manager(&site)?,
+        "stop" => sim.stop_manager(&site)?,
+        "start" => sim.start_manager(&site)?,
+        "pause" => {
+            let ms = words.time_ms()?;
+            sim.pause_manager(&site, ms)?;
+        }
+        _ => return Err(WordError::Extra(what)),
+    }
+    Ok(())
+}
+
+fn storage_state(word: &str) -> Result<StorageState, WordError> {
+    Ok(match word {
+        "synced" => StorageState::Synced,
+        "syncing" => StorageState::Degraded {
+            detail: "1 copy behind".to_owned(),
+        },
+        "unusable" => StorageState::Unusable {
+            reason: "input/output error".to_owned(),
+        },
+        _ => return Err(bad("storage", word, "use synced, syncing or unusable")),
+    })
+}

@@ -1,0 +1,207 @@
+//! The agent: the production's session and guardian in a shell that is as thin as it can be.
+//!
+//! ```text
+//! look: news of libvirt ─> lease lapsed? ─> session (read, open, heartbeat) ─> round
+//! round: decide ─> reports in one guarded write ─> then the actions
+//! ```
+//! This file: its life and its view. The session is in `session`, rounds in `rounds`, calls in
+//! `jobs`.
+
+use super::ctx::Ctx;
+use super::event::{Client, Event, Inbox, Request, Tag};
+use super::machine::Machine;
+use holdfast_core::guardian::Ended;
+use holdfast_model::id::{BootId, Revision, VmName};
+use holdfast_model::time::Instant;
+use holdfast_model::timing::{Profile, Timing};
+use holdfast_store::api::Listing;
+use holdfast_store::guarded::Answer;
+use holdfast_store::keyspace::{Key, VMS, host_prefix};
+use holdfast_store::session::{Identity, Opener, SessionHeartbeat};
+use holdfast_store::view::View;
+use std::collections::BTreeMap;
+
+/// One life of an agent.
+pub struct Agent {
+    pub(super) client: Client,
+    pub(super) view: View,
+    prefixes: Vec<String>,
+    listed: Vec<Option<Listing>>,
+    listing: bool,
+    watched: Revision,
+    /// The view was listed once.
+    pub(super) grants_known: bool,
+    pub(super) session: Phase,
+    pub(super) opener: Opener,
+    pub(super) spec_asked: bool,
+    pub(super) jobs: BTreeMap<VmName, super::jobs::Work>,
+    pub(super) ends: BTreeMap<VmName, Ended>,
+    pub(super) pending: Option<super::rounds::Pending>,
+    pub(super) must_see: Revision,
+}
+
+/// Where its session stands.
+pub(super) enum Phase {
+    /// None; the record is read then.
+    Closed { not_before: Instant },
+    /// The record is being read.
+    Reading,
+    /// Renewed.
+    Live {
+        heartbeat: Box<SessionHeartbeat>,
+        busy: bool,
+        announced: bool,
+    },
+    /// Not as this host: the daemon has ended.
+    Refused,
+}
+
+impl Agent {
+    /// A process that has just started.
+    pub fn new(m: &Machine, life: u32) -> Self {
+        let me = Identity {
+            host: m.name.clone(),
+            boot_id: boot_id(m),
+            machine_id: name(&format!("machine-{}", m.name)),
+            saved: m.saved.clone(),
+        };
+        let prefixes = vec![
+            VMS.to_owned(),
+            host_prefix(&m.name),
+            Key::Policy.path(),
+            Key::Cluster.path(),
+        ];
+        Self {
+            client: Client::Agent(m.name.clone(), life),
+            view: View::default(),
+            listed: vec![None; prefixes.len()],
+            prefixes,
+            listing: false,
+            watched: Revision(0),
+            grants_known: false,
+            session: Phase::Closed {
+                not_before: Instant(0),
+            },
+            opener: Opener::new(me, Timing::of(Profile::Default).suspect_after_ms),
+            spec_asked: false,
+            jobs: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            pending: None,
+            must_see: Revision(0),
+        }
+    }
+
+    pub(super) fn reset_opener(&mut self, m: &Machine) {
+        let me = Identity {
+            host: m.name.clone(),
+            boot_id: boot_id(m),
+            machine_id: name(&format!("machine-{}", m.name)),
+            saved: m.saved.clone(),
+        };
+        self.opener = Opener::new(me, self.timing().suspect_after_ms);
+    }
+
+    pub(super) fn timing(&self) -> Timing {
+        let policy = self.view.policy.as_ref();
+        policy.map_or_else(
+            || holdfast_model::policy::Policy::default().timing.resolve(),
+            |seen| seen.value.timing.resolve(),
+        )
+    }
+
+    pub(super) fn wake(&self, ctx: &mut Ctx, m: &Machine, at: Instant) {
+        let when = m.clock.when(ctx.now, at).max(ctx.now + 1);
+        ctx.queue
+            .push(when, Event::To(self.client.clone(), Inbox::Wake));
+    }
+
+    pub(super) fn call(&self, ctx: &mut Ctx, m: &Machine, tag: Tag, request: Request) {
+        ctx.call(self.client.clone(), m.place(), tag, request);
+    }
+
+    /// Something came.
+    pub fn on(&mut self, m: &mut Machine, ctx: &mut Ctx, inbox: Inbox) {
+        match inbox {
+            Inbox::Wake => {}
+            Inbox::Watch(upto) => self.on_watch(m, ctx, upto),
+            Inbox::Reply(Tag::List(n), Answer::Read(result)) => {
+                self.listed[n] = result.ok();
+                self.on_list(m, ctx, n + 1);
+            }
+            Inbox::Reply(Tag::ReadSession, Answer::Read(result)) => {
+                self.on_session_read(m, ctx, result.ok());
+            }
+            Inbox::Reply(Tag::Session, answer) => self.on_beat(m, ctx, answer),
+            Inbox::Reply(Tag::Round, answer) => self.on_round(m, ctx, answer),
+            Inbox::Reply(Tag::Check(vm), answer) => self.on_check(m, ctx, &vm, answer),
+            Inbox::Reply(Tag::HostSpec, answer) => {
+                self.spec_asked = matches!(answer, Answer::Txn(Ok(_)));
+            }
+            Inbox::Reply(..) => {}
+        }
+        self.look(m, ctx);
+    }
+
+    fn look(&mut self, m: &mut Machine, ctx: &mut Ctx) {
+        if matches!(self.session, Phase::Refused) {
+            return;
+        }
+        self.hear_news(m, ctx);
+        self.check_lapse(m, ctx);
+        self.list(m, ctx);
+        self.keep_session(m, ctx);
+        self.round(m, ctx);
+    }
+
+    fn list(&mut self, m: &Machine, ctx: &mut Ctx) {
+        if !self.grants_known && !self.listing {
+            self.listing = true;
+            let first = Request::List(self.prefixes[0].clone());
+            self.call(ctx, m, Tag::List(0), first);
+        }
+    }
+
+    fn on_list(&mut self, m: &Machine, ctx: &mut Ctx, next: usize) {
+        if self.listed[next - 1].is_none() {
+            self.listing = false;
+            return;
+        }
+        if let Some(prefix) = self.prefixes.get(next) {
+            let request = Request::List(prefix.clone());
+            return self.call(ctx, m, Tag::List(next), request);
+        }
+        let listings: Vec<Listing> = self.listed.iter().flatten().cloned().collect();
+        let revisions = listings.iter().map(|listing| listing.revision);
+        // Each prefix is complete up to its own listing: the watch begins at the oldest.
+        self.watched = revisions.min().unwrap_or(Revision(0));
+        self.view.reset(&self.prefixes, listings, m.local(ctx));
+        self.grants_known = true;
+        self.reset_opener(m);
+        ctx.watchers.insert(self.client.clone(), m.place());
+    }
+
+    fn on_watch(&mut self, m: &Machine, ctx: &mut Ctx, upto: Revision) {
+        if !self.grants_known || upto <= self.watched {
+            return;
+        }
+        for prefix in &self.prefixes {
+            if let Ok(mut batch) = ctx.store.changes_after(prefix, self.watched) {
+                super::manager::cut_off(&mut batch, upto);
+                self.view.apply(&batch, m.local(ctx));
+            }
+        }
+        self.watched = upto;
+    }
+}
+
+pub(super) fn boot_id(m: &Machine) -> BootId {
+    name(&format!("{}-boot-{}", m.name, m.boot))
+}
+
+/// Names in the simulation are made of names: always legal.
+pub(super) fn name<T: std::str::FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().unwrap_or_else(|error| panic!("{error}"))
+}

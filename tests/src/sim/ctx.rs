@@ -1,0 +1,264 @@
+//! What every process of the simulation shares: time, the event queue, the network, the store,
+//! the ground truth and the log.
+
+use super::bounds::{
+    CALL_TIMEOUT_MS, COMMIT_MS, FAR_MS, NEAR_MS, STORE_ELECTION_MS, WATCH_IDLE_MS,
+};
+use super::event::{Call, Client, Event, Inbox, Queue, Request, Tag};
+use super::net::{Net, Place};
+use super::truth::{Span, Stop, Truth};
+use super::voters::{Voters, voter_place};
+use holdfast_model::id::{Revision, SiteName, VmName};
+use holdfast_store::api::{Change, StoreError, Txn, TxnOutcome};
+use holdfast_store::guarded::Answer;
+use holdfast_store::keyspace::Key;
+use holdfast_store::memory::MemoryStore;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// See the module.
+#[derive(Default)]
+pub struct Ctx {
+    /// Milliseconds since the beginning.
+    pub now: u64,
+    /// What is to come.
+    pub queue: Queue,
+    /// Who reaches whom.
+    pub net: Net,
+    /// The store's members.
+    pub voters: Voters,
+    /// What the store has.
+    pub store: MemoryStore,
+    /// What really happens.
+    pub truth: Truth,
+    /// `time actor: event`.
+    pub log: Vec<String>,
+    /// Who watches the store, from where.
+    pub watchers: BTreeMap<Client, Place>,
+    domains: u64,
+}
+
+impl Ctx {
+    /// Writes a line of the log.
+    pub fn log(&mut self, actor: impl Display, text: impl Display) {
+        let (seconds, ms) = (self.now / 1_000, self.now % 1_000);
+        self.log
+            .push(format!("{seconds:>5}.{ms:03} {actor}: {text}"));
+    }
+
+    /// An invariant is broken.
+    pub fn violation(&mut self, text: String) {
+        self.log("VIOLATION", &text);
+        self.truth.violations.push(text);
+    }
+
+    /// Something is to happen.
+    pub fn after(&mut self, ms: u64, event: Event) {
+        self.queue.push(self.now + ms, event);
+    }
+
+    /// A number no domain ever had.
+    pub fn new_domain(&mut self) -> u64 {
+        self.domains += 1;
+        self.domains
+    }
+
+    /// One way between two places.
+    pub fn latency_ms(from: &SiteName, to: &SiteName) -> u64 {
+        if from == to { NEAR_MS } else { FAR_MS }
+    }
+
+    /// Links or voters changed.
+    pub fn net_changed(&mut self) {
+        if self.voters.check(&self.net) {
+            self.after(STORE_ELECTION_MS, Event::Elect);
+        }
+    }
+
+    /// The election is over.
+    pub fn elect(&mut self) {
+        let before = self.voters.leader().cloned();
+        self.voters.elect(&self.net);
+        let after = self.voters.leader().cloned();
+        if before != after
+            && let Some(leader) = after
+        {
+            self.log("store", format!("voter {leader} leads"));
+        }
+    }
+
+    /// Sends a call to the store. An answer always comes, after the time-out at the latest.
+    pub fn call(&mut self, client: Client, place: Place, tag: Tag, request: Request) {
+        let Some(voter) = self.voters.route(&self.net, &place) else {
+            let reason = "no voter answers";
+            let answer = failed(&request, |_| unavailable(reason));
+            return self.after(
+                CALL_TIMEOUT_MS,
+                Event::To(client, Inbox::Reply(tag, answer)),
+            );
+        };
+        let leader = self.voters.leader().unwrap_or(&voter);
+        let way = Self::latency_ms(&place.site, &voter) + Self::latency_ms(&voter, leader);
+        let call = Call {
+            client,
+            place,
+            tag,
+            request,
+            sent_at: self.now,
+            voter,
+        };
+        self.after(way + COMMIT_MS, Event::Arrive(call));
+    }
+
+    /// A call reaches the store.
+    pub fn arrive(&mut self, call: Call) {
+        let voter = voter_place(&call.voter);
+        let left = (call.sent_at + CALL_TIMEOUT_MS).saturating_sub(self.now);
+        if !self.voters.serves(&self.net, &call.voter) || !self.net.passes(&call.place, &voter) {
+            let answer = failed(&call.request, |_| unavailable("the connection broke"));
+            return self.after(left, Event::To(call.client, Inbox::Reply(call.tag, answer)));
+        }
+        let answer = match &call.request {
+            Request::List(prefix) => Answer::Read(Ok(self.store.list_now(prefix))),
+            Request::Txn(txn) => Answer::Txn(Ok(self.apply(&call.client, txn.clone()))),
+        };
+        if self.net.passes(&voter, &call.place) {
+            let way = Self::latency_ms(&call.voter, &call.place.site);
+            self.after(way, Event::To(call.client, Inbox::Reply(call.tag, answer)));
+        } else {
+            let endpoint = call.voter.to_string();
+            let answer = failed(&call.request, |write| match write {
+                true => StoreError::OutcomeUnknown { endpoint },
+                false => unavailable("no answer"),
+            });
+            self.after(left, Event::To(call.client, Inbox::Reply(call.tag, answer)));
+        }
+    }
+
+    fn apply(&mut self, client: &Client, txn: Txn) -> TxnOutcome {
+        // Nothing else happens in between: a dry run on the same store tells whether it will hold.
+        let check = Txn {
+            compares: txn.compares.clone(),
+            ops: Vec::new(),
+        };
+        if matches!(self.store.txn_now(check), TxnOutcome::Committed(_)) {
+            self.check_writes(client, &txn);
+        }
+        let outcome = self.store.txn_now(txn);
+        if let TxnOutcome::Committed(revision) = outcome {
+            self.notify(revision);
+        }
+        outcome
+    }
+
+    /// A write of an operator or of the scenario itself. False: the store has no majority.
+    pub fn operator_txn(&mut self, txn: Txn) -> Option<TxnOutcome> {
+        self.voters.leader()?;
+        let outcome = self.store.txn_now(txn);
+        if let TxnOutcome::Committed(revision) = outcome {
+            self.notify(revision);
+        }
+        Some(outcome)
+    }
+
+    /// Watches get what was just written.
+    fn notify(&mut self, revision: Revision) {
+        let before = Revision(revision.0 - 1);
+        let Ok(batch) = self.store.changes_after("", before) else {
+            return;
+        };
+        let keys: Vec<Option<Key>> = batch
+            .changes
+            .iter()
+            .map(|change| match change {
+                Change::Put(item) => Key::parse(&item.key),
+                Change::Delete(path, _) => Key::parse(path),
+            })
+            .collect();
+        let concerned: Vec<(Client, Place)> = self
+            .watchers
+            .iter()
+            .filter(|(client, _)| keys.iter().any(|key| concerns(client, key.as_ref())))
+            .map(|(client, place)| (client.clone(), place.clone()))
+            .collect();
+        for (client, place) in concerned {
+            self.push_watch(client, &place, revision);
+        }
+    }
+
+    /// Watches of idle keys say that they are complete.
+    pub fn watches_idle(&mut self) {
+        let revision = self.store.revision();
+        for (client, place) in self.watchers.clone() {
+            self.push_watch(client, &place, revision);
+        }
+        self.after(WATCH_IDLE_MS, Event::WatchesIdle);
+    }
+
+    fn push_watch(&mut self, client: Client, place: &Place, revision: Revision) {
+        let Some(voter) = self.voters.route(&self.net, place) else {
+            return;
+        };
+        if !self.net.connects(place, &voter_place(&voter)) {
+            return;
+        }
+        let way = Self::latency_ms(&voter, &place.site);
+        self.after(way, Event::To(client, Inbox::Watch(revision)));
+    }
+
+    /// A domain's vCPUs are set going.
+    pub fn begin(&mut self, vm: &VmName, span: Span, image_at: Option<u64>) {
+        self.check_start(vm, &span, image_at);
+        let how = if span.cold { "boots" } else { "goes on" };
+        self.log(
+            &span.host,
+            format!("{vm} {how}, generation {}", span.generation),
+        );
+        if let Some(text) = self.truth.begin(vm, span) {
+            self.violation(text);
+        }
+    }
+
+    /// A domain's vCPUs stopped, if they ran.
+    pub fn end(&mut self, vm: &VmName, domain: u64, stop: &Stop, words: &str) {
+        let Some(span) = self.truth.end(vm, domain, self.now) else {
+            return;
+        };
+        if *stop != Stop::Migration {
+            self.log(&span.host, format!("{vm} {words}"));
+        }
+        self.check_stop(vm, &span, stop);
+    }
+}
+
+/// Whether a client watches a key.
+fn concerns(client: &Client, key: Option<&Key>) -> bool {
+    let Client::Agent(own, _) = client else {
+        return true;
+    };
+    match key {
+        Some(
+            Key::HostSpec(host)
+            | Key::HostSession(host)
+            | Key::HostReport(host)
+            | Key::HostState(host)
+            | Key::HostVm(host, _),
+        ) => host == own,
+        Some(Key::VmSpec(_) | Key::VmOwner(_) | Key::Policy | Key::Cluster) => true,
+        _ => false,
+    }
+}
+
+fn unavailable(reason: &str) -> StoreError {
+    StoreError::Unavailable {
+        tried: "all voters".to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn failed(request: &Request, error: impl FnOnce(bool) -> StoreError) -> Answer {
+    match request {
+        Request::Txn(_) => Answer::Txn(Err(error(true))),
+        Request::List(_) => Answer::Read(Err(error(false))),
+    }
+}

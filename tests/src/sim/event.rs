@@ -1,0 +1,186 @@
+//! What happens at a time: the entries of the event queue.
+
+use super::net::Place;
+use holdfast_model::id::{Generation, HostName, ManagerName, Revision, SiteName, VmName};
+use holdfast_store::Txn;
+use holdfast_store::guarded::Answer;
+use std::collections::BTreeMap;
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A process of one life gets something.
+    To(Client, Inbox),
+    /// A call reaches the store.
+    Arrive(Call),
+    /// The store's members elect a leader.
+    Elect,
+    /// Watches say that they are complete.
+    WatchesIdle,
+    /// The guard of a host on one boot wakes.
+    Guard(HostName, u32),
+    /// The guard's signals take effect.
+    Killed(HostName, u32),
+    /// Something is done by libvirt, or inside a guest, on one boot of a host.
+    Libvirt(HostName, u32, LibvirtEvent),
+    /// An agent asked its libvirt to migrate a VM.
+    MigrationAsked {
+        /// The VM.
+        vm: VmName,
+        /// The source, on which boot.
+        from: (HostName, u32),
+        /// The destination.
+        to: HostName,
+        /// Stamped on the domain.
+        generation: Generation,
+    },
+    /// An agent asked its libvirt to abort a migration.
+    AbortAsked(HostName, VmName),
+    /// A live migration goes on.
+    Migration(u64, MigrationStep),
+    /// A host has booted, for the n-th time.
+    HostBooted(HostName, u32),
+    /// A process starts that was down: its agent on that boot.
+    AgentStarts(HostName, u32),
+    /// A manager's machine is up, or its daemon was started again; of that life.
+    ManagerStarts(ManagerName, u32),
+    /// A voter is up.
+    VoterStarts(SiteName),
+}
+
+/// A process, and which life of it: what is meant for an earlier one is dropped.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Client {
+    /// A manager.
+    Manager(ManagerName, u32),
+    /// An agent.
+    Agent(HostName, u32),
+}
+
+/// What a process gets.
+#[derive(Debug, Clone)]
+pub enum Inbox {
+    /// Look again.
+    Wake,
+    /// A call's answer.
+    Reply(Tag, Answer),
+    /// Everything up to this revision is visible to its watches.
+    Watch(Revision),
+}
+
+/// What a call was for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tag {
+    /// The first read of the n-th prefix.
+    List(usize),
+    /// Leadership.
+    Lead,
+    /// A step of the plan.
+    Step,
+    /// The session's record, before it is opened.
+    ReadSession,
+    /// The session's heartbeat.
+    Session,
+    /// The host's own spec.
+    HostSpec,
+    /// The reports of a round.
+    Round,
+    /// The re-check before a VM's vCPUs are set going.
+    Check(VmName),
+}
+
+/// A call to the store.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Who asks.
+    pub client: Client,
+    /// From where.
+    pub place: Place,
+    /// For what.
+    pub tag: Tag,
+    /// What.
+    pub request: Request,
+    /// When it was sent.
+    pub sent_at: u64,
+    /// Which voter it goes to.
+    pub voter: SiteName,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// A transaction.
+    Txn(Txn),
+    /// A listing.
+    List(String),
+}
+
+/// Done by libvirt, or inside a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LibvirtEvent {
+    /// A domain was to be created.
+    Created {
+        /// The VM.
+        vm: VmName,
+        /// Stamped on it.
+        generation: Generation,
+    },
+    /// A domain was to be resumed.
+    Resumed {
+        /// The VM.
+        vm: VmName,
+        /// Which domain.
+        domain: u64,
+        /// Stamped on it from now on.
+        generation: Generation,
+    },
+    /// A guest was asked to shut down, and does.
+    ShutDown {
+        /// The VM.
+        vm: VmName,
+        /// Which domain.
+        domain: u64,
+    },
+    /// A domain was to be destroyed.
+    Destroyed {
+        /// The VM.
+        vm: VmName,
+        /// Which domain.
+        domain: u64,
+    },
+}
+
+/// The steps of a live migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationStep {
+    /// The memory is copied; the source's vCPUs stop.
+    Switch,
+    /// The whole memory is at the destination; it says so.
+    Finish,
+    /// The source hears it, or does not.
+    Confirm,
+    /// One end notices that the other is gone.
+    Broken,
+}
+
+/// Events by time; of one time, in the order in which they were put in.
+#[derive(Debug, Default)]
+pub struct Queue {
+    events: BTreeMap<(u64, u64), Event>,
+    next: u64,
+}
+
+impl Queue {
+    /// Puts an event in.
+    pub fn push(&mut self, at: u64, event: Event) {
+        self.events.insert((at, self.next), event);
+        self.next += 1;
+    }
+
+    /// Takes the next one out if it is due by then.
+    pub fn pop_until(&mut self, until: u64) -> Option<(u64, Event)> {
+        let entry = self.events.first_entry()?;
+        let (at, _) = *entry.key();
+        (at <= until).then(|| (at, entry.remove()))
+    }
+}

@@ -1,0 +1,187 @@
+//! An agent's calls to libvirt: one per VM, each to its end.
+//!
+//! ```text
+//! Start:            create (paused) ─> guard watches ─> re-check ─> resume
+//! TakeOver, Resume:                    guard watches ─> re-check ─> resume (restamped)
+//! ```
+//! The re-check is one linearizable read: the owner record is the one that was decided on, and the
+//! session is still this process's own.
+
+use super::agent::Agent;
+use super::ctx::Ctx;
+use super::event::{Event, Request, Tag};
+use super::machine::Machine;
+use super::rounds::Planned;
+use holdfast_core::guardian::{Action, EndKind, Ended, Job};
+use holdfast_model::id::{Generation, Revision, VmName};
+use holdfast_model::time::Instant;
+use holdfast_store::TxnOutcome;
+use holdfast_store::api::Compare;
+use holdfast_store::guarded::Answer;
+use holdfast_store::guards::{check_txn, session_guard};
+use holdfast_store::keyspace::Key;
+
+/// A heartbeat may come between: the re-check is repeated that often.
+const CHECKS_MAX: u32 = 5;
+/// A call that libvirt refused ends its job this much later, so that it is not repeated at once.
+const REFUSED_MS: u64 = 1_000;
+
+/// A call under way.
+pub struct Work {
+    pub(super) job: Job,
+    owner: Option<Revision>,
+    checks: u32,
+    failed_until: Option<Instant>,
+}
+
+impl Agent {
+    pub(super) fn act(&mut self, m: &mut Machine, ctx: &mut Ctx, planned: Vec<Planned>) {
+        for Planned { vm, action, owner } in planned {
+            let job = match action {
+                Action::Start { generation } => {
+                    m.create(ctx, &vm, generation);
+                    Job::Start { generation }
+                }
+                Action::TakeOver { generation } => Job::TakeOver { generation },
+                Action::Resume { generation } => Job::Resume { generation },
+                Action::Shutdown => {
+                    m.shut_down(ctx, &vm);
+                    let since = m.local(ctx);
+                    Job::Shutdown { since }
+                }
+                Action::Destroy { why } => {
+                    ctx.log(&m.name, format!("{vm} is to be destroyed: {why}"));
+                    m.destroy(ctx, &vm);
+                    Job::Destroy
+                }
+                Action::Migrate { generation, to } => {
+                    let from = (m.name.clone(), m.boot);
+                    let asked = Event::MigrationAsked {
+                        vm: vm.clone(),
+                        from,
+                        to,
+                        generation,
+                    };
+                    ctx.after(1, asked);
+                    Job::Migrate {
+                        generation,
+                        aborting: false,
+                    }
+                }
+                Action::AbortMigration => {
+                    ctx.after(1, Event::AbortAsked(m.name.clone(), vm.clone()));
+                    let generation = m.migrating.get(&vm).copied().unwrap_or(Generation(0));
+                    Job::Migrate {
+                        generation,
+                        aborting: true,
+                    }
+                }
+            };
+            let work = Work {
+                job,
+                owner,
+                checks: 0,
+                failed_until: None,
+            };
+            self.jobs.insert(vm.clone(), work);
+            if matches!(job, Job::TakeOver { .. } | Job::Resume { .. }) {
+                self.watch_and_check(m, ctx, &vm);
+            }
+        }
+    }
+
+    pub(super) fn on_created(
+        &mut self,
+        m: &mut Machine,
+        ctx: &mut Ctx,
+        vm: VmName,
+        error: Option<String>,
+    ) {
+        let Some(Job::Start { .. }) = self.jobs.get(&vm).map(|work| work.job) else {
+            return;
+        };
+        match error {
+            Some(reason) => self.call_failed(m, ctx, &vm, &reason),
+            None => self.watch_and_check(m, ctx, &vm),
+        }
+    }
+
+    fn watch_and_check(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName) {
+        if m.watch(ctx, vm) {
+            self.check(m, ctx, vm);
+        } else {
+            self.call_failed(m, ctx, vm, "the guard does not let it run");
+        }
+    }
+
+    fn check(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName) {
+        let owner = self.jobs.get(vm).and_then(|work| work.owner);
+        let (Some(owner), Some(session)) = (owner, self.acknowledged()) else {
+            return self.call_failed(m, ctx, vm, "this host has no session");
+        };
+        let txn = check_txn(vec![
+            Compare::Revision(Key::VmOwner(vm.clone()).path(), owner),
+            session_guard(&m.name, session),
+        ]);
+        self.call(ctx, m, Tag::Check(vm.clone()), Request::Txn(txn));
+    }
+
+    pub(super) fn on_check(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName, answer: Answer) {
+        let Some(work) = self.jobs.get_mut(vm) else {
+            return;
+        };
+        let (Job::Start { generation } | Job::TakeOver { generation } | Job::Resume { generation }) =
+            work.job
+        else {
+            return;
+        };
+        work.checks += 1;
+        let again = work.checks < CHECKS_MAX;
+        match answer {
+            Answer::Txn(Ok(TxnOutcome::Committed(_))) => {
+                let now = m.local(ctx);
+                let watched = self.incarnation(m).is_some();
+                if watched && now < self.may_act_until(m) {
+                    m.resume(ctx, vm, generation);
+                } else {
+                    self.call_failed(m, ctx, vm, "the lease is too near its end");
+                }
+            }
+            Answer::Txn(Ok(TxnOutcome::Refused(_))) if again => self.check(m, ctx, vm),
+            Answer::Txn(Ok(TxnOutcome::Refused(_))) => {
+                self.call_failed(m, ctx, vm, "the grant has changed");
+            }
+            Answer::Txn(Err(error)) => self.call_failed(m, ctx, vm, &error.to_string()),
+            Answer::Read(_) => {}
+        }
+    }
+
+    /// A start leaves nothing behind; what a migration brought stays paused.
+    fn call_failed(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName, reason: &str) {
+        let now = m.local(ctx);
+        let Some(work) = self.jobs.get_mut(vm) else {
+            return;
+        };
+        if let Job::Start { generation } = work.job {
+            self.jobs.remove(vm);
+            m.domains.remove(vm);
+            m.watched.remove(vm);
+            let how = EndKind::StartFailed {
+                reason: reason.to_owned(),
+            };
+            self.ends.insert(vm.clone(), Ended { generation, how });
+            m.wake_agent(ctx);
+            return;
+        }
+        let until = now.plus(REFUSED_MS);
+        work.failed_until = Some(until);
+        ctx.log(&m.name, format!("{vm} is not set going: {reason}"));
+        self.wake(ctx, m, until);
+    }
+
+    pub(super) fn drop_failed_calls(&mut self, m: &Machine, ctx: &Ctx) {
+        let now = m.local(ctx);
+        self.jobs
+            .retain(|_, work| work.failed_until.is_none_or(|until| now < until));
+    }
+}

@@ -1,0 +1,364 @@
+//! A hypervisor's machine: power, clock, libvirt with its domains, and the guard.
+//!
+//! What the agent hears of libvirt comes as [`News`]; they wait here, as in a socket, until the
+//! agent looks. An agent that starts hears only what happens from then on.
+
+use super::bounds::{CREATE_MS, DESTROY_MS, KILL_MS, RESUME_MS, SHUTDOWN_MS};
+use super::clock::Clock;
+use super::ctx::Ctx;
+use super::event::{Client, Event, Inbox, LibvirtEvent};
+use super::net::Place;
+use super::truth::{Span, Stop};
+use holdfast_core::guardian::deadline::{Deadline, Verdict};
+use holdfast_core::guardian::{DomainState, EndKind};
+use holdfast_model::host::{Capacity, StorageState};
+use holdfast_model::id::{Generation, HostName, Incarnation, SiteName, VmName};
+use holdfast_model::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A domain as the hypervisor has it.
+#[derive(Debug, Clone)]
+pub struct Domain {
+    /// Which of all there ever were.
+    pub id: u64,
+    /// Stamped on it.
+    pub generation: Generation,
+    /// The life that set it going, or will.
+    pub incarnation: Option<Incarnation>,
+    /// What it does.
+    pub state: DomainState,
+    /// The time its memory is of, if a migration brought it and it never ran here.
+    pub image_at: Option<u64>,
+    /// Its guest has not booted yet.
+    pub cold: bool,
+}
+
+/// What libvirt tells the agent.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// A create call ended.
+    Created {
+        /// The VM.
+        vm: VmName,
+        /// Libvirt's words if it failed.
+        error: Option<String>,
+    },
+    /// A resume call ended.
+    Resumed {
+        /// The VM.
+        vm: VmName,
+    },
+    /// A domain is gone, or a migration out of here has ended.
+    Ended {
+        /// The VM.
+        vm: VmName,
+        /// Of which grant.
+        generation: Generation,
+        /// How.
+        how: EndKind,
+    },
+}
+
+/// A machine. Its state on disk and in firmware survives its power; the rest is of one boot.
+pub struct Machine {
+    /// Its name.
+    pub name: HostName,
+    /// Where it stands.
+    pub site: SiteName,
+    /// What it has.
+    pub capacity: Capacity,
+    /// What its storage check says.
+    pub storage: StorageState,
+    /// It has power and has booted.
+    pub on: bool,
+    /// Boots so far.
+    pub boot: u32,
+    /// Incarnations so far.
+    pub lives: u32,
+    /// Of this boot.
+    pub clock: Clock,
+    /// The agent's state file in /run: its incarnation.
+    pub saved: Option<Incarnation>,
+    /// libvirt's domains.
+    pub domains: BTreeMap<VmName, Domain>,
+    /// libvirt does not answer before then.
+    pub libvirt_frozen_until: u64,
+    /// Migrations out of here that libvirt carries on.
+    pub migrating: BTreeMap<VmName, Generation>,
+    /// Starts that fail: with which words, how often.
+    pub fail_starts: BTreeMap<VmName, (String, u32)>,
+    /// Guests that do not heed a shutdown.
+    pub stubborn: BTreeSet<VmName>,
+    /// What the agent has yet to hear.
+    pub news: Vec<News>,
+    /// The agent's present life.
+    pub agent_life: u32,
+    /// The guard's state machine.
+    pub deadline: Deadline,
+    /// The processes the guard watches.
+    pub watched: BTreeMap<VmName, u64>,
+    killing: bool,
+}
+
+impl Machine {
+    /// A machine that has just booted for the first time.
+    pub fn new(name: HostName, site: SiteName, capacity: Capacity, now: u64) -> Self {
+        Self {
+            name,
+            site,
+            capacity,
+            storage: StorageState::Synced,
+            on: true,
+            boot: 1,
+            lives: 0,
+            clock: Clock::new(now, 0),
+            saved: None,
+            domains: BTreeMap::new(),
+            libvirt_frozen_until: 0,
+            migrating: BTreeMap::new(),
+            fail_starts: BTreeMap::new(),
+            stubborn: BTreeSet::new(),
+            news: Vec::new(),
+            agent_life: 0,
+            deadline: Deadline::new(),
+            watched: BTreeMap::new(),
+            killing: false,
+        }
+    }
+
+    /// Where it is in the network.
+    pub fn place(&self) -> Place {
+        Place {
+            site: self.site.clone(),
+            host: Some(self.name.clone()),
+        }
+    }
+
+    /// Its steady clock.
+    pub fn local(&self, ctx: &Ctx) -> Instant {
+        self.clock.at(ctx.now)
+    }
+
+    /// Power is gone: everything but the disk with it.
+    pub fn power_off(&mut self, ctx: &mut Ctx) {
+        self.on = false;
+        self.boot += 1;
+        for (vm, domain) in std::mem::take(&mut self.domains) {
+            ctx.end(&vm, domain.id, &Stop::Scenario, "is gone with its power");
+        }
+        self.saved = None;
+        self.libvirt_frozen_until = 0;
+        self.migrating.clear();
+        self.news.clear();
+        self.deadline = Deadline::new();
+        self.watched.clear();
+        self.killing = false;
+    }
+
+    /// Something is to happen here, on this boot.
+    fn after(&self, ctx: &mut Ctx, ms: u64, what: LibvirtEvent) {
+        ctx.after(ms, Event::Libvirt(self.name.clone(), self.boot, what));
+    }
+
+    /// The agent hears of it when it looks next.
+    pub fn tell(&mut self, ctx: &mut Ctx, news: News) {
+        self.news.push(news);
+        self.wake_agent(ctx);
+    }
+
+    /// The agent looks.
+    pub fn wake_agent(&self, ctx: &mut Ctx) {
+        let client = Client::Agent(self.name.clone(), self.agent_life);
+        ctx.after(0, Event::To(client, Inbox::Wake));
+    }
+
+    /// libvirt is asked to create a domain, paused.
+    pub fn create(&self, ctx: &mut Ctx, vm: &VmName, generation: Generation) {
+        let vm = vm.clone();
+        self.after(ctx, CREATE_MS, LibvirtEvent::Created { vm, generation });
+    }
+
+    /// libvirt is asked to resume a domain, restamped.
+    pub fn resume(&self, ctx: &mut Ctx, vm: &VmName, generation: Generation) {
+        let domain = self.domains.get(vm).map_or(0, |domain| domain.id);
+        let vm = vm.clone();
+        let what = LibvirtEvent::Resumed {
+            vm,
+            domain,
+            generation,
+        };
+        self.after(ctx, RESUME_MS, what);
+    }
+
+    /// libvirt is asked to shut a guest down.
+    pub fn shut_down(&self, ctx: &mut Ctx, vm: &VmName) {
+        if let Some(domain) = self.domains.get(vm).filter(|_| !self.stubborn.contains(vm)) {
+            let (vm, domain) = (vm.clone(), domain.id);
+            self.after(ctx, SHUTDOWN_MS, LibvirtEvent::ShutDown { vm, domain });
+        }
+    }
+
+    /// libvirt is asked to destroy a domain.
+    pub fn destroy(&self, ctx: &mut Ctx, vm: &VmName) {
+        let domain = self.domains.get(vm).map_or(0, |domain| domain.id);
+        let vm = vm.clone();
+        self.after(ctx, DESTROY_MS, LibvirtEvent::Destroyed { vm, domain });
+    }
+
+    /// libvirt, or a guest, has done it.
+    pub fn done(&mut self, ctx: &mut Ctx, what: LibvirtEvent) {
+        match what {
+            LibvirtEvent::Created { vm, generation } => self.created(ctx, vm, generation),
+            LibvirtEvent::Resumed {
+                vm,
+                domain,
+                generation,
+            } => self.resumed(ctx, vm, domain, generation),
+            LibvirtEvent::ShutDown { vm, domain } => {
+                let words = "shut down, as asked";
+                self.end(ctx, &vm, domain, Stop::Asked, words, EndKind::GuestShutdown);
+            }
+            LibvirtEvent::Destroyed { vm, domain } => {
+                let words = "is destroyed by the agent";
+                self.end(ctx, &vm, domain, Stop::Destroyed, words, EndKind::Destroyed);
+            }
+        }
+    }
+
+    fn created(&mut self, ctx: &mut Ctx, vm: VmName, generation: Generation) {
+        let mut error = None;
+        if self.domains.contains_key(&vm) {
+            error = Some(format!("domain '{vm}' already exists"));
+        } else if let Some((words, left)) = self.fail_starts.get_mut(&vm)
+            && *left > 0
+        {
+            *left -= 1;
+            error = Some(words.clone());
+        }
+        if error.is_none() {
+            let domain = Domain {
+                id: ctx.new_domain(),
+                generation,
+                incarnation: self.saved.clone(),
+                state: DomainState::Created,
+                image_at: None,
+                cold: true,
+            };
+            self.domains.insert(vm.clone(), domain);
+        }
+        self.tell(ctx, News::Created { vm, error });
+    }
+
+    fn resumed(&mut self, ctx: &mut Ctx, vm: VmName, id: u64, generation: Generation) {
+        let life = self.saved.clone();
+        if let Some(domain) = self.domains.get_mut(&vm)
+            && domain.id == id
+            && domain.state != DomainState::Running
+        {
+            domain.generation = generation;
+            domain.incarnation = life;
+        }
+        self.set_going(ctx, &vm, id);
+        self.tell(ctx, News::Resumed { vm });
+    }
+
+    /// A domain's vCPUs go.
+    pub fn set_going(&mut self, ctx: &mut Ctx, vm: &VmName, id: u64) {
+        let Some(domain) = self.domains.get_mut(vm).filter(|domain| domain.id == id) else {
+            return;
+        };
+        if domain.state == DomainState::Running {
+            return;
+        }
+        domain.state = DomainState::Running;
+        let span = Span {
+            host: self.name.clone(),
+            incarnation: domain.incarnation.clone(),
+            domain: id,
+            generation: domain.generation,
+            from: ctx.now,
+            to: None,
+            cold: std::mem::take(&mut domain.cold),
+        };
+        ctx.begin(vm, span, domain.image_at.take());
+    }
+
+    /// A domain is gone.
+    pub fn end(
+        &mut self,
+        ctx: &mut Ctx,
+        vm: &VmName,
+        id: u64,
+        stop: Stop,
+        words: &str,
+        how: EndKind,
+    ) {
+        if self.domains.get(vm).is_none_or(|domain| domain.id != id) {
+            return;
+        }
+        let Some(domain) = self.domains.remove(vm) else {
+            return;
+        };
+        ctx.end(vm, id, &stop, words);
+        self.watched.remove(vm);
+        let generation = domain.generation;
+        let vm = vm.clone();
+        self.tell(
+            ctx,
+            News::Ended {
+                vm,
+                generation,
+                how,
+            },
+        );
+    }
+
+    /// The guard takes a process to watch. False: it does not let it run.
+    pub fn watch(&mut self, ctx: &Ctx, vm: &VmName) -> bool {
+        self.deadline.tick(self.local(ctx));
+        let accepts = self
+            .saved
+            .as_ref()
+            .is_some_and(|life| self.deadline.accepts(life));
+        if accepts && let Some(domain) = self.domains.get(vm) {
+            self.watched.insert(vm.clone(), domain.id);
+        }
+        accepts
+    }
+
+    /// The guard wakes when its deadline may have come.
+    pub fn plan_guard(&self, ctx: &mut Ctx) {
+        if let Some(at) = self.deadline.next_wake() {
+            let when = self.clock.when(ctx.now, at);
+            ctx.queue
+                .push(when, Event::Guard(self.name.clone(), self.boot));
+        }
+    }
+
+    /// The guard looks at the clock.
+    pub fn guard(&mut self, ctx: &mut Ctx) {
+        let verdict = self.deadline.tick(self.local(ctx));
+        if verdict == Verdict::LetRun || self.killing {
+            return;
+        }
+        self.wake_agent(ctx);
+        if !self.watched.is_empty() {
+            self.killing = true;
+            let names: Vec<&str> = self.watched.keys().map(|vm| vm.as_str()).collect();
+            ctx.log(
+                &self.name,
+                format!("guard: the lease has lapsed; killing {}", names.join(", ")),
+            );
+            ctx.after(KILL_MS, Event::Killed(self.name.clone(), self.boot));
+        }
+    }
+
+    /// The guard's signals have taken effect.
+    pub fn killed(&mut self, ctx: &mut Ctx) {
+        self.killing = false;
+        for (vm, id) in std::mem::take(&mut self.watched) {
+            let words = "is killed by the guard";
+            self.end(ctx, &vm, id, Stop::Killed, words, EndKind::SelfFenced);
+        }
+    }
+}

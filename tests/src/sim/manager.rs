@@ -1,0 +1,374 @@
+//! A manager: the production's view, leadership, planner, verify and guarded steps.
+//!
+//! ```text
+//! watch ─> View ─> leadership (claim, renew) ─> plan ─> verify ─> steps, one by one ─> plan again
+//!                                                       once the view has what they wrote
+//! ```
+
+use super::agent::name as named;
+use super::clock::Clock;
+use super::ctx::Ctx;
+use super::event::{Client, Event, Inbox, Request, Tag};
+use super::net::Place;
+use holdfast_core::planner::plan;
+use holdfast_core::verify::verify;
+use holdfast_model::id::{ManagerName, Revision, SiteName};
+use holdfast_model::plan::{Plan, PlannerStep, Step, Subject};
+use holdfast_model::time::{Instant, UnixMs};
+use holdfast_store::TxnOutcome;
+use holdfast_store::api::{Batch, Change};
+use holdfast_store::freshness::Freshness;
+use holdfast_store::guarded::{Answer, Ask};
+use holdfast_store::guards::{event_id, step_txn_in};
+use holdfast_store::keyspace::ROOT;
+use holdfast_store::leadership::{Leadership, Me, Pace, Seat, Turn};
+use holdfast_store::view::View;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A manager's machine, with one life of its daemon.
+pub struct Manager {
+    /// Its name.
+    pub name: ManagerName,
+    /// Where it stands.
+    pub site: SiteName,
+    /// The daemon runs.
+    pub up: bool,
+    /// Which life of it.
+    pub life: u32,
+    /// It is stopped until then (SIGSTOP).
+    pub frozen_until: u64,
+    /// Of its machine.
+    pub clock: Clock,
+    process: Process,
+    /// What the planner last said about each subject; for `expect`.
+    pub said: BTreeMap<(PlannerStep, Subject), String>,
+}
+
+struct Process {
+    view: View,
+    listed: bool,
+    listing: bool,
+    watched: Revision,
+    fresh: Freshness,
+    leadership: Leadership,
+    lead_busy: bool,
+    steps: VecDeque<Step>,
+    stepping: Option<Step>,
+    must_see: Revision,
+    planned: Option<(Revision, Option<Instant>)>,
+    events: u64,
+}
+
+/// A manager whose step had no answer plans again after this, in milliseconds.
+const RETRY_MS: u64 = 200;
+
+/// What a watch brings is cut off at what was written when it was sent.
+pub(super) fn cut_off(batch: &mut Batch, upto: Revision) {
+    batch.revision = batch.revision.min(upto);
+    batch.changes.retain(|change| match change {
+        Change::Put(item) => item.revision <= upto,
+        Change::Delete(_, revision) => *revision <= upto,
+    });
+}
+
+impl Manager {
+    /// A daemon that has just started.
+    pub fn new(name: ManagerName, site: SiteName, clock: Clock, life: u32) -> Self {
+        let process = Process::new(&name, &site, life);
+        Self {
+            name,
+            site,
+            up: true,
+            life,
+            frozen_until: 0,
+            clock,
+            process,
+            said: BTreeMap::new(),
+        }
+    }
+
+    /// The daemon is started again.
+    pub fn start(&mut self, life: u32) {
+        self.up = true;
+        self.life = life;
+        self.frozen_until = 0;
+        self.process = Process::new(&self.name, &self.site, life);
+        self.said.clear();
+    }
+
+    /// Its present life.
+    pub fn client(&self) -> Client {
+        Client::Manager(self.name.clone(), self.life)
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            site: self.site.clone(),
+            host: None,
+        }
+    }
+
+    /// Its epoch, if it believes that it leads.
+    pub fn epoch(&self) -> Option<Revision> {
+        self.process.leadership.epoch().filter(|_| self.up)
+    }
+
+    /// Nothing is planned or under way.
+    pub fn is_idle(&self) -> bool {
+        self.process.steps.is_empty() && self.process.stepping.is_none()
+    }
+
+    fn wake(&self, ctx: &mut Ctx, at: Instant) {
+        let when = self.clock.when(ctx.now, at).max(ctx.now + 1);
+        ctx.queue.push(when, Event::To(self.client(), Inbox::Wake));
+    }
+
+    fn call(&self, ctx: &mut Ctx, tag: Tag, request: Request) {
+        ctx.call(self.client(), self.place(), tag, request);
+    }
+
+    /// Something came.
+    pub fn on(&mut self, ctx: &mut Ctx, inbox: Inbox) {
+        let now = self.clock.at(ctx.now);
+        match inbox {
+            Inbox::Wake => {}
+            Inbox::Watch(upto) => self.on_watch(ctx, now, upto),
+            Inbox::Reply(Tag::List(_), Answer::Read(result)) => {
+                self.process.listing = false;
+                if let Ok(listing) = result {
+                    self.process.watched = listing.revision;
+                    let view = &mut self.process.view;
+                    view.reset(&[ROOT.to_owned()], vec![listing], now);
+                    self.process.listed = true;
+                    self.process.fresh.hear(0, now, now);
+                    ctx.watchers.insert(self.client(), self.place());
+                }
+            }
+            Inbox::Reply(Tag::Lead, answer) => self.on_lead(ctx, now, answer),
+            Inbox::Reply(Tag::Step, answer) => self.on_step(ctx, now, answer),
+            Inbox::Reply(..) => {}
+        }
+        self.look(ctx);
+    }
+
+    fn on_watch(&mut self, ctx: &Ctx, now: Instant, upto: Revision) {
+        let process = &mut self.process;
+        if !process.listed {
+            return;
+        }
+        if upto > process.watched {
+            match ctx.store.changes_after(ROOT, process.watched) {
+                Ok(mut batch) => {
+                    cut_off(&mut batch, upto);
+                    process.view.apply(&batch, now);
+                    process.watched = upto;
+                }
+                Err(_) => {
+                    process.listed = false;
+                    return;
+                }
+            }
+        }
+        process.fresh.hear(0, now, now);
+    }
+
+    fn look(&mut self, ctx: &mut Ctx) {
+        if !self.process.listed {
+            if !std::mem::replace(&mut self.process.listing, true) {
+                self.call(ctx, Tag::List(0), Request::List(ROOT.to_owned()));
+            }
+            return;
+        }
+        self.lead(ctx);
+        self.plan(ctx);
+    }
+
+    fn lead(&mut self, ctx: &mut Ctx) {
+        if self.process.lead_busy {
+            return;
+        }
+        let now = self.clock.at(ctx.now);
+        let process = &mut self.process;
+        if let Some(policy) = &process.view.policy {
+            let timing = policy.value.timing.resolve();
+            process.leadership.set_pace(Pace {
+                renew_ms: timing.leader_renew_ms,
+                wait_ms: timing.leader_wait_ms,
+            });
+        }
+        let seat = Seat::of(&process.view, process.fresh.since(now));
+        match process.leadership.poll(now, &seat) {
+            Ask::Wait(at) => self.wake(ctx, at),
+            Ask::Over(_) => {}
+            Ask::Txn(txn) => {
+                self.process.lead_busy = true;
+                self.call(ctx, Tag::Lead, Request::Txn(txn));
+            }
+            Ask::Read(prefix) => {
+                self.process.lead_busy = true;
+                self.call(ctx, Tag::Lead, Request::List(prefix));
+            }
+        }
+    }
+
+    fn on_lead(&mut self, ctx: &mut Ctx, now: Instant, answer: Answer) {
+        self.process.lead_busy = false;
+        match self.process.leadership.answer(now, answer) {
+            Some(Turn::Elected { epoch }) => {
+                self.process.must_see = epoch;
+                self.process.planned = None;
+                ctx.log(&self.name, "leads");
+            }
+            Some(Turn::Deposed(lost)) => {
+                ctx.log(&self.name, format!("does not lead any more: {lost}"));
+                self.process.steps.clear();
+                self.said.clear();
+            }
+            Some(Turn::Renewed(_)) | None => {}
+        }
+    }
+
+    fn plan(&mut self, ctx: &mut Ctx) {
+        let now = self.clock.at(ctx.now);
+        let process = &self.process;
+        let (Some(epoch), Some(view_since)) =
+            (process.leadership.epoch(), process.fresh.since(now))
+        else {
+            return;
+        };
+        if process.stepping.is_some() || process.view.revision < process.must_see {
+            return;
+        }
+        let due = process.planned.is_none_or(|(revision, wake_at)| {
+            process.view.revision > revision || wake_at.is_some_and(|at| now >= at)
+        });
+        if !due || process.view.can_plan().is_err() {
+            return;
+        }
+        let wall = UnixMs(1_700_000_000_000 + ctx.now);
+        let world = process.view.world(now, wall, view_since, epoch, &self.name);
+        let made = plan(&world);
+        for violation in verify(&world, &made) {
+            ctx.violation(format!("verify: {violation}"));
+        }
+        self.process.planned = Some((self.process.view.revision, made.wake_at));
+        if let Some(at) = made.wake_at {
+            self.wake(ctx, at);
+        }
+        self.tell(ctx, &made);
+        self.process.steps = made.steps.into();
+        self.next_step(ctx);
+    }
+
+    /// Says what is waited for when it changes, with the hosts that were refused.
+    fn tell(&mut self, ctx: &mut Ctx, made: &Plan) {
+        let mut said = BTreeMap::new();
+        for report in &made.reports {
+            let refused: Vec<String> = report
+                .refused
+                .iter()
+                .map(|(host, why)| format!("{host}: {why}"))
+                .collect();
+            let mut text = report.text.clone();
+            if !refused.is_empty() {
+                text = format!("{text} ({})", refused.join("; "));
+            }
+            let key = (report.step, report.subject.clone());
+            if self.said.get(&key) != Some(&text) {
+                let about = about(&report.subject);
+                ctx.log(&self.name, format!("waits: {about}{text}"));
+            }
+            said.insert(key, text);
+        }
+        self.said = said;
+    }
+
+    fn next_step(&mut self, ctx: &mut Ctx) {
+        let Some(step) = self.process.steps.pop_front() else {
+            return;
+        };
+        // As the executor does it: a manager that knows it is deposed sends nothing.
+        let Some(epoch) = self.process.leadership.epoch() else {
+            self.process.steps.clear();
+            return;
+        };
+        let mut number = self.process.events;
+        let txn = step_txn_in(&self.process.view, &step, epoch, |event| {
+            number += 1;
+            event_id(event, number)
+        });
+        self.process.events = number;
+        self.process.stepping = Some(step);
+        self.call(ctx, Tag::Step, Request::Txn(txn));
+    }
+
+    fn on_step(&mut self, ctx: &mut Ctx, now: Instant, answer: Answer) {
+        let Some(step) = self.process.stepping.take() else {
+            return;
+        };
+        match answer {
+            Answer::Txn(Ok(TxnOutcome::Committed(revision))) => {
+                self.process.must_see = self.process.must_see.max(revision);
+                ctx.log(&self.name, &step.why);
+            }
+            Answer::Txn(Ok(TxnOutcome::Refused(revision))) => {
+                // What it ran into is in the store: plan again once it is in the view as well.
+                self.process.must_see = self.process.must_see.max(revision);
+                self.process.planned = None;
+                ctx.log(&self.name, format!("refused by the store: {}", step.why));
+            }
+            Answer::Txn(Err(error)) => {
+                ctx.log(&self.name, format!("{}: {error}", step.why));
+                self.process.steps.clear();
+                let at = now.plus(RETRY_MS);
+                self.process.planned = Some((self.process.view.revision, Some(at)));
+                self.wake(ctx, at);
+            }
+            Answer::Read(_) => {}
+        }
+        self.next_step(ctx);
+    }
+}
+
+fn about(subject: &Subject) -> String {
+    match subject {
+        Subject::Cluster => String::new(),
+        Subject::Host(host) => format!("{host}: "),
+        Subject::Vm(vm) => format!("{vm}: "),
+        Subject::Site(site) => format!("site {site}: "),
+    }
+}
+
+impl Process {
+    fn new(name: &ManagerName, site: &SiteName, life: u32) -> Self {
+        let me = Me {
+            name: name.clone(),
+            site: site.clone(),
+            life: life.to_string(),
+        };
+        let timing = holdfast_model::policy::Policy::default().timing.resolve();
+        let pace = Pace {
+            renew_ms: timing.leader_renew_ms,
+            wait_ms: timing.leader_wait_ms,
+        };
+        Self {
+            view: View::default(),
+            listed: false,
+            listing: false,
+            watched: Revision(0),
+            fresh: Freshness::new(1),
+            leadership: Leadership::new(me, pace),
+            lead_busy: false,
+            steps: VecDeque::new(),
+            stepping: None,
+            must_see: Revision(0),
+            planned: None,
+            events: 0,
+        }
+    }
+}
+
+/// The manager of a site.
+pub fn manager_of(site: &SiteName) -> ManagerName {
+    named(&format!("m-{site}"))
+}

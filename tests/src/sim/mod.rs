@@ -1,0 +1,170 @@
+//! A deterministic cluster in virtual time.
+//!
+//! ```text
+//!   managers ── View, leadership, plan, verify, guarded steps ──┐
+//!   agents ──── View, session, guardian::decide ────────────────┼──> MemoryStore behind three voters
+//!     └ guards ─ guardian::deadline                             │
+//!     └ hypervisors: the ground truth                           │
+//!   one queue of events ── one network with cuts ── one log ────┘
+//! ```
+//! What is absent: real time, threads, randomness. What the processes decide with is what decides
+//! in production; what is simulated is everything they touch.
+
+mod agent;
+pub mod bounds;
+pub mod clock;
+pub mod ctx;
+pub mod event;
+mod faults;
+pub mod host;
+mod jobs;
+pub mod machine;
+pub mod manager;
+mod migration;
+pub mod net;
+mod operate;
+mod rounds;
+mod session;
+pub mod truth;
+pub mod voters;
+mod watchdog;
+
+use ctx::Ctx;
+use event::{Client, Event, Inbox};
+use holdfast_model::id::{HostName, ManagerName, VmName};
+use host::Host;
+use manager::Manager;
+use migration::Migration;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use faults::FaultError;
+
+/// The whole cluster.
+#[derive(Default)]
+pub struct Sim {
+    /// Time, network, store, truth, log.
+    pub ctx: Ctx,
+    /// The hypervisors.
+    pub hosts: BTreeMap<HostName, Host>,
+    /// The managers.
+    pub managers: BTreeMap<ManagerName, Manager>,
+    /// Witness sites run no VMs.
+    witnesses: BTreeSet<holdfast_model::id::SiteName>,
+    policy_text: Vec<String>,
+    migrations: BTreeMap<u64, Migration>,
+    next_migration: u64,
+    lose_finish: BTreeSet<VmName>,
+    started: bool,
+    requests: u64,
+}
+
+impl Sim {
+    /// Lets time pass.
+    pub fn advance(&mut self, ms: u64) {
+        self.start();
+        let until = self.ctx.now + ms;
+        while let Some((at, event)) = self.ctx.queue.pop_until(until) {
+            self.ctx.now = self.ctx.now.max(at);
+            self.happens(event);
+        }
+        self.ctx.now = until;
+    }
+
+    fn happens(&mut self, event: Event) {
+        let ctx = &mut self.ctx;
+        match event {
+            Event::To(client, inbox) => self.deliver(client, inbox),
+            Event::Arrive(call) => ctx.arrive(call),
+            Event::Elect => ctx.elect(),
+            Event::WatchesIdle => ctx.watches_idle(),
+            Event::Guard(host, boot) => {
+                if let Some(host) = self.hosts.get_mut(&host).filter(|h| h.m.boot == boot) {
+                    host.m.guard(ctx);
+                }
+            }
+            Event::Killed(host, boot) => {
+                if let Some(host) = self.hosts.get_mut(&host).filter(|h| h.m.boot == boot) {
+                    host.m.killed(ctx);
+                }
+                self.look_at_migrations();
+            }
+            Event::Libvirt(name, boot, what) => {
+                if let Some(host) = self.hosts.get_mut(&name).filter(|h| h.m.boot == boot) {
+                    if host.m.libvirt_frozen_until > ctx.now {
+                        let until = host.m.libvirt_frozen_until;
+                        return ctx.queue.push(until, Event::Libvirt(name, boot, what));
+                    }
+                    host.m.done(ctx, what);
+                }
+                self.look_at_migrations();
+            }
+            Event::MigrationAsked {
+                vm,
+                from,
+                to,
+                generation,
+            } => self.migration_asked(vm, from, &to, generation),
+            Event::AbortAsked(host, vm) => self.abort_asked(&host, &vm),
+            Event::Migration(id, step) => self.migration_step(id, step),
+            Event::HostBooted(host, boot) => {
+                if let Some(host) = self.hosts.get_mut(&host).filter(|h| h.m.boot == boot) {
+                    host.booted(ctx);
+                }
+            }
+            Event::AgentStarts(host, boot) => {
+                let host = self.hosts.get_mut(&host);
+                if let Some(host) = host.filter(|h| h.m.boot == boot && h.m.on)
+                    && host.agent.is_none()
+                {
+                    ctx.log(&host.m.name, "agent: started");
+                    host.start_agent(ctx);
+                }
+            }
+            Event::ManagerStarts(name, life) => {
+                if let Some(manager) = self.managers.get_mut(&name).filter(|m| m.life == life) {
+                    manager.start(life + 1);
+                    ctx.log(&name, "started");
+                    let client = manager.client();
+                    ctx.after(0, Event::To(client, Inbox::Wake));
+                }
+            }
+            Event::VoterStarts(site) => {
+                ctx.voters.set_alive(&site, true);
+                ctx.net_changed();
+            }
+        }
+    }
+
+    /// A process that is stopped gets it when it goes on.
+    fn deliver(&mut self, client: Client, inbox: Inbox) {
+        let ctx = &mut self.ctx;
+        match &client {
+            Client::Manager(name, life) => {
+                let Some(manager) = self.managers.get_mut(name) else {
+                    return;
+                };
+                if !manager.up || manager.life != *life {
+                    return;
+                }
+                if manager.frozen_until > ctx.now {
+                    let until = manager.frozen_until;
+                    return ctx.queue.push(until, Event::To(client, inbox));
+                }
+                manager.on(ctx, inbox);
+            }
+            Client::Agent(name, life) => {
+                let Some(host) = self.hosts.get_mut(name) else {
+                    return;
+                };
+                if host.m.agent_life != *life {
+                    return;
+                }
+                if host.agent_frozen_until > ctx.now {
+                    let until = host.agent_frozen_until;
+                    return ctx.queue.push(until, Event::To(client, inbox));
+                }
+                host.on(ctx, inbox);
+            }
+        }
+    }
+}

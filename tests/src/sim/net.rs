@@ -1,0 +1,114 @@
+//! Who reaches whom. Links are cut in one direction at a time; a host can be cut off by itself.
+
+use holdfast_model::id::{HostName, SiteName};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Where a process runs: at a site, on a host of it or on a machine of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The site.
+    pub site: SiteName,
+    /// The host, if it is one.
+    pub host: Option<HostName>,
+}
+
+/// One end of a cut.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// Everything at a site, its hosts included.
+    Site(SiteName),
+    /// One host.
+    Host(HostName),
+    /// Everything but the other end.
+    Rest,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Site(site) => write!(f, "{site}"),
+            Self::Host(host) => write!(f, "{host}"),
+            Self::Rest => f.write_str("all"),
+        }
+    }
+}
+
+/// The cuts in force.
+#[derive(Debug, Clone, Default)]
+pub struct Net {
+    cuts: BTreeSet<(End, End)>,
+}
+
+impl Net {
+    /// Cuts one direction.
+    pub fn cut(&mut self, from: End, to: End) {
+        self.cuts.insert((from, to));
+    }
+
+    /// Mends both directions between two ends.
+    pub fn heal(&mut self, a: &End, b: &End) {
+        self.cuts.remove(&(a.clone(), b.clone()));
+        self.cuts.remove(&(b.clone(), a.clone()));
+    }
+
+    /// Mends everything.
+    pub fn heal_all(&mut self) {
+        self.cuts.clear();
+    }
+
+    /// Whether a message gets from one place to another.
+    pub fn passes(&self, from: &Place, to: &Place) -> bool {
+        if from == to {
+            return true;
+        }
+        !self.cuts.iter().any(|(a, b)| match (a, b) {
+            (End::Rest, b) => covers(b, to) && !covers(b, from),
+            (a, End::Rest) => covers(a, from) && !covers(a, to),
+            (a, b) => covers(a, from) && covers(b, to),
+        })
+    }
+
+    /// Whether messages get through in both directions.
+    pub fn connects(&self, a: &Place, b: &Place) -> bool {
+        self.passes(a, b) && self.passes(b, a)
+    }
+}
+
+fn covers(end: &End, place: &Place) -> bool {
+    match end {
+        End::Site(site) => place.site == *site,
+        End::Host(host) => place.host.as_ref() == Some(host),
+        End::Rest => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(site: &str, host: Option<&str>) -> Place {
+        Place {
+            site: site.parse().expect("a name"),
+            host: host.map(|host| host.parse().expect("a name")),
+        }
+    }
+
+    #[test]
+    fn cuts_have_a_direction_and_hosts_can_be_alone() {
+        let (a, b) = (place("a", None), place("b", None));
+        let (a1, a2) = (place("a", Some("a1")), place("a", Some("a2")));
+        let site = |name: &str| End::Site(name.parse().expect("a name"));
+        let mut net = Net::default();
+        net.cut(site("a"), site("b"));
+        assert!(!net.passes(&a1, &b) && net.passes(&b, &a1) && net.passes(&a1, &a));
+        net.heal_all();
+        let host = End::Host("a1".parse().expect("a name"));
+        net.cut(host.clone(), End::Rest);
+        net.cut(End::Rest, host.clone());
+        assert!(!net.passes(&a1, &a2) && !net.passes(&a2, &a1) && !net.passes(&b, &a1));
+        assert!(net.passes(&a1, &a1) && net.connects(&a2, &b));
+        net.heal(&host, &End::Rest);
+        assert!(net.connects(&a1, &b));
+    }
+}

@@ -1,0 +1,244 @@
+//! An agent's rounds: decide, write the reports, then act.
+
+use super::agent::{Agent, Phase};
+use super::ctx::Ctx;
+use super::event::{Request, Tag};
+use super::machine::{Machine, News};
+use holdfast_core::guardian::{self, Action, Decision, Domain, Ended, Grant, HostWorld, Job};
+use holdfast_model::host::{ExitKind, HostReport, LibvirtState, RunState, VmReport};
+use holdfast_model::id::{Revision, VmName};
+use holdfast_model::time::Instant;
+use holdfast_store::TxnOutcome;
+use holdfast_store::guarded::Answer;
+use holdfast_store::guards::{HostWrite, report_txn};
+use std::collections::BTreeMap;
+
+/// A round whose reports are under way: the actions wait for them.
+pub struct Pending {
+    reports: BTreeMap<VmName, Option<VmReport>>,
+    actions: Vec<Planned>,
+}
+
+/// An action, and the revision of the owner record it was decided on.
+pub(super) struct Planned {
+    pub vm: VmName,
+    pub action: Action,
+    pub owner: Option<Revision>,
+}
+
+/// An agent whose write had no answer looks again after this, in milliseconds.
+const RETRY_MS: u64 = 200;
+
+impl Agent {
+    pub(super) fn hear_news(&mut self, m: &mut Machine, ctx: &mut Ctx) {
+        for news in std::mem::take(&mut m.news) {
+            match news {
+                News::Created { vm, error } => self.on_created(m, ctx, vm, error),
+                News::Resumed { vm } => drop(self.jobs.remove(&vm)),
+                News::Ended {
+                    vm,
+                    generation,
+                    how,
+                } => {
+                    self.jobs.remove(&vm);
+                    self.ends.insert(vm, Ended { generation, how });
+                }
+            }
+        }
+    }
+
+    /// What the guardian decides on.
+    pub(super) fn world(&self, m: &Machine, ctx: &Ctx) -> HostWorld {
+        let incarnation = self.incarnation(m);
+        let own = self.view.hosts.get(&m.name);
+        let reports = own.map(|host| &host.vms).into_iter().flatten();
+        let domain = |domain: &super::machine::Domain| Domain {
+            generation: domain.generation,
+            state: domain.state,
+        };
+        let answers = ctx.now >= m.libvirt_frozen_until;
+        let domains = m.domains.iter().map(|(vm, d)| (vm.clone(), domain(d)));
+        HostWorld {
+            now: m.local(ctx),
+            host: m.name.clone(),
+            may_act_until: self.may_act_until(m),
+            deadline: m.deadline.next_wake().unwrap_or(Instant(0)),
+            guard_works: incarnation.is_some(),
+            incarnation,
+            restart: self
+                .view
+                .policy
+                .as_ref()
+                .map(|seen| seen.value.restart.clone())
+                .unwrap_or_default(),
+            domains: answers.then(|| domains.collect()),
+            grants_known: self.grants_known,
+            grants: self.grants(m),
+            reports: reports
+                .map(|(vm, seen)| (vm.clone(), seen.value.clone()))
+                .collect(),
+            jobs: self.jobs_now(m),
+            ends: self.ends.clone(),
+        }
+    }
+
+    fn grants(&self, m: &Machine) -> BTreeMap<VmName, Grant> {
+        let mut grants = BTreeMap::new();
+        for (vm, view) in &self.view.vms {
+            let Some(owner) = &view.owner else { continue };
+            let mut runners = owner.value.possible_runners();
+            if runners.any(|runner| runner.host == m.name) {
+                let owner = owner.value.clone();
+                let spec = view.spec.as_ref().map(|spec| spec.value.clone());
+                grants.insert(vm.clone(), Grant { owner, spec });
+            }
+        }
+        grants
+    }
+
+    /// The agent's own calls, and the migrations libvirt still carries on for an earlier agent.
+    fn jobs_now(&self, m: &Machine) -> BTreeMap<VmName, Job> {
+        let found = m.migrating.iter().map(|(vm, generation)| {
+            let job = Job::Migrate {
+                generation: *generation,
+                aborting: false,
+            };
+            (vm.clone(), job)
+        });
+        let own = self.jobs.iter().map(|(vm, work)| (vm.clone(), work.job));
+        found.chain(own).collect()
+    }
+
+    pub(super) fn round(&mut self, m: &mut Machine, ctx: &mut Ctx) {
+        if self.pending.is_some() || !self.may_decide(m) {
+            return;
+        }
+        self.drop_failed_calls(m, ctx);
+        let settled = guardian::settled_ends(&self.world(m, ctx));
+        self.ends.retain(|vm, _| !settled.contains(vm));
+        let decision = guardian::decide(&self.world(m, ctx));
+        if let Some(at) = decision.wake_at {
+            self.wake(ctx, m, at);
+        }
+        let planned = self.planned(&decision);
+        let writes = self.writes(m, &decision);
+        let (Some(session), false) = (self.acknowledged(), writes.is_empty()) else {
+            // Nothing to write, or no right to: only what needs no report is done.
+            let free = |planned: &Planned| !decision.reports.contains_key(&planned.vm);
+            return self.act(m, ctx, planned.into_iter().filter(free).collect());
+        };
+        if matches!(self.session, Phase::Live { busy: true, .. }) {
+            // The heartbeat under way changes what guards the write: its answer wakes us.
+            return;
+        }
+        self.pending = Some(Pending {
+            reports: decision.reports,
+            actions: planned,
+        });
+        let txn = report_txn(&m.name, session, &writes);
+        self.call(ctx, m, Tag::Round, Request::Txn(txn));
+    }
+
+    /// Decisions need a view that has this process's own last write. Without a lease there is
+    /// nothing to read first: everything goes.
+    fn may_decide(&self, m: &Machine) -> bool {
+        self.view.revision >= self.must_see || self.incarnation(m).is_none()
+    }
+
+    fn planned(&self, decision: &Decision) -> Vec<Planned> {
+        let plan = |(vm, action): (&VmName, &Action)| Planned {
+            vm: vm.clone(),
+            action: action.clone(),
+            owner: self
+                .view
+                .vms
+                .get(vm)
+                .and_then(|view| Some(view.owner.as_ref()?.revision)),
+        };
+        decision.actions.iter().map(plan).collect()
+    }
+
+    fn writes(&self, m: &Machine, decision: &Decision) -> Vec<HostWrite> {
+        let own = self.view.hosts.get(&m.name);
+        let mut writes = Vec::new();
+        let report = own.and_then(|host| host.report.as_ref());
+        if let Some(wanted) = self.host_report(m)
+            && report.is_none_or(|report| report.value != wanted)
+        {
+            writes.push(HostWrite::Report {
+                report: wanted,
+                expect: report.map(|report| report.revision),
+            });
+        }
+        for (vm, report) in &decision.reports {
+            let known = own.and_then(|host| host.vms.get(vm)).map(|r| r.revision);
+            let vm = vm.clone();
+            match (report, known) {
+                (Some(report), expect) => writes.push(HostWrite::Vm {
+                    vm,
+                    report: report.clone(),
+                    expect,
+                }),
+                (None, Some(expect)) => writes.push(HostWrite::ForgetVm { vm, expect }),
+                (None, None) => {}
+            }
+        }
+        writes
+    }
+
+    fn host_report(&self, m: &Machine) -> Option<HostReport> {
+        Some(HostReport {
+            incarnation: self.incarnation(m)?,
+            libvirt: LibvirtState::Connected,
+            capacity: m.capacity,
+            storage: m.storage.clone(),
+            migrate_address: m.name.to_string(),
+        })
+    }
+
+    pub(super) fn on_round(&mut self, m: &mut Machine, ctx: &mut Ctx, answer: Answer) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        match answer {
+            Answer::Txn(Ok(TxnOutcome::Committed(revision))) => {
+                self.must_see = revision;
+                for (vm, report) in &pending.reports {
+                    if let Some(words) = report.as_ref().and_then(|r| words(&r.state)) {
+                        ctx.log(&m.name, format!("{vm} {words}"));
+                    }
+                }
+                self.act(m, ctx, pending.actions);
+            }
+            Answer::Txn(Ok(TxnOutcome::Refused(revision))) => self.must_see = revision,
+            Answer::Txn(Err(_)) | Answer::Read(_) => {
+                let at = m.local(ctx).plus(RETRY_MS);
+                self.wake(ctx, m, at);
+            }
+        }
+    }
+}
+
+/// What of a report is worth a line: the hypervisors tell of starts and stops themselves.
+fn words(state: &RunState) -> Option<String> {
+    Some(match state {
+        RunState::Starting
+        | RunState::Running
+        | RunState::Stopping
+        | RunState::MigratingOut
+        | RunState::Incoming { complete: false } => return None,
+        RunState::Paused { reason } => format!("reported paused ({reason:?})"),
+        RunState::MigrationFailed { reason } => format!("reported: migration failed: {reason}"),
+        RunState::MigratedAway => "reported as migrated away".to_owned(),
+        RunState::Incoming { complete: true } => "reported as received whole".to_owned(),
+        RunState::NotHere => "reported as not here".to_owned(),
+        RunState::Exited { how } => match how {
+            ExitKind::GuestShutdown => "reported: its guest shut itself down".to_owned(),
+            ExitKind::Stopped => "reported as stopped".to_owned(),
+            ExitKind::Crashed { reason } => format!("reported as crashed: {reason}"),
+            ExitKind::StartFailed { reason } => format!("reported: start failed: {reason}"),
+            ExitKind::SelfFenced => "reported as stopped at the deadline".to_owned(),
+        },
+        RunState::Unknown { reason } => format!("reported as unknown: {reason}"),
+    })
+}

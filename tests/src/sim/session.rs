@@ -1,0 +1,243 @@
+//! An agent's session: opening it, keeping it, losing it; and what the guard makes of that.
+
+use super::agent::{Agent, Phase, boot_id, name};
+use super::bounds::{OPEN_RETRY_MS, START_MARGIN_MS};
+use super::ctx::Ctx;
+use super::event::{Request, Tag};
+use super::machine::Machine;
+use holdfast_core::guardian::deadline::Renewal;
+use holdfast_model::host::{GuardState, HostSpec, RunnerBounds, Session, SessionState};
+use holdfast_model::id::{Incarnation, Revision};
+use holdfast_model::time::Instant;
+use holdfast_store::api::{Compare, Listing, Txn, TxnOp};
+use holdfast_store::guarded::{Answer, Ask};
+use holdfast_store::guards::encode;
+use holdfast_store::keyspace::Key;
+use holdfast_store::session::{Opening, continued, heartbeat};
+
+impl Agent {
+    /// The life whose VMs may run here: saved, and still watched over by the guard.
+    pub(super) fn incarnation(&self, m: &Machine) -> Option<Incarnation> {
+        let saved = m.saved.clone();
+        saved.filter(|life| m.deadline.accepts(life))
+    }
+
+    pub(super) fn check_lapse(&mut self, m: &mut Machine, ctx: &mut Ctx) {
+        let now = m.local(ctx);
+        m.deadline.tick(now);
+        if m.saved.is_some() && self.incarnation(m).is_none() {
+            let life = m.saved.take();
+            if let (Some(life), Phase::Live { .. }) = (life, &self.session) {
+                ctx.log(&m.name, format!("agent: incarnation {life} is over"));
+            }
+            self.session = Phase::Closed { not_before: now };
+            self.reset_opener(m);
+        }
+    }
+
+    pub(super) fn keep_session(&mut self, m: &mut Machine, ctx: &mut Ctx) {
+        let now = m.local(ctx);
+        let ask = match &mut self.session {
+            Phase::Refused | Phase::Reading | Phase::Live { busy: true, .. } => return,
+            Phase::Closed { .. } if !self.grants_known => return,
+            Phase::Closed { not_before } if now < *not_before => Ask::Wait(*not_before),
+            Phase::Closed { .. } => {
+                self.session = Phase::Reading;
+                let key = Key::HostSession(m.name.clone()).path();
+                return self.call(ctx, m, Tag::ReadSession, Request::List(key));
+            }
+            Phase::Live { heartbeat, .. } => heartbeat.poll(now),
+        };
+        match ask {
+            Ask::Wait(at) => self.wake(ctx, m, at),
+            Ask::Txn(txn) => self.beat(m, ctx, Request::Txn(txn)),
+            Ask::Read(prefix) => self.beat(m, ctx, Request::List(prefix)),
+            Ask::Over(lost) => {
+                ctx.log(&m.name, format!("agent: session lost: {lost}"));
+                if let Some(life) = m.saved.take() {
+                    m.deadline.revoke(&life, now);
+                    m.guard(ctx);
+                }
+                self.session = Phase::Closed { not_before: now };
+                self.reset_opener(m);
+                self.wake(ctx, m, now.plus(1));
+            }
+        }
+    }
+
+    fn beat(&mut self, m: &Machine, ctx: &mut Ctx, request: Request) {
+        if let Phase::Live { busy, .. } = &mut self.session {
+            *busy = true;
+        }
+        self.call(ctx, m, Tag::Session, request);
+    }
+
+    pub(super) fn on_session_read(
+        &mut self,
+        m: &mut Machine,
+        ctx: &mut Ctx,
+        listing: Option<Listing>,
+    ) {
+        if !matches!(self.session, Phase::Reading) {
+            return;
+        }
+        let now = m.local(ctx);
+        let later = Phase::Closed {
+            not_before: now.plus(OPEN_RETRY_MS),
+        };
+        let Some(listing) = listing else {
+            self.session = later;
+            return;
+        };
+        let clean = holdfast_core::guardian::decide(&self.world(m, ctx)).clean;
+        self.session = match self.opener.decide(now, listing.items.first(), clean) {
+            Opening::New { base } => self.open(m, ctx, base).unwrap_or(later),
+            Opening::Continue { base, session } => self
+                .go_on(m, ctx, base, &session)
+                .unwrap_or(Phase::Closed { not_before: now }),
+            Opening::CleanFirst { .. } => later,
+            Opening::Observe { until } => Phase::Closed { not_before: until },
+            Opening::Refused(error) => {
+                ctx.log(&m.name, format!("agent: {error}"));
+                Phase::Refused
+            }
+        };
+    }
+
+    fn open(&mut self, m: &mut Machine, ctx: &mut Ctx, base: Option<Revision>) -> Option<Phase> {
+        let life: Incarnation = name(&format!("{}-{}", m.name, m.lives + 1));
+        let session = self.session_record(m, life.clone());
+        let empty = m.watched.is_empty();
+        let bounds = session.bounds.clone();
+        m.deadline
+            .arm(life.clone(), bounds, empty, m.local(ctx))
+            .ok()?;
+        m.lives += 1;
+        m.saved = Some(life);
+        m.plan_guard(ctx);
+        let period_ms = self.timing().heartbeat_ms;
+        let beats = heartbeat(m.name.clone(), session, base, period_ms);
+        Some(Phase::Live {
+            heartbeat: Box::new(beats),
+            busy: false,
+            announced: false,
+        })
+    }
+
+    /// `None`: the guard has let that life lapse; it is forgotten.
+    fn go_on(
+        &mut self,
+        m: &mut Machine,
+        ctx: &mut Ctx,
+        base: Revision,
+        found: &Session,
+    ) -> Option<Phase> {
+        let session = self.session_record(m, found.incarnation.clone());
+        let bounds = session.bounds.clone();
+        let life = session.incarnation.clone();
+        if m.deadline.arm(life, bounds, false, m.local(ctx)).is_err() {
+            m.saved = None;
+            self.reset_opener(m);
+            return None;
+        }
+        let period_ms = self.timing().heartbeat_ms;
+        let beats = continued(
+            m.name.clone(),
+            session,
+            base,
+            found.beat,
+            m.local(ctx),
+            period_ms,
+        );
+        Some(Phase::Live {
+            heartbeat: Box::new(beats),
+            busy: false,
+            announced: false,
+        })
+    }
+
+    fn session_record(&self, m: &Machine, incarnation: Incarnation) -> Session {
+        let timing = self.timing();
+        Session {
+            incarnation,
+            boot_id: boot_id(m),
+            machine_id: name(&format!("machine-{}", m.name)),
+            beat: 0,
+            state: SessionState::Open,
+            bounds: RunnerBounds {
+                runner_deadline_ms: timing.runner_deadline_ms,
+                kill_bound_ms: timing.kill_bound_ms,
+                watchdog_bound_ms: timing.watchdog_bound_ms,
+            },
+            guard: GuardState::Working,
+            version: "sim".to_owned(),
+        }
+    }
+
+    pub(super) fn on_beat(&mut self, m: &mut Machine, ctx: &mut Ctx, answer: Answer) {
+        let now = m.local(ctx);
+        let Phase::Live {
+            heartbeat,
+            busy,
+            announced,
+        } = &mut self.session
+        else {
+            return;
+        };
+        *busy = false;
+        let Some(ack) = heartbeat.answer(now, answer) else {
+            return;
+        };
+        let life = heartbeat.record().session.incarnation.clone();
+        if let Renewal::Until { .. } = m.deadline.renewed(&life, ack.sent_at, now) {
+            m.plan_guard(ctx);
+            let sent = ctx.now - now.since(ack.sent_at).min(ctx.now);
+            ctx.truth.acknowledged.insert(m.name.clone(), sent);
+            if !std::mem::replace(announced, true) {
+                ctx.log(&m.name, format!("agent: session open, incarnation {life}"));
+            }
+        }
+        self.write_spec(m, ctx);
+    }
+
+    /// A host that joins says where it stands; afterwards that record is the operators'.
+    fn write_spec(&mut self, m: &Machine, ctx: &mut Ctx) {
+        let known = self
+            .view
+            .hosts
+            .get(&m.name)
+            .and_then(|host| host.spec.as_ref());
+        if known.is_some() || self.spec_asked {
+            return;
+        }
+        self.spec_asked = true;
+        let key = Key::HostSpec(m.name.clone()).path();
+        let spec = HostSpec {
+            name: m.name.clone(),
+            site: m.site.clone(),
+            maintenance: false,
+        };
+        let txn = Txn {
+            compares: vec![Compare::Absent(key.clone())],
+            ops: vec![TxnOp::Put(key, encode(&spec))],
+        };
+        self.call(ctx, m, Tag::HostSpec, Request::Txn(txn));
+    }
+
+    /// The revision that guards this life's writes, once there is one.
+    pub(super) fn acknowledged(&self) -> Option<Revision> {
+        match &self.session {
+            Phase::Live { heartbeat, .. } => heartbeat.acknowledged().map(|ack| ack.revision),
+            Phase::Closed { .. } | Phase::Reading | Phase::Refused => None,
+        }
+    }
+
+    /// VMs may be set going until then: never before this very process had a heartbeat
+    /// acknowledged.
+    pub(super) fn may_act_until(&self, m: &Machine) -> Instant {
+        match (self.acknowledged(), m.deadline.next_wake()) {
+            (Some(_), Some(deadline)) => Instant(deadline.0.saturating_sub(START_MARGIN_MS)),
+            _ => Instant(0),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The ground truth: which VM's vCPUs ran where and when, and what must never be.
+//!
+//! The invariants, by name:
+//! - `runs-once`: no two domains of one VM run at any instant.
+//! - `no-stale-image`: memory that a migration brought is never set going after the VM ran on
+//!   elsewhere.
+//! - `no-start-without-grant`: vCPUs are set going only where the store, at that very instant,
+//!   grants this generation to this life of this host, and has no proof that this life is over.
+//! - `closed-is-stopped`: when a life is recorded as closed (but for a person's word), none of its
+//!   VMs runs.
+//! - `evidence-first`: a new grant is written only when every earlier possible runner is resolved.
+//! - `own-epoch`, `own-session`: what leaders and hosts write is written by the present leader, and
+//!   by the life whose session is open.
+//! - `needless-stop`: no running VM is ended by Holdfast while its host is connected and its grant
+//!   stands.
+
+use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
+use std::collections::BTreeMap;
+
+/// One span in which a domain's vCPUs ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Where.
+    pub host: HostName,
+    /// Which life of that host; as far as the store is concerned.
+    pub incarnation: Option<Incarnation>,
+    /// Which domain of all there ever were.
+    pub domain: u64,
+    /// The grant stamped on it.
+    pub generation: Generation,
+    /// Since when.
+    pub from: u64,
+    /// Until when; still if none.
+    pub to: Option<u64>,
+    /// Its guest booted here, from its disk.
+    pub cold: bool,
+}
+
+/// Why a domain's vCPUs stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// A fault of the scenario, or the guest itself.
+    Scenario,
+    /// Its guest shut down because it was asked to.
+    Asked,
+    /// The agent destroyed it.
+    Destroyed,
+    /// The guard killed it.
+    Killed,
+    /// A migration stopped it to move it.
+    Migration,
+}
+
+/// What really happened.
+#[derive(Debug, Default)]
+pub struct Truth {
+    /// Per VM, in the order of their beginnings.
+    pub spans: BTreeMap<VmName, Vec<Span>>,
+    /// Broken invariants, in words, with their names first.
+    pub violations: Vec<String>,
+    /// Since when restarts are counted.
+    pub mark: u64,
+    /// Per host, when the heartbeat was sent that was acknowledged last.
+    pub acknowledged: BTreeMap<HostName, u64>,
+}
+
+impl Truth {
+    /// vCPUs are set going. What is wrong with that, if anything is.
+    pub fn begin(&mut self, vm: &VmName, span: Span) -> Option<String> {
+        let spans = self.spans.entry(vm.clone()).or_default();
+        let others: Vec<String> = spans
+            .iter()
+            .filter(|other| other.to.is_none())
+            .map(|other| format!("{} (generation {})", other.host, other.generation))
+            .collect();
+        let twice = (!others.is_empty()).then(|| {
+            format!(
+                "runs-once: {vm} starts running on {} (generation {}) while it runs on {}",
+                span.host,
+                span.generation,
+                others.join(", ")
+            )
+        });
+        spans.push(span);
+        twice
+    }
+
+    /// vCPUs stop. The span that ended, if the domain ran.
+    pub fn end(&mut self, vm: &VmName, domain: u64, now: u64) -> Option<Span> {
+        let span = self
+            .spans
+            .get_mut(vm)?
+            .iter_mut()
+            .find(|span| span.domain == domain && span.to.is_none())?;
+        span.to = Some(now);
+        Some(span.clone())
+    }
+
+    /// When it ran last, now if it runs.
+    pub fn last_ran(&self, vm: &VmName, now: u64) -> Option<u64> {
+        let spans = self.spans.get(vm)?;
+        spans.iter().map(|span| span.to.unwrap_or(now)).max()
+    }
+
+    /// Where it runs now.
+    pub fn running(&self, vm: &VmName) -> Vec<&Span> {
+        let spans = self.spans.get(vm).map(Vec::as_slice).unwrap_or_default();
+        spans.iter().filter(|span| span.to.is_none()).collect()
+    }
+
+    /// How often its guest booted since the mark.
+    pub fn boots_since_mark(&self, vm: &VmName) -> usize {
+        let spans = self.spans.get(vm).map(Vec::as_slice).unwrap_or_default();
+        spans
+            .iter()
+            .filter(|span| span.cold && span.from >= self.mark)
+            .count()
+    }
+}

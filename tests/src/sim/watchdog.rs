@@ -1,0 +1,246 @@
+//! Checks the invariants that need the store: each write as it happens, and each start and stop
+//! against what the store says at that instant.
+
+use super::ctx::Ctx;
+use super::event::Client;
+use super::truth::{Span, Stop};
+use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
+use holdfast_model::host::{RunState, Session, SessionState, VmReport};
+use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
+use holdfast_model::leader::LeaderEpoch;
+use holdfast_model::vm::{Intent, Owner, Runner};
+use holdfast_store::api::{Txn, TxnOp};
+use holdfast_store::keyspace::Key;
+use serde::de::DeserializeOwned;
+
+impl Ctx {
+    /// A record as the store has it now.
+    pub fn record<T: DeserializeOwned>(&self, key: &Key) -> Option<T> {
+        let item = self.store.get_now(&key.path())?;
+        serde_json::from_slice(&item.value).ok()
+    }
+
+    /// vCPUs are set going: is it right?
+    pub(super) fn check_start(&mut self, vm: &VmName, span: &Span, image_at: Option<u64>) {
+        let ran_last = self.truth.last_ran(vm, self.now);
+        if let (Some(image_at), Some(ran_last)) = (image_at, ran_last)
+            && ran_last > image_at
+        {
+            self.violation(format!(
+                "no-stale-image: {vm} goes on on {} from memory that is {} ms old",
+                span.host,
+                ran_last - image_at
+            ));
+        }
+        let owner: Option<Owner> = self.record(&Key::VmOwner(vm.clone()));
+        let granted = owner.as_ref().is_some_and(|owner| {
+            owner.generation == span.generation
+                && owner.holder.as_ref().is_some_and(|holder| {
+                    holder.host == span.host
+                        && Some(&holder.incarnation) == span.incarnation.as_ref()
+                })
+        });
+        let over = span.incarnation.as_ref().is_some_and(|life| {
+            let key = Key::Fence(span.host.clone(), life.clone());
+            let fence: Option<FenceRecord> = self.record(&key);
+            fence.is_some_and(|fence| fence.stage == FenceStage::Closed)
+        });
+        if !granted || over {
+            self.violation(format!(
+                "no-start-without-grant: {vm} is set going on {} (generation {}) and the store \
+                 says {owner:?}",
+                span.host, span.generation
+            ));
+        }
+    }
+
+    /// vCPUs of a domain stopped: was it needed?
+    pub(super) fn check_stop(&mut self, vm: &VmName, span: &Span, stop: &Stop) {
+        if !matches!(stop, Stop::Destroyed | Stop::Killed) {
+            return;
+        }
+        let owner: Option<Owner> = self.record(&Key::VmOwner(vm.clone()));
+        let Some(owner) = owner else { return };
+        let granted = owner.generation == span.generation
+            && owner.intent != Intent::Stop
+            && owner.holder.as_ref().is_some_and(|holder| {
+                holder.host == span.host && Some(&holder.incarnation) == span.incarnation.as_ref()
+            });
+        let session: Option<Session> = self.record(&Key::HostSession(span.host.clone()));
+        let Some(session) = session else { return };
+        let open = session.state == SessionState::Open
+            && Some(&session.incarnation) == span.incarnation.as_ref();
+        let heard = self.truth.acknowledged.get(&span.host).copied();
+        let silent_ms = self.now - heard.unwrap_or(0);
+        // A clock may run slow or fast by the allowed drift.
+        let deadline_ms = session.bounds.runner_deadline_ms * 998 / 1_000;
+        if granted && open && silent_ms < deadline_ms {
+            self.violation(format!(
+                "needless-stop: {vm} on {} was {stop:?} {silent_ms} ms after a heartbeat",
+                span.host
+            ));
+        }
+    }
+
+    /// A transaction is about to be applied, and will be: may this process write this?
+    pub(super) fn check_writes(&mut self, client: &Client, txn: &Txn) {
+        for op in &txn.ops {
+            let (path, value) = match op {
+                TxnOp::Put(path, value) => (path, Some(value.as_slice())),
+                TxnOp::Delete(path) => (path, None),
+            };
+            match Key::parse(path) {
+                Some(Key::VmOwner(vm)) => {
+                    self.by_the_leader(client, path);
+                    if let Some(owner) = value.and_then(decode::<Owner>) {
+                        self.check_grant(&vm, &owner, txn);
+                    }
+                }
+                Some(Key::Fence(host, life)) => {
+                    self.by_the_leader(client, path);
+                    if let Some(record) = value.and_then(decode::<FenceRecord>) {
+                        self.check_closed(&host, &life, &record);
+                    }
+                }
+                Some(Key::HostState(_) | Key::Op(_)) => self.by_the_leader(client, path),
+                Some(Key::HostReport(host)) => self.by_its_host(client, &host, path, None),
+                Some(Key::HostVm(host, _)) => {
+                    let report = value.and_then(decode::<VmReport>);
+                    let life = report.map(|report| report.incarnation);
+                    self.by_its_host(client, &host, path, life.as_ref());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn by_the_leader(&mut self, client: &Client, path: &str) {
+        let leader: Option<LeaderEpoch> = self.record(&Key::LeaderEpoch);
+        let is_leader = match client {
+            Client::Manager(name, life) => leader
+                .as_ref()
+                .is_some_and(|leader| leader.manager == *name && leader.life == life.to_string()),
+            Client::Agent(..) => false,
+        };
+        if !is_leader {
+            self.violation(format!(
+                "own-epoch: {client:?} writes {path} while {leader:?} leads"
+            ));
+        }
+    }
+
+    fn by_its_host(
+        &mut self,
+        client: &Client,
+        host: &HostName,
+        path: &str,
+        life: Option<&Incarnation>,
+    ) {
+        let session: Option<Session> = self.record(&Key::HostSession(host.clone()));
+        let open = session.as_ref().is_some_and(|session| {
+            session.state == SessionState::Open
+                && life.is_none_or(|life| *life == session.incarnation)
+        });
+        let own = matches!(client, Client::Agent(name, _) if name == host);
+        if !open || !own {
+            self.violation(format!(
+                "own-session: {client:?} writes {path} (life {life:?}) and the session is \
+                 {session:?}"
+            ));
+        }
+    }
+
+    /// A new holder needs every earlier possible runner resolved, or a settled migration.
+    fn check_grant(&mut self, vm: &VmName, next: &Owner, txn: &Txn) {
+        let Some(last) = self.record::<Owner>(&Key::VmOwner(vm.clone())) else {
+            return;
+        };
+        let Some(holder) = &next.holder else {
+            self.check_resolved(vm, &last, txn, |_| true);
+            return;
+        };
+        if next.generation == last.generation {
+            if last.incoming.is_some() && next.incoming.is_none() {
+                self.check_resolved(vm, &last, txn, |runner| runner != holder);
+            }
+            return;
+        }
+        self.check_resolved(vm, &last, txn, |runner| {
+            !(last.incoming.as_ref() == Some(runner) && runner == holder)
+        });
+    }
+
+    fn check_resolved(
+        &mut self,
+        vm: &VmName,
+        last: &Owner,
+        txn: &Txn,
+        counts: impl Fn(&Runner) -> bool,
+    ) {
+        let open: Vec<String> = last
+            .possible_runners()
+            .filter(|runner| counts(runner))
+            .filter(|runner| !self.is_resolved(vm, last.generation, runner, txn))
+            .map(|runner| format!("{}/{}", runner.host, runner.incarnation))
+            .collect();
+        if !open.is_empty() {
+            self.violation(format!(
+                "evidence-first: {vm} gets a new owner record while {} may still run it",
+                open.join(", ")
+            ));
+        }
+    }
+
+    fn is_resolved(&self, vm: &VmName, generation: Generation, runner: &Runner, txn: &Txn) -> bool {
+        let key = Key::Fence(runner.host.clone(), runner.incarnation.clone());
+        let in_this_txn = txn
+            .ops
+            .iter()
+            .any(|op| matches!(op, TxnOp::Put(path, _) if *path == key.path()));
+        let fenced = self
+            .record::<FenceRecord>(&key)
+            .is_some_and(|fence| fence.stage == FenceStage::Closed);
+        let report: Option<VmReport> = self.record(&Key::HostVm(runner.host.clone(), vm.clone()));
+        let said = report.is_some_and(|report| {
+            report.incarnation == runner.incarnation
+                && report.generation == generation
+                && matches!(
+                    report.state,
+                    RunState::Exited { .. } | RunState::MigratedAway | RunState::NotHere
+                )
+        });
+        in_this_txn || fenced || said
+    }
+
+    fn check_closed(&mut self, host: &HostName, life: &Incarnation, record: &FenceRecord) {
+        if matches!(record.evidence, Evidence::Confirmed { .. })
+            || record.stage != FenceStage::Closed
+        {
+            return;
+        }
+        let still: Vec<String> = self
+            .truth
+            .spans
+            .iter()
+            .filter(|(_, spans)| {
+                spans.iter().any(|span| {
+                    span.to.is_none()
+                        && span.host == *host
+                        && span.incarnation.as_ref() == Some(life)
+                })
+            })
+            .map(|(vm, _)| vm.to_string())
+            .collect();
+        if !still.is_empty() {
+            self.violation(format!(
+                "closed-is-stopped: {host}/{life} is recorded as closed ({}) while it runs {}",
+                record.evidence,
+                still.join(", ")
+            ));
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
+    serde_json::from_slice(value).ok()
+}
