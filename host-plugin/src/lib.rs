@@ -6,6 +6,7 @@
 //! - [`guard`]: kills the VMs at the deadline, whatever happens to everything else
 #![warn(missing_docs)]
 
+pub mod agent;
 pub mod config;
 pub mod domain_xml;
 pub mod driver;

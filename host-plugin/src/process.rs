@@ -2,10 +2,11 @@
 //! A process id may be given to another process at any time; id and start time together are not.
 
 use holdfast_model::id::VmUuid;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// A process, told from any other that ever has its id on this boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcessId {
     /// Its id.
     pub pid: u32,

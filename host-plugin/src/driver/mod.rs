@@ -186,6 +186,13 @@ pub trait VmDriver: Send + Sync + 'static {
     /// All stamped domains that are active.
     async fn list(&self) -> Result<Vec<SeenDomain>, DriverError>;
 
+    /// One domain.
+    async fn find(&self, domain: &DomainRef) -> Result<SeenDomain, DriverError>;
+
+    /// Every domain is a process of this machine. Without, there is nothing for a guard to watch
+    /// (libvirt's test driver).
+    fn has_processes(&self) -> bool;
+
     /// What the machine has.
     async fn capacity(&self) -> Result<Capacity, DriverError>;
 

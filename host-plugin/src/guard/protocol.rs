@@ -46,6 +46,11 @@ pub enum Call {
         /// When it was sent.
         sent_at: Instant,
     },
+    /// The session of that life is lost: its deadline has come.
+    Revoke {
+        /// Which.
+        incarnation: Incarnation,
+    },
     /// Watch a process. Once this is answered with [`Answer::Done`], it dies at the deadline.
     Watch {
         /// Of which life.
@@ -104,7 +109,7 @@ pub enum Answer {
         /// What became of it.
         renewal: Renewal,
     },
-    /// To [`Call::Watch`].
+    /// To [`Call::Watch`] and [`Call::Revoke`].
     Done,
 }
 

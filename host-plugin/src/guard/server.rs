@@ -186,6 +186,7 @@ impl Server {
         {
             self.guard.found(found, boottime());
         }
+        let mut late = Todo::default();
         for (index, ready) in ready.clients.iter().enumerate() {
             if !ready {
                 continue;
@@ -195,11 +196,11 @@ impl Server {
                 self.clients[index].send(&reply);
                 // Kills what was handed over too late before anything else is looked at.
                 let todo = self.guard.step(boottime());
-                if todo.scan {
-                    self.scanner.ask();
-                }
+                late.tell |= todo.tell;
+                late.scan |= todo.scan;
             }
         }
+        self.follow_up(late);
         if ready.listener {
             self.accept();
         }

@@ -122,6 +122,11 @@ impl Guard {
                 self.save();
                 Ok(Answer::Renewed { renewal })
             }
+            Call::Revoke { incarnation } => {
+                self.deadline.revoke(&incarnation, now);
+                self.save();
+                Ok(Answer::Done)
+            }
             Call::Watch {
                 incarnation,
                 process,

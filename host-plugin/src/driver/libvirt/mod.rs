@@ -1,12 +1,14 @@
 //! The libvirt back end of [`VmDriver`].
 //!
 //! - [`connection`]: opens the connections, notices their loss, opens them again
+//! - [`domains`]: which domains are ours
 //! - [`lane`]: calls with a bound, on threads that can be left behind
 //! - [`event_loop`]: libvirt's own event loop
 //! - [`translate`]: states and errors
 
 mod bounds;
 mod connection;
+mod domains;
 mod event_loop;
 mod lane;
 mod translate;
@@ -16,20 +18,20 @@ mod tests;
 
 use super::ffi::{self, Sink};
 use super::{DomainRef, DriverError, DriverEvent, Events, MigrateTarget, SeenDomain, VmDriver};
-use crate::domain_xml::stamp::{NAMESPACE, PREFIX, Phase, Stamp};
-use crate::process;
+use crate::domain_xml::stamp::{Phase, Stamp};
 use async_trait::async_trait;
 use connection::Lanes;
+use domains::{Ours, write_stamp};
 use holdfast_model::host::{Capacity, LibvirtState};
-use holdfast_model::id::{ClusterName, VmUuid};
+use holdfast_model::id::ClusterName;
 use lane::Lane;
-use std::collections::BTreeMap;
+pub use lane::on_thread;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
-use translate::{Failure, activity, is_no_domain, is_no_metadata};
+use translate::Failure;
 use virt::connect::Connect;
 use virt::domain::Domain as Handle;
 use virt_sys as sys;
@@ -48,11 +50,7 @@ pub struct LibvirtConfig {
 /// The libvirt back end.
 pub struct LibvirtDriver {
     shared: Arc<Shared>,
-    cluster: ClusterName,
-    run_dir: PathBuf,
-    /// The stamps last read, by UUID and libvirt's number of that life. A running domain whose
-    /// metadata somebody removed is still ours.
-    known: Arc<Mutex<BTreeMap<(VmUuid, u32), Stamp>>>,
+    ours: Arc<Ours>,
 }
 
 struct Shared {
@@ -130,9 +128,7 @@ impl LibvirtDriver {
         tokio::spawn(connection::keep(Arc::clone(&shared), sink, closed_receiver));
         let driver = Self {
             shared,
-            cluster: config.cluster,
-            run_dir: config.run_dir,
-            known: Arc::default(),
+            ours: Arc::new(Ours::new(config.cluster, config.run_dir)),
         };
         Ok((driver, receiver))
     }
@@ -162,111 +158,13 @@ impl LibvirtDriver {
         domain: &DomainRef,
         call: impl FnOnce(&Handle, Stamp) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, DriverError> {
-        let (cluster, domain) = (self.cluster.clone(), domain.clone());
-        let known = Arc::clone(&self.known);
+        let (ours, domain) = (Arc::clone(&self.ours), domain.clone());
         let find = move |connection: &Connect| {
-            let (handle, stamp) = look_up(connection, &cluster, &domain, &known)?;
+            let (handle, stamp) = ours.look_up(connection, &domain)?;
             call(&handle, stamp)
         };
         self.call(lane, name, bound, find).await
     }
-}
-
-type Known = Mutex<BTreeMap<(VmUuid, u32), Stamp>>;
-
-/// The domain of a grant, if its stamp says so.
-fn look_up(
-    connection: &Connect,
-    cluster: &ClusterName,
-    domain: &DomainRef,
-    known: &Known,
-) -> Result<(Handle, Stamp), Failure> {
-    let missing = || Failure::NoSuchDomain(domain.clone());
-    let handle = match Handle::lookup_by_uuid_string(connection, domain.uuid.as_str()) {
-        Ok(handle) => handle,
-        Err(error) if is_no_domain(&error) => return Err(missing()),
-        Err(error) => return Err(error.into()),
-    };
-    let stamp = read_stamp(&handle, known)?.ok_or_else(missing)?;
-    let ours =
-        stamp.cluster == *cluster && stamp.vm == domain.vm && stamp.generation == domain.generation;
-    match ours {
-        true => Ok((handle, stamp)),
-        false => Err(missing()),
-    }
-}
-
-/// A domain's stamp; `None` if it has none, or is gone.
-fn read_stamp(handle: &Handle, known: &Known) -> Result<Option<Stamp>, Failure> {
-    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT as i32;
-    let uuid = handle.get_uuid_string()?.parse::<VmUuid>().ok();
-    let life = uuid.zip(handle.get_id());
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    let remembered = life.as_ref().and_then(|life| known.get(life)).cloned();
-    match handle.get_metadata(kind, Some(NAMESPACE), sys::VIR_DOMAIN_AFFECT_LIVE) {
-        Ok(xml) => match (Stamp::read(&xml), remembered) {
-            (Ok(stamp), _) => {
-                if let Some(life) = life {
-                    known.insert(life, stamp.clone());
-                }
-                Ok(Some(stamp))
-            }
-            (Err(_), Some(stamp)) => Ok(Some(stamp)),
-            (Err(error), None) => Err(Failure::Stamp(handle.get_name()?, error)),
-        },
-        Err(error) if is_no_metadata(&error) => Ok(remembered),
-        Err(error) if is_no_domain(&error) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn write_stamp(handle: &Handle, stamp: &Stamp) -> Result<(), Failure> {
-    handle.set_metadata(
-        sys::VIR_DOMAIN_METADATA_ELEMENT as i32,
-        Some(&stamp.element(false).write()),
-        Some(PREFIX),
-        Some(NAMESPACE),
-        sys::VIR_DOMAIN_AFFECT_LIVE,
-    )?;
-    Ok(())
-}
-
-fn list(
-    connection: &Connect,
-    cluster: &ClusterName,
-    run_dir: &std::path::Path,
-    known: &Known,
-) -> Result<Vec<SeenDomain>, Failure> {
-    let handles = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
-    let mut seen = Vec::new();
-    let mut lives = Vec::new();
-    for handle in &handles {
-        let Some(stamp) = read_stamp(handle, known)? else {
-            continue;
-        };
-        if stamp.cluster != *cluster {
-            continue;
-        }
-        let activity = match activity(handle) {
-            Ok(activity) => activity,
-            // It ended between two calls.
-            Err(error) if is_no_domain(&error) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let Ok(uuid) = handle.get_uuid_string()?.parse::<VmUuid>() else {
-            continue;
-        };
-        lives.extend(handle.get_id().map(|id| (uuid.clone(), id)));
-        seen.push(SeenDomain {
-            process: process::of_domain(run_dir, &handle.get_name()?, &uuid),
-            stamp,
-            uuid,
-            activity,
-        });
-    }
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    known.retain(|life, _| lives.contains(life));
-    Ok(seen)
 }
 
 #[async_trait]
@@ -276,10 +174,23 @@ impl VmDriver for LibvirtDriver {
     }
 
     async fn list(&self) -> Result<Vec<SeenDomain>, DriverError> {
-        let (cluster, run_dir) = (self.cluster.clone(), self.run_dir.clone());
-        let known = Arc::clone(&self.known);
-        let call = move |c: &Connect| list(c, &cluster, &run_dir, &known);
+        let ours = Arc::clone(&self.ours);
+        let call = move |c: &Connect| ours.list(c);
         self.call(|l| &l.monitor, "list", bounds::LIST, call).await
+    }
+
+    async fn find(&self, domain: &DomainRef) -> Result<SeenDomain, DriverError> {
+        let (ours, wanted) = (Arc::clone(&self.ours), domain.clone());
+        let call = move |connection: &Connect| {
+            let (handle, stamp) = ours.look_up(connection, &wanted)?;
+            let seen = ours.see(&handle, stamp)?;
+            seen.ok_or(Failure::NoSuchDomain(wanted))
+        };
+        self.call(|l| &l.monitor, "find", bounds::SHORT, call).await
+    }
+
+    fn has_processes(&self) -> bool {
+        !self.shared.is_test()
     }
 
     async fn capacity(&self) -> Result<Capacity, DriverError> {
@@ -360,10 +271,9 @@ impl VmDriver for LibvirtDriver {
         let connection = connection.await.and_then(|opened| opened);
         let connection = connection.map_err(|reason| DriverError::Unreachable { reason })?;
         let lane = Lane::new(Arc::new(connection), 1);
-        let (cluster, wanted) = (self.cluster.clone(), domain.clone());
-        let (known, target) = (Arc::clone(&self.known), to.clone());
+        let (ours, wanted, target) = (Arc::clone(&self.ours), domain.clone(), to.clone());
         let call = move |connection: &Connect| {
-            let (handle, _) = look_up(connection, &cluster, &wanted, &known)?;
+            let (handle, _) = ours.look_up(connection, &wanted)?;
             let flags = migrate_flags(&target);
             ffi::migrate(&handle, &target.connect_uri, &target.data_uri, flags)?;
             Ok(())

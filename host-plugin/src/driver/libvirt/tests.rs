@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain_xml::prepare;
+use crate::domain_xml::stamp::{NAMESPACE, PREFIX};
 use crate::driver::{Activity, StopKind};
 use holdfast_model::id::Generation;
 use std::io::Write;

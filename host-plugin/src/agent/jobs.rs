@@ -1,0 +1,449 @@
+//! Calls for one VM: what an action of the guardian means, step by step. Each runs as a task of its
+//! own and ends by its own bounds.
+//!
+//! ```text
+//! Start:    report durable ─> create paused ─> guard watches ─> re-check ─> resume
+//! TakeOver: report durable ─> restamp ───────> guard watches ─> re-check ─> resume
+//! ```
+//! The re-check is linearizable: the owner record is the one that was decided on, the session is
+//! ours, and the deadline is far enough away.
+
+use super::life::Life;
+use super::records::{Records, WriteError};
+use crate::config::Config;
+use crate::domain_xml::prepare;
+use crate::domain_xml::stamp::{Phase, Stamp};
+use crate::driver::{DomainRef, DriverError, MigrateTarget, SeenDomain, VmDriver};
+use crate::guard::client::GuardClient;
+use crate::guard::protocol::{Call, Process};
+use holdfast_core::guardian::EndKind;
+use holdfast_model::host::{HostReport, Session, SessionState};
+use holdfast_model::id::{Generation, HostName, Incarnation, Revision, VmName};
+use holdfast_model::time::UnixMs;
+use holdfast_model::vm::VmSpec;
+use holdfast_store::cache::Clock;
+use holdfast_store::clock::wall;
+use holdfast_store::keyspace::Key;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An image that another process holds is tried again for this long: after a host is lost its
+/// storage gives the locks up only once it has noticed (3 s with the settings the documentation
+/// asks for, see the start of `docs/safety.md`).
+const IMAGE_HELD_MS: u64 = 20_000;
+/// Between two of those attempts.
+const IMAGE_HELD_PAUSE: Duration = Duration::from_millis(250);
+/// A migration's bound: this, and [`MIGRATE_MS_PER_GIB`] for each GiB of memory.
+const MIGRATE_MS: u64 = 60_000;
+/// As OpenStack's `live_migration_completion_timeout` has it: 800 s for each GiB.
+const MIGRATE_MS_PER_GIB: u64 = 800_000;
+
+/// What every job works with.
+#[derive(Clone)]
+pub struct Tools {
+    /// This host's configuration.
+    pub config: Arc<Config>,
+    /// libvirt.
+    pub driver: Arc<dyn VmDriver>,
+    /// The guard.
+    pub guard: GuardClient,
+    /// The store.
+    pub records: Records,
+    /// This machine's clock.
+    pub clock: Clock,
+}
+
+/// The grant a job is about.
+#[derive(Clone)]
+pub struct Target {
+    /// The VM.
+    pub vm: VmName,
+    /// Its definition.
+    pub spec: Option<VmSpec>,
+    /// The grant.
+    pub generation: Generation,
+    /// The owner record's revision that was decided on.
+    pub owner: Option<Revision>,
+    /// This host's life; none while it has no session (only destroying is done then).
+    pub incarnation: Option<Incarnation>,
+    /// The domain as it was listed.
+    pub domain: Option<SeenDomain>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What is known of the grant's end by it.
+    pub end: Option<EndKind>,
+    /// When it set vCPUs going.
+    pub resumed_at: Option<UnixMs>,
+    /// Why it did not do what it was for, in words.
+    pub failure: Option<String>,
+}
+
+impl Outcome {
+    fn failed(reason: impl Into<String>) -> Self {
+        Self {
+            failure: Some(reason.into()),
+            ..Self::default()
+        }
+    }
+
+    fn ended(end: EndKind) -> Self {
+        Self {
+            end: Some(end),
+            ..Self::default()
+        }
+    }
+}
+
+impl Target {
+    /// The domain of this grant.
+    pub fn reference(&self) -> Option<DomainRef> {
+        let listed = self.domain.as_ref().map(|domain| domain.uuid.clone());
+        let uuid = listed.or_else(|| Some(self.spec.as_ref()?.uuid.clone()))?;
+        Some(DomainRef {
+            uuid,
+            vm: self.vm.clone(),
+            generation: self.generation,
+        })
+    }
+
+    fn life(&self) -> Result<&Incarnation, String> {
+        let none = || "this host has no session".to_owned();
+        self.incarnation.as_ref().ok_or_else(none)
+    }
+
+    fn stamp(&self, tools: &Tools) -> Result<Stamp, String> {
+        Ok(Stamp {
+            cluster: tools.config.cluster.clone(),
+            vm: self.vm.clone(),
+            generation: self.generation,
+            incarnation: self.life()?.clone(),
+            phase: Phase::Created,
+        })
+    }
+}
+
+/// Creates the domain and sets it going. `Starting` is in the store already.
+pub async fn start(tools: &Tools, target: &Target) -> Outcome {
+    let failed = |reason: String| Outcome::ended(EndKind::StartFailed { reason });
+    let Some(spec) = &target.spec else {
+        return failed("its definition is gone".to_owned());
+    };
+    let prepared = target.stamp(tools).and_then(|stamp| {
+        prepare(&spec.domain_xml, &spec.uuid, &stamp).map_err(|error| error.to_string())
+    });
+    let xml = match prepared {
+        Ok(xml) => xml,
+        Err(reason) => return failed(reason),
+    };
+    let Some(domain) = target.reference() else {
+        return failed("its definition is gone".to_owned());
+    };
+    if let Err(error) = create(tools, target, &xml).await {
+        // A refusal leaves nothing behind; without an answer the next list tells.
+        return match error.is_settled() {
+            true => failed(error.to_string()),
+            false => Outcome::failed(error.to_string()),
+        };
+    }
+    match set_going(tools, target, &domain).await {
+        Ok(resumed_at) => Outcome {
+            resumed_at: Some(resumed_at),
+            ..Outcome::default()
+        },
+        Err(Stop::Unknown(reason)) => Outcome::failed(reason),
+        Err(Stop::Not(reason)) => match tools.driver.destroy(&domain).await {
+            Ok(()) | Err(DriverError::NotFound { .. }) => failed(reason),
+            Err(error) => Outcome::failed(format!("{reason}; and then: {error}")),
+        },
+    }
+}
+
+/// Tries again while an image is held by somebody else, as long as the grant stands.
+async fn create(tools: &Tools, target: &Target, xml: &str) -> Result<(), DriverError> {
+    let until = (tools.clock)().plus(IMAGE_HELD_MS);
+    let mut told = false;
+    loop {
+        let error = match tools.driver.create_paused(xml).await {
+            Err(error @ DriverError::ImageHeld { .. }) => error,
+            other => return other,
+        };
+        if !told {
+            tracing::info!(vm = %target.vm, %error, "trying again");
+            told = true;
+        }
+        if (tools.clock)() >= until || recheck(tools, target).await.is_err() {
+            return Err(error);
+        }
+        tokio::time::sleep(IMAGE_HELD_PAUSE).await;
+    }
+}
+
+/// Takes over what a migration brought.
+pub async fn take_over(tools: &Tools, target: &Target) -> Outcome {
+    let Some(arrived) = &target.domain else {
+        return Outcome::failed("there is no domain to take over");
+    };
+    let before = DomainRef {
+        uuid: arrived.uuid.clone(),
+        vm: target.vm.clone(),
+        generation: arrived.stamp.generation,
+    };
+    let stamp = match target.stamp(tools) {
+        Ok(stamp) => stamp,
+        Err(reason) => return Outcome::failed(reason),
+    };
+    if let Err(error) = tools.driver.restamp(&before, &stamp).await {
+        return Outcome::failed(error.to_string());
+    }
+    resume(tools, target).await
+}
+
+/// Sets a domain going that is here.
+pub async fn resume(tools: &Tools, target: &Target) -> Outcome {
+    let Some(domain) = target.reference() else {
+        return Outcome::failed("its definition is gone");
+    };
+    match set_going(tools, target, &domain).await {
+        Ok(resumed_at) => Outcome {
+            resumed_at: Some(resumed_at),
+            ..Outcome::default()
+        },
+        Err(Stop::Not(reason) | Stop::Unknown(reason)) => Outcome::failed(reason),
+    }
+}
+
+/// Why vCPUs were not set going.
+enum Stop {
+    /// They were not.
+    Not(String),
+    /// Nobody knows.
+    Unknown(String),
+}
+
+async fn set_going(tools: &Tools, target: &Target, domain: &DomainRef) -> Result<UnixMs, Stop> {
+    let not = |error: &dyn std::fmt::Display| Stop::Not(error.to_string());
+    let seen = tools.driver.find(domain).await.map_err(|e| not(&e))?;
+    let incarnation = target.life().map_err(Stop::Not)?;
+    let watched = hand_over(tools, incarnation, &seen).await;
+    watched.map_err(Stop::Not)?;
+    recheck(tools, target).await.map_err(|e| not(&e))?;
+    match tools.driver.resume(domain).await {
+        Ok(()) => Ok(wall()),
+        Err(error) if error.is_settled() => Err(not(&error)),
+        Err(error) => Err(Stop::Unknown(error.to_string())),
+    }
+}
+
+/// Has the guard watch a domain's process.
+pub async fn hand_over(
+    tools: &Tools,
+    incarnation: &Incarnation,
+    seen: &SeenDomain,
+) -> Result<(), String> {
+    if !tools.driver.has_processes() {
+        return Ok(());
+    }
+    let Some(process) = seen.process else {
+        let dir = tools.config.libvirt.run_dir.display();
+        return Err(format!(
+            "QEMU's process is not found by libvirt's files in {dir}; correct `run_dir` of \
+             [libvirt] in host.toml"
+        ));
+    };
+    let watch = Call::Watch {
+        incarnation: incarnation.clone(),
+        process: Process {
+            vm: seen.stamp.vm.clone(),
+            generation: seen.stamp.generation,
+            uuid: seen.uuid.clone(),
+            process,
+        },
+    };
+    let answer = tools.guard.call(watch).await;
+    answer.map(drop).map_err(|error| error.to_string())
+}
+
+/// The last look before vCPUs run. Both records are read linearizably.
+async fn recheck(tools: &Tools, target: &Target) -> Result<(), String> {
+    let words = |error: holdfast_store::StoreError| error.to_string();
+    let owner = Key::VmOwner(target.vm.clone());
+    let session = Key::HostSession(tools.records.host().clone());
+    let reads = (tools.records.read(&owner), tools.records.read(&session));
+    let (owner, session) = futures::future::join(reads.0, reads.1).await;
+    let owner = owner.map_err(words)?.map(|item| item.revision);
+    if owner != target.owner {
+        return Err("its grant has changed meanwhile".to_owned());
+    }
+    let session = session.map_err(words)?;
+    let session = session.and_then(|item| serde_json::from_slice::<Session>(&item.value).ok());
+    let ours = session.is_some_and(|session| {
+        Some(&session.incarnation) == target.incarnation.as_ref()
+            && session.state == SessionState::Open
+    });
+    if !ours {
+        return Err("this host's session is not open any more".to_owned());
+    }
+    match tools.records.life() {
+        Life::Open(open) if Some(&open.incarnation) != target.incarnation.as_ref() => {
+            Err("this host has begun another life".to_owned())
+        }
+        Life::Open(open) if open.armed_on.is_none() => {
+            Err("no guard watches over this host".to_owned())
+        }
+        Life::Open(open) if (tools.clock)() < open.may_resume_until() => Ok(()),
+        Life::Open(_) => Err("the deadline is too near: heartbeats are not acknowledged".into()),
+        Life::Unknown | Life::Cleaning => Err("this host has no session any more".to_owned()),
+    }
+}
+
+/// Asks the guest to shut down.
+pub async fn shutdown(tools: &Tools, target: &Target) -> Outcome {
+    let Some(domain) = target.reference() else {
+        return Outcome::failed("its definition is gone");
+    };
+    match tools.driver.shutdown(&domain).await {
+        Ok(()) => Outcome::default(),
+        // The grace goes on all the same, and ends in a destroy.
+        Err(error) => Outcome::failed(error.to_string()),
+    }
+}
+
+/// Ends the domain.
+pub async fn destroy(tools: &Tools, target: &Target) -> Outcome {
+    let Some(domain) = target.reference() else {
+        return Outcome::failed("there is no domain");
+    };
+    match tools.driver.destroy(&domain).await {
+        Ok(()) => Outcome::ended(EndKind::Destroyed),
+        Err(error) => Outcome::failed(error.to_string()),
+    }
+}
+
+/// Migrates it away.
+pub async fn migrate(tools: &Tools, target: &Target, to: &HostName) -> Outcome {
+    let failed = |reason: String| Outcome::ended(EndKind::MigrationFailed { reason });
+    let Some(domain) = target.reference() else {
+        return failed("its definition is gone".to_owned());
+    };
+    let memory_mib = target.spec.as_ref().map_or(0, |spec| spec.memory_mib);
+    let peer = match migrate_target(tools, to, memory_mib).await {
+        Ok(peer) => peer,
+        Err(reason) => return failed(reason),
+    };
+    match tools.driver.migrate(&domain, &peer).await {
+        Ok(()) => Outcome::ended(EndKind::MigratedAway),
+        Err(error) if error.is_settled() => failed(error.to_string()),
+        Err(error) => Outcome::failed(error.to_string()),
+    }
+}
+
+/// Where the peer says it is reached.
+async fn migrate_target(
+    tools: &Tools,
+    to: &HostName,
+    memory_mib: u64,
+) -> Result<MigrateTarget, String> {
+    let item = tools.records.read(&Key::HostReport(to.clone())).await;
+    let item = item.map_err(|error| error.to_string())?;
+    let item = item.ok_or_else(|| format!("{to} has not said where it is reached"))?;
+    let report: HostReport = serde_json::from_slice(&item.value)
+        .map_err(|error| format!("what {to} reports cannot be read: {error}"))?;
+    let bound_ms = MIGRATE_MS + memory_mib.saturating_mul(MIGRATE_MS_PER_GIB) / 1_024;
+    target_of(&report.migrate_address, bound_ms)
+        .ok_or_else(|| format!("{to} says it is reached at `{}`", report.migrate_address))
+}
+
+/// A plain address means TCP without encryption, for closed networks; a URI says what it means.
+fn target_of(address: &str, bound_ms: u64) -> Option<MigrateTarget> {
+    let (connect_uri, host) = match address.split_once("://") {
+        Some((_, rest)) => {
+            let host = rest.split(['/', '?']).next()?;
+            let host = host.rsplit('@').next()?;
+            (address.to_owned(), without_port(host).to_owned())
+        }
+        None => {
+            let host = match address.contains(':') && !address.starts_with('[') {
+                true => format!("[{address}]"),
+                false => address.to_owned(),
+            };
+            (format!("qemu+tcp://{host}/system"), host)
+        }
+    };
+    (!host.is_empty()).then(|| MigrateTarget {
+        tls: connect_uri.starts_with("qemu+tls:"),
+        data_uri: format!("tcp://{host}"),
+        connect_uri,
+        bound_ms,
+    })
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// A report that must be durable before the job goes on.
+pub async fn write_first(
+    tools: &Tools,
+    target: &Target,
+    report: Option<holdfast_model::host::VmReport>,
+    seen: Option<Revision>,
+    events: Vec<holdfast_store::guards::HostWrite>,
+) -> Result<(), WriteError> {
+    let incarnation = target.incarnation.as_ref().ok_or(WriteError::NoSession)?;
+    let records = &tools.records;
+    let write = records.write_vm(incarnation, &target.vm, report, seen, events);
+    write.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_becomes_the_two_uris_of_a_migration() {
+        for (address, connect, data, tls) in [
+            (
+                "10.0.0.2",
+                "qemu+tcp://10.0.0.2/system",
+                "tcp://10.0.0.2",
+                false,
+            ),
+            (
+                "fd00::2",
+                "qemu+tcp://[fd00::2]/system",
+                "tcp://[fd00::2]",
+                false,
+            ),
+            (
+                "a1.example",
+                "qemu+tcp://a1.example/system",
+                "tcp://a1.example",
+                false,
+            ),
+            (
+                "qemu+tls://a1.example:16514/system",
+                "qemu+tls://a1.example:16514/system",
+                "tcp://a1.example",
+                true,
+            ),
+            (
+                "qemu+ssh://root@[fd00::2]/system?no_tty=1",
+                "qemu+ssh://root@[fd00::2]/system?no_tty=1",
+                "tcp://[fd00::2]",
+                false,
+            ),
+        ] {
+            let target = target_of(address, 7).expect(address);
+            assert_eq!(target.connect_uri, connect);
+            assert_eq!(target.data_uri, data);
+            assert_eq!(target.tls, tls, "{address}");
+        }
+        assert_eq!(target_of("qemu+tls:///system", 7), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! This host's life as the cluster sees it, shared between the task that keeps the session and the
+//! loop that runs VMs.
+//!
+//! ```text
+//! Unknown ── the record is ours and open ─────────────> Open ── lost, or past its deadline ─┐
+//!    │                                                    ^                                 v
+//!    └────── it is not ──> Cleaning ── nothing is left ───┘ <──────────────────────── Cleaning
+//! ```
+//! `Unknown` touches nothing: a restarted agent must not judge VMs before it knows whether their
+//! session still stands.
+
+use holdfast_model::host::RunnerBounds;
+use holdfast_model::id::{Incarnation, Revision};
+use holdfast_model::time::Instant;
+
+/// Where this host stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Life {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// The host has no session: everything with this cluster's stamp goes.
+    Cleaning,
+    /// The host has a session.
+    Open(Open),
+}
+
+/// An open session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// This life.
+    pub incarnation: Incarnation,
+    /// The bounds that are declared.
+    pub bounds: RunnerBounds,
+    /// The last acknowledged heartbeat; none before the first.
+    pub acknowledged: Option<Acknowledged>,
+    /// The guard has this life armed, on this connection to it.
+    pub armed_on: Option<u64>,
+}
+
+/// An acknowledged heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// When it was sent.
+    pub sent_at: Instant,
+    /// Its revision: what this host's other writes are guarded by.
+    pub revision: Revision,
+}
+
+/// A start must be possible to finish before the deadline; decisions to begin one stop this long
+/// before it, in milliseconds, and the last look before a resume half of that.
+const START_MARGIN_MS: u64 = 1_000;
+
+impl Open {
+    /// When the guard kills, unless a heartbeat is acknowledged before. In the past before the
+    /// first.
+    pub fn deadline(&self) -> Instant {
+        let deadline = |ack: Acknowledged| ack.sent_at.plus(self.bounds.runner_deadline_ms);
+        self.acknowledged.map_or(Instant(0), deadline)
+    }
+
+    /// Until when a VM may be set going.
+    pub fn may_act_until(&self) -> Instant {
+        Instant(self.deadline().0.saturating_sub(self.margin_ms()))
+    }
+
+    /// Until when a VM that was created may be resumed.
+    pub fn may_resume_until(&self) -> Instant {
+        Instant(self.deadline().0.saturating_sub(self.margin_ms() / 2))
+    }
+
+    fn margin_ms(&self) -> u64 {
+        START_MARGIN_MS.min(self.bounds.runner_deadline_ms / 4)
+    }
+}

@@ -1,0 +1,183 @@
+//! The agent: keeps this host's session, runs the VMs it is granted, reports what became of them.
+//!
+//! ```text
+//! store ─ cache ──────────┐                     ┌─> reports (guarded by the session)
+//! session ── life ────────┼─> vms: the loop ────┤
+//! libvirt ── driver ──────┤   world ─> guardian └─> tasks ─> jobs ─> libvirt, guard
+//! guard ── stopped ───────┘
+//! ```
+//! - [`join`]: what is checked and done before taking part
+//! - [`session`], [`life`]: the session in the store, the guard's deadline, the state file
+//! - [`vms`]: the loop; [`world`] builds what the guardian decides on, [`seen`] remembers what
+//!   libvirt showed, [`tasks`] and [`jobs`] carry out
+//! - [`records`]: guarded writes; [`report`], [`events`], [`storage`]: what the host tells
+//! - [`identity`]: which machine, which boot, which life
+//!
+//! What is absent: no decision about a VM (the guardian decides), no kill at a deadline (the guard
+//! does), no call to a manager or to another agent.
+
+pub mod error;
+pub mod events;
+pub mod identity;
+pub mod jobs;
+pub mod join;
+pub mod life;
+pub mod records;
+pub mod report;
+pub mod seen;
+pub mod session;
+pub mod storage;
+pub mod tasks;
+pub mod vms;
+pub mod world;
+
+#[cfg(test)]
+mod tests;
+
+use crate::config::Config;
+use crate::driver::{Events, VmDriver};
+use crate::guard::client::GuardClient;
+use error::AgentError;
+use holdfast_model::timing::Timing;
+use holdfast_store::api::Store;
+use holdfast_store::cache::{Cache, Clock};
+use holdfast_store::keyspace::{Key, ROOT};
+use identity::{LifeFile, Machine};
+use jobs::Tools;
+use life::Life;
+use records::Records;
+use session::SessionTask;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use vms::{Sinks, Sources, Vms};
+
+/// What the agent works with.
+pub struct Parts {
+    /// Its configuration.
+    pub config: Config,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// libvirt.
+    pub driver: Arc<dyn VmDriver>,
+    /// What libvirt tells by itself.
+    pub events: Events,
+    /// This machine's clock.
+    pub clock: Clock,
+    /// Becomes true when the process is asked to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Runs the agent until it is asked to end. VMs run on.
+pub async fn run(parts: Parts) -> Result<(), AgentError> {
+    let Parts {
+        config,
+        store,
+        driver,
+        events,
+        clock,
+        mut stop,
+    } = parts;
+    let config = Arc::new(config);
+    let run_dir: &PathBuf = &config.run_dir;
+    std::fs::create_dir_all(run_dir).map_err(|source| identity::IdentityError::Write {
+        path: run_dir.clone(),
+        source,
+    })?;
+    let machine = Machine::read(&config)?;
+    let timing = tokio::select! {
+        timing = join::join(&config, &*store) => timing?,
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+    };
+    tracing::info!(host = %config.name, cluster = %config.cluster, ?timing, "taking part");
+
+    let (guard, stopped) = GuardClient::start(&config.guard.socket);
+    let (life_sender, life) = watch::channel(Life::Unknown);
+    let (clean_sender, clean) = watch::channel(None);
+    let (ended_sender, ended) = mpsc::unbounded_channel();
+    let (fenced_sender, fenced) = mpsc::unbounded_channel();
+    let (timing_sender, timing) = watch::channel(timing);
+    let (storage_sender, storage) = watch::channel(storage::not_checked());
+
+    let cache = Cache::spawn(Arc::clone(&store), prefixes(&config), Arc::clone(&clock));
+    let tools = Tools {
+        config: Arc::clone(&config),
+        driver,
+        guard: guard.clone(),
+        records: Records::new(Arc::clone(&store), config.name.clone(), life.clone()),
+        clock: Arc::clone(&clock),
+    };
+    let session = SessionTask {
+        host: config.name.clone(),
+        life_file: LifeFile::new(run_dir, machine.boot_id.clone()),
+        machine,
+        store,
+        clock,
+        guard,
+        timing,
+        clean,
+        ended,
+        life: life_sender,
+    };
+    let sources = Sources {
+        cache: cache.subscribe(),
+        driver: events,
+        stopped,
+        life: life.clone(),
+        stop,
+    };
+    let sinks = Sinks {
+        clean: clean_sender,
+        ended: ended_sender,
+        fenced: fenced_sender,
+    };
+    let checks = storage::check_for_ever(config.storage.clone(), storage_sender);
+    tokio::spawn(checks);
+    tokio::spawn(report::report_for_ever(tools.clone(), life, storage));
+    tokio::spawn(events::tell_fenced(tools.clone(), fenced));
+    tokio::spawn(follow_policy(cache, timing_sender));
+    let vms = tokio::spawn(Vms::new(tools, sources, sinks).run());
+    let session = tokio::spawn(session.run());
+    // Both run for ever, but for these ends: the process is asked to, or it cannot be this host.
+    let result = tokio::select! {
+        vms = vms => vms.map_err(|error| error.to_string()).map(|()| Ok(())),
+        session = session => session.map_err(|error| error.to_string()),
+    };
+    result.unwrap_or_else(|error| {
+        tracing::error!(
+            error,
+            "a task of the agent died; ending, to be started again"
+        );
+        Err(AgentError::Died(error))
+    })
+}
+
+/// What an agent follows: its own records and those of all VMs.
+fn prefixes(config: &Config) -> Vec<String> {
+    vec![
+        format!("{ROOT}vms/"),
+        format!("{ROOT}hosts/{}/", config.name),
+        Key::Policy.path(),
+    ]
+}
+
+/// New bounds by policy; unsafe ones are refused and the old ones stay in force.
+async fn follow_policy(mut cache: Cache, timing: watch::Sender<Timing>) {
+    loop {
+        let found = cache.read(|view| {
+            let policy = view.policy.as_ref()?;
+            Some(policy.value.timing.resolve())
+        });
+        if let Some(found) = found {
+            match found.check() {
+                Ok(()) => drop(timing.send_if_modified(|now| {
+                    let news = *now != found;
+                    *now = found;
+                    news
+                })),
+                Err(error) => tracing::error!(%error, "the policy's [timing] is refused"),
+            }
+        }
+        cache.changed().await;
+    }
+}

@@ -1,0 +1,221 @@
+//! The built-in checks of the storage under the VMs' disks. A check may hang with the storage it
+//! looks at: it runs on a thread that can be left behind, one at a time, and counts as unknown
+//! meanwhile.
+
+use crate::config::{StorageCheck, StorageSection};
+use crate::driver::libvirt::on_thread;
+use holdfast_model::host::StorageState;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Between two checks.
+const EVERY: Duration = Duration::from_secs(5);
+/// For one check; above what a replicated file system needs to notice a lost copy (3 s with the
+/// settings the documentation asks for).
+const BOUND: Duration = Duration::from_secs(8);
+
+/// What a host without a configured check says.
+pub fn not_checked() -> StorageState {
+    StorageState::NotChecked
+}
+
+/// Checks for ever.
+pub async fn check_for_ever(section: StorageSection, state: watch::Sender<StorageState>) {
+    let Some(path) = section.path else { return };
+    if section.check == StorageCheck::None {
+        return;
+    }
+    loop {
+        let (path, check) = (path.clone(), section.check);
+        let (sender, mut receiver) = tokio::sync::oneshot::channel();
+        let began = on_thread("storage-check", BOUND, move || {
+            let _ = sender.send(check_once(check, &path));
+        });
+        let result = match began.await {
+            Ok(()) => receiver.await.ok(),
+            Err(reason) => {
+                tell(&state, StorageState::Unknown { reason });
+                // No second check while the first one hangs.
+                let late = (&mut receiver).await.ok();
+                tracing::info!("the storage check that hung has come back");
+                late
+            }
+        };
+        tell(
+            &state,
+            result.unwrap_or_else(|| StorageState::Unknown {
+                reason: "the check died".to_owned(),
+            }),
+        );
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+fn tell(state: &watch::Sender<StorageState>, found: StorageState) {
+    state.send_if_modified(|told| {
+        let news = *told != found;
+        if news {
+            tracing::info!(?found, "storage");
+            *told = found;
+        }
+        news
+    });
+}
+
+fn check_once(check: StorageCheck, path: &Path) -> StorageState {
+    if let Err(error) = write_and_remove(path) {
+        let shown = path.display();
+        return StorageState::Unusable {
+            reason: format!("{shown}: {error}"),
+        };
+    }
+    match check {
+        StorageCheck::Gluster => gluster(path),
+        // That a file can be written says nothing about copies.
+        StorageCheck::Statvfs | StorageCheck::None => StorageState::NotChecked,
+    }
+}
+
+/// Something is mounted there, it has room, and a file can be written to the end.
+fn write_and_remove(path: &Path) -> std::io::Result<()> {
+    let stat = rustix::fs::statvfs(path)?;
+    if stat.f_bavail == 0 {
+        return Err(std::io::Error::other("the file system is full"));
+    }
+    let file: PathBuf = path.join(format!(".holdfast-check-{}", std::process::id()));
+    let written = std::fs::File::create(&file).and_then(|mut open| {
+        open.write_all(b"holdfast\n")?;
+        open.sync_all()
+    });
+    let _ = std::fs::remove_file(&file);
+    written
+}
+
+/// Asks GlusterFS how many entries wait to be healed. The volume is the source of the mount.
+fn gluster(path: &Path) -> StorageState {
+    let unknown = |reason: String| StorageState::Unknown { reason };
+    let volume = match volume_of(path) {
+        Ok(volume) => volume,
+        Err(reason) => return unknown(reason),
+    };
+    let output = Command::new("gluster")
+        .args([
+            "--mode=script",
+            "volume",
+            "heal",
+            &volume,
+            "info",
+            "summary",
+        ])
+        .stdin(Stdio::null())
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {
+            heal_state(&String::from_utf8_lossy(&output.stdout))
+        }
+        Ok(output) => {
+            let text = [output.stderr, output.stdout].concat();
+            unknown(format!(
+                "gluster: {}",
+                String::from_utf8_lossy(&text).trim()
+            ))
+        }
+        Err(error) => unknown(format!("gluster cannot be run: {error}")),
+    }
+}
+
+/// The volume behind the longest mount point above a path.
+fn volume_of(path: &Path) -> Result<String, String> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(|e| e.to_string())?;
+    let path = path.canonicalize().map_err(|e| e.to_string())?;
+    let found = mounts
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            let (source, target, kind) = (words.next()?, words.next()?, words.next()?);
+            path.starts_with(target)
+                .then_some((target.len(), source, kind))
+        })
+        .max_by_key(|(length, ..)| *length);
+    match found {
+        Some((_, source, "fuse.glusterfs")) => match source.rsplit_once(":/") {
+            Some((_, volume)) => Ok(volume.split('/').next().unwrap_or(volume).to_owned()),
+            None => Ok(source.to_owned()),
+        },
+        _ => Err(format!("{} is not on GlusterFS", path.display())),
+    }
+}
+
+/// What `heal info summary` says: per brick whether it is connected and what waits for it.
+fn heal_state(text: &str) -> StorageState {
+    let mut brick = "";
+    let mut bricks = 0;
+    let mut behind = Vec::new();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(':') else {
+            continue;
+        };
+        let (key, value) = (key.trim(), value.trim());
+        if key.starts_with("Brick ") || key == "Brick" {
+            brick = line.trim_start_matches("Brick ").trim();
+            bricks += 1;
+        } else if key == "Status" && value != "Connected" {
+            behind.push(format!("{brick} is not connected"));
+        } else if key == "Total Number of entries" && value != "0" {
+            behind.push(format!("{brick}: {value} entries to heal"));
+        }
+    }
+    match (bricks, behind.is_empty()) {
+        (0, _) => StorageState::Unknown {
+            reason: "gluster names no brick".to_owned(),
+        },
+        (_, true) => StorageState::Synced,
+        (_, false) => StorageState::Degraded {
+            detail: behind.join("; "),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEALTHY: &str = "Brick a1:/bricks/v\nStatus: Connected\nTotal Number of entries: 0\n\
+        Number of entries in heal pending: 0\n\nBrick b1:/bricks/v\nStatus: Connected\n\
+        Total Number of entries: 0\n";
+
+    #[test]
+    fn heal_info_becomes_a_state() {
+        assert_eq!(heal_state(HEALTHY), StorageState::Synced);
+        let lost = HEALTHY.replacen("Connected", "Transport endpoint is not connected", 1);
+        let StorageState::Degraded { detail } = heal_state(&lost) else {
+            panic!("{lost}");
+        };
+        assert_eq!(detail, "a1:/bricks/v is not connected");
+        let behind = HEALTHY.replacen("entries: 0", "entries: 12", 1);
+        let StorageState::Degraded { detail } = heal_state(&behind) else {
+            panic!("{behind}");
+        };
+        assert_eq!(detail, "a1:/bricks/v: 12 entries to heal");
+        assert!(matches!(heal_state(""), StorageState::Unknown { .. }));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_unusable() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let check = StorageCheck::Statvfs;
+        assert_eq!(check_once(check, dir.path()), StorageState::NotChecked);
+        assert_eq!(
+            std::fs::read_dir(dir.path()).expect("it is there").count(),
+            0
+        );
+        let state = check_once(check, &dir.path().join("gone"));
+        let StorageState::Unusable { reason } = state else {
+            panic!("{state:?}");
+        };
+        assert!(reason.contains("gone"), "{reason}");
+    }
+}
