@@ -13,7 +13,9 @@ check_name() { # option, value
 check_url() { # option, url
     case $2 in
         *[!][A-Za-z0-9.:/_-]*) ;;
-        http://?*:[0-9]* | https://?*:[0-9]*) return 0 ;;
+        http://?*:[0-9]*) return 0 ;;
+        https://*) die "--$1 '$2': this version speaks no TLS there; use http:// on a network of its \
+own" ;;
     esac
     die "--$1: '$2' is no address; write http://ADDRESS:PORT, several with commas between"
 }
@@ -34,10 +36,6 @@ check_voter() {
         [ "${item%%=*}" != "$NAME" ] || ETCD_PEER=${item#*=}
     done
     [ -n "$ETCD_PEER" ] || die "--etcd-cluster does not name '$NAME'; add $NAME=http://ADDRESS:2380"
-    case $ETCD_PEER in
-        https://*) die "this script sets up etcd without TLS; write $NAME=http://..., or set etcd up \
-yourself and leave --etcd-voter out (docs/install.md, etcd)" ;;
-    esac
     ETCD_ADDRESS=$(host_of "$ETCD_PEER")
     case $ETCD_ADDRESS in
         \[*\]) ;;

@@ -11,10 +11,10 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 TREE=$(cd "$HERE/../.." && pwd)
 T=$(mktemp -d)
 chmod 0755 "$T"
-# Only what this script started itself.
+# Only what this script started itself; quietly, bash would tell of every one.
 ETCDS='' pid=''
 # shellcheck disable=SC2086
-trap 'for pid in $ETCDS; do kill -9 $pid 2>/dev/null; done; rm -rf "$T"' EXIT
+trap 'exec 2>/dev/null; for pid in $ETCDS; do kill -9 $pid; done; rm -rf "$T"' EXIT
 trap 'exit 130' INT TERM
 
 PASSED=0
@@ -247,7 +247,8 @@ x' --etcd "$URLS"
     refuses "--etcd-cluster does not name 'a1'" witness $M --etcd-cluster b1=http://198.51.100.11:2380
     refuses "is not NAME=PEER-URL" witness $M --etcd-cluster http://192.0.2.11:2380
     refuses "etcd listens on addresses, not names" witness $M --etcd-cluster a1=http://a1.example:2380
-    refuses "sets up etcd without TLS" witness $M --etcd-cluster a1=https://192.0.2.11:2380
+    refuses "this version speaks no TLS there; use http://" witness $M --etcd-cluster a1=https://192.0.2.11:2380
+    refuses "this version speaks no TLS there; use http://" manager --cluster lab --site a --name a1 --etcd https://192.0.2.11:2379
     refuses "one of the two is wrong" witness $M --etcd-cluster a1=http://192.0.2.99:2380
     refuses "is neither new nor existing" witness $M --etcd-cluster $PEERS --etcd-state old
     refuses "--etcd-voter goes with the roles manager and witness" host $M --etcd-voter
