@@ -389,6 +389,29 @@ if command -v etcd >/dev/null && command -v etcdctl >/dev/null; then
     ETCDCTL_API=3 etcdctl --endpoints http://127.0.77.1:23791 --command-timeout 10s put k v >/dev/null 2>&1
     that "etcd: what one takes, another has" \
         [ "$(ETCDCTL_API=3 etcdctl --endpoints http://127.0.0.1:23793 --command-timeout 10s get k --print-value-only 2>&1)" = v ]
+    # The example of a policy, as it is and with everything set that it names, as a manager takes it.
+    if [ -n "${HOLDFAST_BIN_DIR-}" ]; then
+        sed "s|^listen = .*|listen = \"127.0.77.1:7070\"|; s|^endpoints = .*|endpoints = [\"http://127.0.77.1:23791\"]|" \
+            "$P/manager.toml" >"$T/manager.toml"
+        "$HOLDFAST_BIN_DIR/holdfast-manager" --config "$T/manager.toml" >"$T/manager.log" 2>&1 &
+        ETCDS="$ETCDS $!"
+        sed 's/^#\([a-z_]* = \)/\1/' "$P/policy.toml" >"$T/policy.toml"
+        apply() {
+            tries=0
+            while [ $tries -lt 60 ]; do
+                "$HOLDFAST_BIN_DIR/holdfast" --api http://127.0.77.1:7070 config apply -f "$1" && return 0
+                tries=$((tries + 1))
+                sleep 1
+            done
+            tail -n 5 "$T/manager.log"
+            return 1
+        }
+        that "a manager takes the example of a policy" apply "$P/policy.toml"
+        that "a manager takes it with everything set" apply "$T/policy.toml"
+        sed 's/^taker_wait_ms = .*/taker_wait_ms = 17000/' "$T/policy.toml" >"$T/short.toml"
+        that "and refuses a wait that is too short" \
+            not "$HOLDFAST_BIN_DIR/holdfast" --api http://127.0.77.1:7070 config apply -f "$T/short.toml"
+    fi
 else
     skip "a real etcd cluster: etcd or etcdctl is not installed"
 fi
