@@ -103,6 +103,10 @@ impl Txn {
 
     /// The key that makes the transaction happen at most once however often it is sent: it is
     /// compared and written, so the first time it happens makes every further copy fail.
+    ///
+    /// A back end may therefore send copies of it, and takes the value under that key for proof
+    /// that it happened. So no two *different* attempts may put the same value under such a key on
+    /// the same compare: number them, as [`crate::guarded`] does, or make them mean the same.
     pub fn guard_key(&self) -> Option<&str> {
         self.compares.iter().find_map(|compare| {
             let (key, absent) = match compare {

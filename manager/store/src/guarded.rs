@@ -111,8 +111,9 @@ pub struct Heartbeat<B> {
     period_ms: u64,
     /// The revision the next write compares; `None`: the key must not exist.
     base: Option<Revision>,
-    /// Numbers from here on are this life's.
-    first_beat: u64,
+    numbers: Numbers,
+    /// Numbers from here on are this process's. `None`: nothing sent yet.
+    first_beat: Option<u64>,
     next_beat: u64,
     /// Writes on `base` that may have happened or may still happen, with their send times.
     pending: BTreeMap<u64, Instant>,
@@ -129,13 +130,31 @@ enum Phase {
     Over(Lost),
 }
 
+/// How heartbeats are numbered. No two writes of one life may carry the same number, in whatever
+/// process: a late write of an earlier process, whose send time this one does not know, would be
+/// taken for one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    /// From here on: nobody else writes in this life's name.
+    From(u64),
+    /// From the clock at the first write, [`BEATS_PER_MS`] to a millisecond: another process of
+    /// this life was there before. Its clock is ours, and it was earlier.
+    FromClock {
+        /// The last number that was seen.
+        above: u64,
+    },
+}
+
+/// More heartbeats than any process sends in a millisecond.
+pub const BEATS_PER_MS: u64 = 1_000;
+
 /// How a heartbeat begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     /// The key's revision that was decided on; `None`: it does not exist.
     pub base: Option<Revision>,
-    /// The first number to use: higher than any that this life wrote before.
-    pub first_beat: u64,
+    /// How the heartbeats are numbered.
+    pub numbers: Numbers,
     /// Compared by every write besides.
     pub also: Vec<Compare>,
     /// From sending one to sending the next, in milliseconds.
@@ -150,8 +169,9 @@ impl<B: Beat> Heartbeat<B> {
             also: start.also,
             period_ms: start.period_ms.max(1),
             base: start.base,
-            first_beat: start.first_beat,
-            next_beat: start.first_beat,
+            numbers: start.numbers,
+            first_beat: None,
+            next_beat: 0,
             pending: BTreeMap::new(),
             acknowledged: None,
             phase: Phase::Rest { until: Instant(0) },
@@ -244,8 +264,7 @@ impl<B: Beat> Heartbeat<B> {
     }
 
     fn send(&mut self, now: Instant) -> Ask {
-        let beat = self.next_beat;
-        self.next_beat += 1;
+        let beat = self.number(now);
         self.pending.insert(beat, now);
         if self.pending.len() > PENDING_MAX {
             self.pending.pop_first();
@@ -261,6 +280,31 @@ impl<B: Beat> Heartbeat<B> {
             compares,
             ops: vec![TxnOp::Put(key, self.record.value(beat))],
         })
+    }
+
+    /// Another process of this life was there before.
+    fn goes_on(&self) -> bool {
+        matches!(self.numbers, Numbers::FromClock { .. })
+    }
+
+    fn number(&mut self, now: Instant) -> u64 {
+        let beat = match (self.first_beat, self.numbers) {
+            (Some(_), _) => self.next_beat,
+            (None, Numbers::From(first)) => first,
+            (None, Numbers::FromClock { above }) => now
+                .0
+                .saturating_mul(BEATS_PER_MS)
+                .max(above.saturating_add(1)),
+        };
+        self.first_beat.get_or_insert(beat);
+        self.next_beat = beat + 1;
+        beat
+    }
+
+    /// A number of this process's own.
+    fn is_own(&self, beat: u64) -> bool {
+        self.first_beat
+            .is_some_and(|first| (first..self.next_beat).contains(&beat))
     }
 
     fn read(&mut self, refused: bool) -> Ask {
@@ -337,12 +381,12 @@ impl<B: Beat> Heartbeat<B> {
     /// The key was written since `base`: by an earlier write of ours, or by somebody else.
     fn on_changed(&mut self, now: Instant, item: KeyValue) -> Option<Ack> {
         let lost = match self.record.recognise(&item.value) {
-            Whose::Mine(beat) if beat >= self.first_beat && beat < self.next_beat => {
+            Whose::Mine(beat) if self.is_own(beat) => {
                 return self.happened(now, beat, item.revision);
             }
             // A write of an earlier process of this very life that arrived late. It acknowledges
             // nothing that this process sent.
-            Whose::Mine(beat) if beat < self.first_beat && self.acknowledged.is_none() => {
+            Whose::Mine(_) if self.goes_on() && self.acknowledged.is_none() => {
                 self.base = Some(item.revision);
                 self.pending.clear();
                 self.phase = Phase::Rest { until: now };

@@ -18,7 +18,7 @@
 //! (a newer version's) neither blocks a takeover nor makes one.
 
 use crate::api::{Compare, KeyValue, Listing, StoreError, Txn, TxnOp, TxnOutcome};
-use crate::guarded::{Ack, Answer, Ask, Beat, Heartbeat, Lost, Start, Whose};
+use crate::guarded::{Ack, Answer, Ask, Beat, Heartbeat, Lost, Numbers, Start, Whose};
 use crate::guards::{encode, expect};
 use crate::keyspace::{Key, LEADER};
 use crate::view::View;
@@ -281,7 +281,7 @@ impl Leadership {
         match result {
             Ok(TxnOutcome::Committed(revision)) => {
                 let sent_at = claim.sent.get(&beat).copied().unwrap_or(now);
-                return Some(self.elected(revision, beat, sent_at));
+                return Some(self.elected(revision, sent_at));
             }
             Ok(TxnOutcome::Refused(_)) => {
                 claim.sent.remove(&beat);
@@ -327,29 +327,28 @@ impl Leadership {
                 // Written together, and since.
                 let together = e.revision == h.revision && Some(e.revision) != claim.epoch;
                 match self.beat().recognise(&h.value) {
-                    Whose::Mine(beat) if together => claim
-                        .sent
-                        .get(&beat)
-                        .map(|sent_at| (e.revision, beat, *sent_at)),
+                    Whose::Mine(beat) if together => {
+                        claim.sent.get(&beat).map(|sent_at| (e.revision, *sent_at))
+                    }
                     _ => None,
                 }
             });
-        if let Some((revision, beat, sent_at)) = mine {
-            return Some(self.elected(revision, beat, sent_at));
+        if let Some((revision, sent_at)) = mine {
+            return Some(self.elected(revision, sent_at));
         }
         self.state = State::Standby { not_before: now };
         None
     }
 
-    fn elected(&mut self, epoch: Revision, beat: u64, sent_at: Instant) -> Turn {
+    fn elected(&mut self, epoch: Revision, sent_at: Instant) -> Turn {
         let start = Start {
             base: Some(epoch),
-            first_beat: self.next_beat.max(beat + 1),
+            numbers: Numbers::From(self.next_beat),
             also: vec![Compare::Revision(Key::LeaderEpoch.path(), epoch)],
             period_ms: self.pace.renew_ms,
         };
-        // A lead that is lost and won again goes on counting above everything it may have sent.
-        self.next_beat = start.first_beat + BEATS_PER_LEAD;
+        // A lead that is lost and won again counts on above everything that was sent in this one.
+        self.next_beat += BEATS_PER_LEAD;
         let ack = Ack {
             sent_at,
             revision: epoch,

@@ -17,16 +17,12 @@
 //! that was decided on.
 
 use crate::api::KeyValue;
-use crate::guarded::{Beat, Heartbeat, Start, Whose};
+use crate::guarded::{Beat, Heartbeat, Numbers, Start, Whose};
 use crate::guards::encode;
 use crate::keyspace::Key;
 use holdfast_model::host::{Session, SessionState};
 use holdfast_model::id::{BootId, HostName, Incarnation, MachineId, Revision};
 use holdfast_model::time::Instant;
-
-/// Numbers skipped when a restarted agent goes on with its incarnation: a write of the earlier
-/// process that arrives late cannot be taken for one of ours.
-const BEATS_SKIPPED: u64 = 1_000;
 
 /// A session's heartbeat.
 pub type SessionHeartbeat = Heartbeat<SessionBeat>;
@@ -263,17 +259,18 @@ fn fresh(base: Option<Revision>, clean: bool, why: &str) -> Opening {
     }
 }
 
-/// The heartbeat of a session opened by [`Opening::New`] or [`Opening::Continue`]. Its first
-/// write opens the session; if that is lost, decide anew.
+/// The heartbeat of a new incarnation ([`Opening::New`]). Its first write opens the session; if
+/// that is lost, decide anew, with another incarnation.
 pub fn heartbeat(
     host: HostName,
     session: Session,
     base: Option<Revision>,
     period_ms: u64,
 ) -> SessionHeartbeat {
+    let numbers = Numbers::From(1);
     let start = Start {
         base,
-        first_beat: 1,
+        numbers,
         also: Vec::new(),
         period_ms,
     };
@@ -289,10 +286,10 @@ pub fn continued(
     last_beat: u64,
     period_ms: u64,
 ) -> SessionHeartbeat {
-    let first_beat = last_beat.saturating_add(BEATS_SKIPPED);
+    let numbers = Numbers::FromClock { above: last_beat };
     let start = Start {
         base: Some(base),
-        first_beat,
+        numbers,
         also: Vec::new(),
         period_ms,
     };
