@@ -60,53 +60,53 @@ pub fn bounds(policy: &Policy) -> Rto {
     let timing = policy.timing.resolve();
     let stop_ms = timing.runner_deadline_ms + timing.kill_bound_ms + timing.watchdog_bound_ms;
     let wait = (
-        "no heartbeat for taker_wait_ms: the host has stopped its VMs by then",
+        "silence, until its VMs have stopped for certain",
         timing.taker_wait_ms,
     );
-    let decide = ("write the evidence and the grant", DECIDE_MS);
-    let start = ("libvirt creates the VM", START_MS);
-    let election = ("etcd elects a leader, watches resume", STORE_ELECTION_MS);
+    let decide = ("evidence and grant", DECIDE_MS);
+    let start = ("start", START_MS);
+    let election = ("etcd elects a leader", STORE_ELECTION_MS);
     let again = "started again elsewhere, by priority";
     let bounds = vec![
         bound(
             "host-loss",
-            "a host loses power, hangs, or its network",
+            "host lost (power, hang, network)",
             again,
             &[wait, decide, start],
         ),
         bound(
             "site-loss",
-            "a site is lost, with the leading manager and etcd's leader",
+            "site lost, etcd's leader with it",
             "started again at the other site, by priority",
             &[election, wait, decide, start],
         ),
         bound(
             "link-cut",
-            "the link between the sites is cut",
+            "link between the sites cut",
             "the side without the witness stops its VMs; started again on the other",
             &[election, wait, decide, start],
         ),
         bound(
             "vm-crash",
-            "a VM's process dies on a healthy host",
+            "VM's process dies",
             "started again, on the same host first",
             &[decide, start],
         ),
         bound(
             "manager-loss",
-            "the leading manager dies",
+            "leading manager dies",
             "VMs run on; decisions pause for leader_wait_ms",
             &[],
         ),
         bound(
             "agent-loss",
-            "a host's agent or libvirtd dies",
+            "agent or libvirtd of a host dies",
             "VMs run on, if the agent is back before the runner's deadline",
             &[],
         ),
         bound(
             "witness-loss",
-            "the witness is lost",
+            "witness lost",
             "VMs run on; the next site loss cannot be decided",
             &[],
         ),

@@ -4,7 +4,7 @@
 use crate::status::{Context, build};
 use holdfast_core::planner::plan;
 use holdfast_model::event::EventKind;
-use holdfast_model::host::{HostSpec, VmReport};
+use holdfast_model::host::{HostSpec, SessionState, VmReport};
 use holdfast_model::id::{HostName, ManagerName, OpId, Revision, VmName};
 use holdfast_model::op::{Op, Request};
 use holdfast_model::plan::{Plan, Report, Subject, Write};
@@ -104,7 +104,7 @@ pub fn vm(
         .iter()
         .filter_map(|(host, seen)| Some((host.clone(), seen.vms.get(name)?.value.clone())))
         .collect();
-    let mut because = vec![headline(&line)];
+    let mut because = vec![headline(&line, reports.is_empty())];
     for report in &reports {
         because.extend(report_lines(report, context.now));
     }
@@ -150,9 +150,13 @@ pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHo
         (Some(state), "") => format!("{name} is {}", word(state)),
         (Some(state), reason) => format!("{name} is {}: {reason}", word(state)),
     }];
-    if let Some(silence_ms) = line.silence_ms {
+    if let (Some(session), Some(silence_ms)) = (&record.session, line.silence_ms) {
+        let what = match session.value.state {
+            SessionState::Open => "renewed",
+            SessionState::Closed => "closed by a leader",
+        };
         because.push(format!(
-            "its session was renewed {:.1} s ago; the control plane is {}",
+            "its session was {what} {:.1} s ago; the control plane is {}",
             silence_ms as f64 / 1000.0,
             word(&line.planes.control)
         ));
@@ -210,16 +214,16 @@ fn about(reports: &[Report], subject: &Subject) -> Vec<Report> {
         .collect()
 }
 
-fn headline(vm: &Vm) -> String {
+fn headline(vm: &Vm, with_reason: bool) -> String {
     let at = vm
         .host
         .as_ref()
         .map(|host| format!(" on {host}"))
         .unwrap_or_default();
-    let why = if vm.reason.is_empty() {
-        String::new()
-    } else {
+    let why = if with_reason && !vm.reason.is_empty() {
         format!(": {}", vm.reason)
+    } else {
+        String::new()
     };
     format!("{} is {}{at}{why}", vm.name, word(&vm.state))
 }

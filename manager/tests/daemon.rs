@@ -3,11 +3,19 @@
 
 mod support;
 
+use holdfast_manager::daemon::Shared;
+use holdfast_manager::daemon::executor::{execute, prepare};
 use holdfast_model::host::ExitKind;
+use holdfast_model::id::Revision;
+use holdfast_model::plan::{Plan, Step, Write};
+use holdfast_store::clock::boottime;
 use holdfast_store::keyspace::Key;
+use holdfast_store::leadership::Me;
 use holdfast_store::memory::MemoryStore;
+use holdfast_store::view::View;
 use std::sync::Arc;
 use support::{Cluster, Manager, name, policy, put};
+use tokio::sync::watch;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_host_s_vms_run_elsewhere_and_the_timeline_tells_it() {
@@ -170,4 +178,96 @@ async fn events_beyond_those_kept_are_removed_oldest_first() {
         texts.contains("number 49") && !texts.contains("number 10"),
         "{texts}"
     );
+}
+
+/// What the executor needs, on a store where this epoch leads.
+fn executor(store: &MemoryStore) -> (Shared, Revision) {
+    let record = serde_json::json!({"manager": "m-a", "site": "a", "life": "x"});
+    put(store, Key::LeaderEpoch, &record);
+    let epoch = store
+        .get_now(&Key::LeaderEpoch.path())
+        .expect("written")
+        .revision;
+    let (stop, stopped) = watch::channel(false);
+    drop(stop);
+    let shared = Shared {
+        store: Arc::new(store.clone()),
+        clock: Arc::new(boottime),
+        cluster: name("lab"),
+        me: Me {
+            name: name("m-a"),
+            site: name("a"),
+            life: "x".to_owned(),
+        },
+        api: String::new(),
+        numbers: Arc::default(),
+        stop: stopped,
+    };
+    (shared, epoch)
+}
+
+fn step(host: &str, expect: Option<Revision>) -> Step {
+    let state = serde_json::json!({"membership": "online", "incarnation": "i", "boot_id": "b",
+                                   "reason": "a test"});
+    Step {
+        writes: vec![Write::HostState {
+            host: name(host),
+            state: serde_json::from_value(state).expect("a state"),
+            expect,
+        }],
+        events: Vec::new(),
+        why: format!("{host} is online"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_step_does_not_hold_up_the_others() {
+    let store = MemoryStore::new();
+    let (shared, epoch) = executor(&store);
+    // The second was decided on a record that is not there.
+    let steps = vec![
+        step("a1", None),
+        step("a2", Some(Revision(1))),
+        step("a3", None),
+    ];
+    let plan = Plan {
+        steps,
+        ..Plan::default()
+    };
+    let ready = prepare(&View::default(), &plan, epoch, &shared);
+    let (_leads, seen) = watch::channel(Some(epoch));
+    let executed = execute(&shared, ready, epoch, &seen).await;
+    assert_eq!(
+        (executed.done, executed.refused, executed.unknown),
+        (2, 1, 0)
+    );
+    assert_eq!(executed.needs, store.revision());
+    let there = |host: &str| store.get_now(&Key::HostState(name(host)).path()).is_some();
+    assert!(there("a1") && !there("a2") && there("a3"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposed_leader_s_plan_is_dropped() {
+    let store = MemoryStore::new();
+    let (shared, epoch) = executor(&store);
+    let plan = Plan {
+        steps: vec![step("a1", None)],
+        ..Plan::default()
+    };
+    // It knows: nothing is sent.
+    let ready = prepare(&View::default(), &plan, epoch, &shared);
+    let (leads, seen) = watch::channel(None);
+    let before = store.revision();
+    assert_eq!(execute(&shared, ready, epoch, &seen).await.unknown, 1);
+    assert_eq!(store.revision(), before);
+    // It does not know yet: the guard on the epoch refuses.
+    leads.send_replace(Some(epoch));
+    put(
+        &store,
+        Key::LeaderEpoch,
+        &serde_json::json!({"manager": "m-b", "site": "b", "life": "y"}),
+    );
+    let ready = prepare(&View::default(), &plan, epoch, &shared);
+    assert_eq!(execute(&shared, ready, epoch, &seen).await.refused, 1);
+    assert!(store.get_now(&Key::HostState(name("a1")).path()).is_none());
 }

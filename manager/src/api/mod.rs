@@ -161,11 +161,21 @@ impl App {
     }
 }
 
-fn not_ready(voters: &Voters) -> Problem {
-    let why = match voters {
-        Err(error) => error.clone(),
-        Ok(_) => "its contents are still being read".to_owned(),
+/// What is wrong with the voters, if anything is.
+pub fn trouble(voters: &Voters) -> Option<String> {
+    let voters = match voters {
+        Ok(voters) => voters,
+        Err(error) => return Some(error.clone()),
     };
+    let down = voters.iter().filter(|voter| !voter.healthy);
+    let down: Vec<String> = down
+        .map(|voter| format!("{} ({})", voter.name, voter.endpoint))
+        .collect();
+    (!down.is_empty()).then(|| format!("no answer from {}", down.join(", ")))
+}
+
+fn not_ready(voters: &Voters) -> Problem {
+    let why = trouble(voters).unwrap_or_else(|| "its contents are still being read".to_owned());
     Problem::new(
         "no-quorum",
         format!(

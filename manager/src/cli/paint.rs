@@ -173,6 +173,34 @@ pub fn width() -> usize {
     terminal.or(columns).unwrap_or(WIDTH).max(WIDTH_MIN)
 }
 
+/// Text broken into lines of this width at most; words longer than that are left whole. Each line
+/// but the first begins with blanks. Without a terminal nothing is broken: lines are for programs.
+pub fn wrapped(text: &str, first: usize, indent: usize) -> String {
+    if !Table::new().is_tty() {
+        return text.to_owned();
+    }
+    wrap(text, first, indent, width())
+}
+
+fn wrap(text: &str, first: usize, indent: usize, width: usize) -> String {
+    let mut out = String::new();
+    let mut at = first;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if at > indent && at > first && at + 1 + length > width {
+            out += "\n";
+            out += &" ".repeat(indent);
+            at = indent;
+        } else if at > first {
+            out += " ";
+            at += 1;
+        }
+        out += word;
+        at += length;
+    }
+    out
+}
+
 /// A box with a title.
 pub fn boxed(title: Line, lines: &[Line], width: usize) -> Vec<String> {
     let inner = width.saturating_sub(4);
@@ -247,13 +275,10 @@ pub fn seconds(ms: u64) -> String {
     }
 }
 
-/// MiB as people write them.
-pub fn mebibytes(mib: u64) -> String {
-    if mib < 10_240 {
-        format!("{mib}M")
-    } else {
-        format!("{:.1}G", mib as f64 / 1024.0)
-    }
+/// Used and whole memory, given in MiB, in GiB.
+pub fn memory((used_mib, total_mib): (u64, u64)) -> String {
+    let gib = |mib: u64| mib as f64 / 1024.0;
+    format!("{:.1}/{:.1}G", gib(used_mib), gib(total_mib))
 }
 
 #[cfg(test)]
@@ -271,6 +296,13 @@ mod tests {
         assert_eq!(bare(&line().fit(6).draw_whole()), "abcdef");
         assert_eq!(bare(&line().fit(4).draw_whole()), "abc…");
         assert_eq!(line().fit(0).width(), 0);
+    }
+
+    #[test]
+    fn text_is_broken_between_words() {
+        assert_eq!(wrap("aa bb cc dd", 2, 4, 9), "aa bb\n    cc dd");
+        assert_eq!(wrap("unbreakable", 2, 4, 6), "unbreakable");
+        assert_eq!(wrap("", 2, 4, 6), "");
     }
 
     #[test]

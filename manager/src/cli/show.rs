@@ -2,7 +2,7 @@
 
 use super::args::Output;
 use super::error::CliError;
-use super::paint::{Line, Tone, seconds, table};
+use super::paint::{Line, Tone, seconds, table, wrapped};
 use super::{Session, hint, print, print_json, show_status, show_timeline};
 use crate::api::config::Config;
 use crate::api::events::Listed;
@@ -138,6 +138,7 @@ impl Session {
             let mut lines = why.because.clone();
             lines.push(match vms.len() {
                 0 => "it holds no VMs".to_owned(),
+                1 => format!("it holds 1 VM: {}", vms.join(", ")),
                 n => format!("it holds {n} VMs: {}", vms.join(", ")),
             });
             because(&lines)
@@ -243,9 +244,9 @@ fn because(lines: &[String]) -> String {
     let mut out = String::new();
     for (index, line) in lines.iter().enumerate() {
         let line = if index == 0 {
-            Line::new().add(Tone::Bold, line)
+            Line::new().add(Tone::Bold, wrapped(line, 0, 4))
         } else {
-            Line::new().add(Tone::Dim, "  • ").text(line)
+            Line::new().add(Tone::Dim, "  • ").text(wrapped(line, 4, 4))
         };
         out += &(line.draw() + "\n");
     }
@@ -333,12 +334,13 @@ fn vm_detail(detail: &VmDetail) -> String {
 }
 
 fn bounds(rto: &Rto) -> String {
-    let mut out = format!("profile {}: {}\n\n", rto.profile, rto.safety);
+    let safety = format!("profile {}: {}", rto.profile, rto.safety);
+    let mut out = wrapped(&safety, 0, 2) + "\n\n";
     let rows = rto.bounds.iter().map(|bound| {
         let parts: Vec<String> = bound
             .parts
             .iter()
-            .map(|part| format!("{} {}", seconds(part.ms), part.text))
+            .map(|part| format!("{} {}", part.text, seconds(part.ms)))
             .collect();
         let (tone, total) = match bound.total_ms {
             0 => (Tone::Good, "not away".to_owned()),
@@ -360,7 +362,10 @@ fn bounds(rto: &Rto) -> String {
     out += &table(&["WHEN", "AWAY", "MADE OF"], rows.collect());
     out += "\n";
     for note in &rto.notes {
-        out += &(Line::new().add(Tone::Dim, format!("• {note}")).draw() + "\n");
+        out += &(Line::new()
+            .add(Tone::Dim, format!("• {}", wrapped(note, 2, 2)))
+            .draw()
+            + "\n");
     }
     out
 }

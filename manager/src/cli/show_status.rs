@@ -1,8 +1,9 @@
 //! The cluster on one screen: who leads, the sites side by side, what deserves attention, the VMs.
 
-use super::paint::{Line, Tone, boxed, mebibytes, table, width};
+use super::paint::{Line, Tone, boxed, memory, table, width, wrapped};
 use crate::why::word;
-use holdfast_model::status::{Host, Member, Plane, Site, Status, Vm, VmState};
+use holdfast_model::host::Membership;
+use holdfast_model::status::{Host, Member, Plane, Site, SiteState, Status, Vm, VmState};
 
 /// VMs shown at most; the ones that are well are left out first.
 const VMS: usize = 40;
@@ -95,11 +96,18 @@ fn sites(status: &Status, width: usize) -> String {
     for site in status.sites.iter().filter(|site| site.witness) {
         let line = Line::new().text(format!("  witness {} ", site.name)).add(
             Tone::of_site(site.state),
-            format!("● {}", word(&site.state)),
+            format!("● {}", witness_word(site)),
         );
         out += &(line.draw() + "\n");
     }
     out + "\n"
+}
+
+fn witness_word(site: &Site) -> String {
+    match site.state {
+        SiteState::Empty => "no manager or etcd member of it is known".to_owned(),
+        state => word(&state),
+    }
 }
 
 fn site_title(status: &Status, site: &Site) -> Line {
@@ -112,7 +120,14 @@ fn site_title(status: &Status, site: &Site) -> Line {
             Tone::of_site(site.state),
             format!("● {}", word(&site.state)),
         )
-        .add(Tone::Dim, format!("  {count} VMs"));
+        .add(
+            Tone::Dim,
+            if count == 1 {
+                "  1 VM".to_owned()
+            } else {
+                format!("  {count} VMs")
+            },
+        );
     if !site.storage.is_empty() && site.storage != "not checked" {
         line = line.add(Tone::Dim, format!("  storage {}", site.storage));
     }
@@ -134,20 +149,16 @@ fn hosts_of(status: &Status, site: &Site) -> Vec<Line> {
 fn host_line(host: &Host) -> Line {
     let tone = Tone::of_host(host.state);
     let state = host.state.as_ref().map_or("not joined".to_owned(), word);
-    let (used, total) = host.memory_mib;
-    let mut line = Line::new()
+    let unit = if host.vms == 1 { "VM " } else { "VMs" };
+    let line = Line::new()
         .text(format!("{:<10} ", host.name))
         .add(tone, format!("● {state:<11}"))
-        .text(format!(" {:>3} VMs", host.vms))
-        .add(
-            Tone::Dim,
-            format!("  {}/{}", mebibytes(used), mebibytes(total)),
-        );
-    if host.planes.control == Plane::Lapsed {
+        .text(format!(" {:>3} {unit}", host.vms));
+    if host.state == Some(Membership::Suspect) {
         let silence = host.silence_ms.unwrap_or_default() as f64 / 1000.0;
-        line = line.add(Tone::Warn, format!("  silent {silence:.0} s"));
+        return line.add(Tone::Warn, format!("  silent {silence:.0} s"));
     }
-    line
+    line.add(Tone::Dim, format!("  {}", memory(host.memory_mib)))
 }
 
 fn conditions(status: &Status) -> String {
@@ -160,10 +171,10 @@ fn conditions(status: &Status) -> String {
     let mut out = String::new();
     for condition in &status.conditions {
         let tone = Tone::of_severity(condition.severity);
+        let text = format!("{} [{}]", condition.text, condition.code);
         let line = Line::new()
             .add(tone, format!("{:<8} ", word(&condition.severity)))
-            .text(&condition.text)
-            .add(Tone::Dim, format!("  [{}]", condition.code));
+            .text(wrapped(&text, 9, 9));
         out += &(line.draw() + "\n");
     }
     out + "\n"
@@ -246,7 +257,6 @@ fn host_row(host: &Host, wide: bool) -> Vec<(Tone, String)> {
         Plane::Lapsed => Tone::Bad,
         Plane::None => Tone::Dim,
     };
-    let (used, total) = host.memory_mib;
     let mut row = vec![
         plain(host.name.to_string()),
         plain(or_dash(host.site.as_ref().map(ToString::to_string))),
@@ -256,7 +266,7 @@ fn host_row(host: &Host, wide: bool) -> Vec<(Tone, String)> {
         ),
         (control, word(&host.planes.control)),
         plain(host.vms.to_string()),
-        plain(format!("{}/{}", mebibytes(used), mebibytes(total))),
+        plain(memory(host.memory_mib)),
     ];
     if wide {
         row.push(plain(host.libvirt.clone()));

@@ -15,7 +15,7 @@ pub mod housekeeping;
 pub mod presence;
 pub mod reconcile;
 
-use crate::api::{App, Voters, router};
+use crate::api::{App, Voters, router, trouble};
 use crate::config::Config;
 use cluster::WrongCluster;
 use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName};
@@ -217,19 +217,20 @@ async fn serve(
 }
 
 async fn poll_voters(mut shared: Shared, voters: watch::Sender<Voters>) -> Result<(), DaemonError> {
-    let mut told = false;
+    let mut told = None;
     loop {
         let answer = shared
             .store
             .voters()
             .await
             .map_err(|error| error.to_string());
-        if answer.is_err() != told {
-            told = answer.is_err();
-            match &answer {
-                Err(error) => tracing::warn!("{error}; trying on"),
-                Ok(voters) => tracing::info!(voters = voters.len(), "etcd answers"),
+        let trouble = trouble(&answer);
+        if told.as_ref() != Some(&trouble) {
+            match &trouble {
+                Some(trouble) => tracing::warn!("etcd: {trouble}; trying on"),
+                None => tracing::info!("etcd answers"),
             }
+            told = Some(trouble);
         }
         voters.send_modify(|known| *known = answer);
         tokio::select! {

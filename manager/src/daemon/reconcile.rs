@@ -11,14 +11,15 @@ use super::executor::{Executed, Ready, execute, prepare};
 use super::{Shared, stopped};
 use holdfast_core::{planner, verify};
 use holdfast_model::id::Revision;
-use holdfast_model::time::Instant;
+use holdfast_model::plan::Plan;
+use holdfast_model::world::World;
 use holdfast_store::cache::Cache;
 use holdfast_store::clock::wall;
-use holdfast_store::view::View;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A burst of changes is one plan: wait this long for its rest. Short against every bound.
+/// A burst of changes is one plan: wait this long for its rest, or as long as the last decision
+/// took, so that deciding takes half of the time at most. Short against every bound.
 const DEBOUNCE: Duration = Duration::from_millis(3);
 /// Look again after this long in any case: a view that goes stale wakes nobody.
 const IDLE: Duration = Duration::from_millis(500);
@@ -35,9 +36,11 @@ pub async fn run(
     violations: watch::Sender<Vec<String>>,
 ) {
     let mut wait = Duration::ZERO;
+    let mut thought_ms = 0;
     loop {
+        let debounce = DEBOUNCE.max(Duration::from_millis(thought_ms));
         tokio::select! {
-            () = cache.changed() => tokio::time::sleep(DEBOUNCE).await,
+            () = cache.changed() => tokio::time::sleep(debounce).await,
             () = tokio::time::sleep(wait) => {}
             changed = epoch.changed() => if changed.is_err() { return },
             () = stopped(&mut shared.stop) => return,
@@ -47,7 +50,10 @@ pub async fn run(
             wait = IDLE;
             continue;
         };
-        let Some(round) = decide(&shared, &cache, leads, &violations) else {
+        let began = (shared.clock)();
+        let round = decide(&shared, &cache, leads, &violations);
+        thought_ms = (shared.clock)().since(began);
+        let Some(round) = round else {
             wait = IDLE;
             continue;
         };
@@ -79,39 +85,46 @@ fn decide(
     epoch: Revision,
     violations: &watch::Sender<Vec<String>>,
 ) -> Option<Round> {
-    cache.read_fresh(|view, view_since, now| {
+    // The view stands still only while it is copied, not while the planner thinks.
+    let world = cache.read_fresh(|view, view_since, now| {
         let view_since = view_since?;
-        let found = view.can_plan().err();
-        if let Some(why) = found {
+        Some(match view.can_plan() {
+            Ok(()) => Ok(view.world(now, wall(), view_since, epoch, &shared.me.name)),
+            Err(why) => Err(why),
+        })
+    })?;
+    let world = match world {
+        Ok(world) => world,
+        Err(why) => {
             set_violations(violations, vec![why]);
             return None;
         }
-        Some(plan(shared, view, (view_since, now), epoch, violations))
-    })
-}
-
-fn plan(
-    shared: &Shared,
-    view: &View,
-    (view_since, now): (Instant, Instant),
-    epoch: Revision,
-    violations: &watch::Sender<Vec<String>>,
-) -> Round {
-    let world = view.world(now, wall(), view_since, epoch, &shared.me.name);
+    };
     let plan = planner::plan(&world);
     let wait = plan
         .wake_at
-        .map_or(IDLE, |at| Duration::from_millis(at.since(now).max(1)));
-    let found = verify::verify(&world, &plan);
-    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-    let refused = !found.is_empty();
-    set_violations(violations, found);
-    let steps = if refused {
-        Vec::new()
-    } else {
-        prepare(view, &plan, epoch, shared)
+        .map_or(IDLE, |at| Duration::from_millis(at.since(world.now).max(1)));
+    let steps = match checked(&world, plan) {
+        Ok(plan) => {
+            set_violations(violations, Vec::new());
+            cache.read(|view| prepare(view, &plan, epoch, shared))
+        }
+        Err(found) => {
+            set_violations(violations, found);
+            Vec::new()
+        }
     };
-    Round { steps, wait }
+    Some(Round { steps, wait })
+}
+
+/// The plan, if the independent check finds nothing wrong with it: otherwise none of it is
+/// executed.
+fn checked(world: &World, plan: Plan) -> Result<Plan, Vec<String>> {
+    let found = verify::verify(world, &plan);
+    if found.is_empty() {
+        return Ok(plan);
+    }
+    Err(found.iter().map(ToString::to_string).collect())
 }
 
 fn set_violations(violations: &watch::Sender<Vec<String>>, found: Vec<String>) {
@@ -140,5 +153,58 @@ async fn settle(cache: &mut Cache, executed: &Executed) {
     };
     if tokio::time::timeout(CATCH_UP, wait).await.is_err() {
         tracing::debug!("the view has not caught up yet");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_model::id::{Generation, HostName, Incarnation, ManagerName, VmName};
+    use holdfast_model::plan::{Step, Write};
+    use holdfast_model::time::{Instant, UnixMs};
+    use holdfast_model::vm::{Failures, Intent, Owner, Runner};
+    use holdfast_store::view::View;
+    use std::str::FromStr;
+
+    #[test]
+    fn a_plan_that_fails_the_check_is_not_executed() {
+        let leader = ManagerName::from_str("m-a").expect("a name");
+        let world = View::default().world(Instant(1), UnixMs(1), Instant(0), Revision(1), &leader);
+        checked(&world, Plan::default()).expect("nothing is wrong with nothing");
+        // A grant of a VM that is not there, to a host that is not there.
+        let owner = Owner {
+            holder: Some(Runner {
+                host: HostName::from_str("a1").expect("a name"),
+                incarnation: Incarnation::from_str("life").expect("a name"),
+            }),
+            incoming: None,
+            generation: Generation(1),
+            intent: Intent::Run,
+            rest: None,
+            failures: Failures::default(),
+            placed_by_hand: false,
+            run_serial: 0,
+            migrate_failures: 0,
+            reason: String::new(),
+        };
+        let vm = VmName::from_str("web").expect("a name");
+        let step = Step {
+            writes: vec![Write::Owner {
+                vm,
+                owner,
+                expect: None,
+            }],
+            events: Vec::new(),
+            why: "bad".to_owned(),
+        };
+        let plan = Plan {
+            steps: vec![step],
+            ..Plan::default()
+        };
+        assert!(
+            !checked(&world, plan)
+                .expect_err("it must be refused")
+                .is_empty()
+        );
     }
 }

@@ -81,13 +81,15 @@ impl Scene<'_> {
                 .iter()
                 .filter(|member| member.healthy)
                 .count();
-            let left = up.saturating_sub(total / 2 + 1);
+            let spare = match up.saturating_sub(total / 2 + 1) {
+                0 => "one more failure stops all decisions".to_owned(),
+                spare => format!("{spare} more may fail"),
+            };
             found.add(
                 Severity::Warning,
                 "voter-down",
                 format!(
-                    "etcd member {} does not answer: {left} more may fail before nothing can be \
-                     decided. Bring it back",
+                    "etcd member {} does not answer: {spare}. Bring it back",
                     member.name
                 ),
             );
@@ -169,7 +171,7 @@ impl Scene<'_> {
         };
         let told = status.sites.iter().any(lost);
         match host.state {
-            Some(Membership::Suspect) => found.add(
+            Some(Membership::Suspect) if !told => found.add(
                 Severity::Warning,
                 "host-suspect",
                 format!("host {name} is suspect: {}", host.reason),

@@ -93,7 +93,9 @@ impl Scene<'_> {
         let mut words = Vec::new();
         let calm = matches!(state.value.membership, Membership::Online);
         if !calm || present != Some(&state.value.incarnation) {
-            words.push(state.value.reason.clone());
+            let reason = &state.value.reason;
+            let own = format!("{name}: ");
+            words.push(reason.strip_prefix(&own).unwrap_or(reason).to_owned());
         }
         words.extend(said);
         words.join("; ")

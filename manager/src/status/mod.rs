@@ -100,13 +100,17 @@ impl<'a> Scene<'a> {
             let left = until.since(self.context.now);
             text += &format!(" ({:.1} s left)", left as f64 / 1000.0);
         }
-        let refused: Vec<String> = report
-            .refused
+        // Hosts with the same reason stand together: most refusals are alike.
+        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (host, reason) in &report.refused {
+            reasons.entry(reason).or_default().push(host.as_str());
+        }
+        let refused: Vec<String> = reasons
             .iter()
-            .map(|(host, reason)| format!("{host}: {reason}"))
+            .map(|(reason, hosts)| format!("{}: {reason}", hosts.join(", ")))
             .collect();
         if !refused.is_empty() {
-            text += &format!(" [{}]", refused.join("; "));
+            text += &format!(" ({})", refused.join("; "));
         }
         text
     }

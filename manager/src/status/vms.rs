@@ -25,17 +25,23 @@ impl Scene<'_> {
         let spec = vm.spec.as_ref().map(|spec| &spec.value);
         let owner = vm.owner.as_ref().map(|owner| &owner.value);
         let (state, why) = self.vm_state(name, spec, owner);
-        let host = owner
-            .and_then(|owner| owner.holder.as_ref())
-            .map(|holder| &holder.host);
+        // Proven stopped there: it is nowhere.
+        let nowhere = matches!(state, VmState::Waiting | VmState::Stopped);
+        let holder = owner.and_then(|owner| owner.holder.as_ref());
+        let host = holder.filter(|_| !nowhere).map(|holder| &holder.host);
         let site = host.and_then(|host| self.site_of(host)).cloned();
         let preferred_site = spec.and_then(|spec| spec.preferred_site.clone());
+        let said = self.said(&Subject::Vm(name.clone()));
         let mut words = vec![why];
+        if state == VmState::Waiting && said.is_some() {
+            // The planner says it better than the last grant's reason.
+            words.clear();
+        }
         if site.is_some() && preferred_site.is_some() && site != preferred_site {
             let home = preferred_site.as_ref().map_or("", |site| site.as_str());
             words.push(format!("away from site {home}"));
         }
-        words.extend(self.said(&Subject::Vm(name.clone())));
+        words.extend(said);
         words.retain(|word| !word.is_empty());
         words.dedup();
         Vm {

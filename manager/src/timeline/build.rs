@@ -56,6 +56,15 @@ impl Default for Builder<'_> {
     }
 }
 
+/// How long a host was silent when it was told, by the words of the planner ("no heartbeat for
+/// 1.3 s"): an outage began with the last heartbeat and not when it was noticed. Events have no
+/// field for it; where the words change, times count from when it was noticed.
+fn silence_ms(text: &str) -> Option<u64> {
+    let (_, rest) = text.split_once("no heartbeat for ")?;
+    let seconds: f64 = rest.split_once(" s")?.0.parse().ok()?;
+    (seconds.is_finite() && seconds >= 0.0).then_some((seconds * 1000.0).round() as u64)
+}
+
 impl Draft {
     fn mark(&mut self, at: UnixMs, phase: Phase) -> Mark {
         self.latest = self.latest.max(at);
@@ -104,7 +113,10 @@ impl Builder<'_> {
     fn take(&mut self, event: &Event) {
         let at = event.at;
         match (event.kind, &event.host, &event.vm) {
-            (EventKind::HostSuspect, Some(host), _) => self.host_lost(host, at, Phase::Lost),
+            (EventKind::HostSuspect, Some(host), _) => {
+                let last = at.0.saturating_sub(silence_ms(&event.text).unwrap_or(0));
+                self.host_lost(host, UnixMs(last), Phase::Lost);
+            }
             (EventKind::HostFenced, Some(host), _) => {
                 self.host_lost(host, at, Phase::Proven);
                 if let Some(draft) = self.drafts.last_mut() {

@@ -5,7 +5,7 @@
 //! vm1    lost ─────────────── proven ─ granted ── running
 //! vm2    lost ─────────────── proven ───── granted ──── running
 //! ```
-//! Milliseconds count from the first event of an incident. Events carry wall clocks, so the
+//! Milliseconds count from the start of an incident: a lost host's last heartbeat. Events carry wall clocks, so the
 //! figures are for people; no decision uses them.
 
 mod build;
@@ -25,7 +25,7 @@ pub struct Incident {
     pub kind: IncidentKind,
     /// In words.
     pub title: String,
-    /// Its first event.
+    /// Its start: the last heartbeat of the first host lost, or the first event.
     pub started_at: UnixMs,
     /// From start to end, in milliseconds; none while it goes on.
     pub duration_ms: Option<u64>,

@@ -110,6 +110,19 @@ fn a_site_loss_is_one_incident_with_a_lane_per_vm() {
 }
 
 #[test]
+fn an_outage_begins_with_the_last_heartbeat() {
+    assert_eq!(silence_ms("a1: no heartbeat for 1.3 s"), Some(1_300));
+    assert_eq!(silence_ms("a1: gone"), None);
+    let mut events: Vec<Event> = ["5000 host-suspect host:a1", "7000 host-fenced host:a1"]
+        .map(event)
+        .into();
+    events[0].text = "a1: no heartbeat for 1.3 s".to_owned();
+    let incidents = build(&events, &BTreeMap::new());
+    assert_eq!(incidents[0].started_at, UnixMs(1_700_000_003_700));
+    assert_eq!(incidents[0].hosts[0].at(Phase::Proven), Some(3_300));
+}
+
+#[test]
 fn a_loss_goes_on_until_its_vms_run_and_stands_apart_from_the_next() {
     let script = START.to_owned()
         + "

@@ -163,7 +163,7 @@ impl Life {
             self.session = None;
             return;
         }
-        if round % BEAT == 0 || self.session.is_none() {
+        if round.is_multiple_of(BEAT) || self.session.is_none() {
             self.renew();
         }
         if self.session.is_some() {
