@@ -45,8 +45,9 @@ pub(super) enum Choice {
 #[derive(PartialEq, Eq, PartialOrd, Ord, Clone)]
 struct Rank {
     held_down: bool,
-    away_from_site: bool,
+    /// Before the site: a VM that cannot start at home starts elsewhere.
     failed_too_often: bool,
+    away_from_site: bool,
     not_the_last: bool,
     failures: u32,
     spread: u32,
