@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod puppet;
+pub mod requests;
 
 use holdfast_manager::daemon::{DaemonError, run_on};
 use holdfast_model::policy::Policy;
