@@ -6,6 +6,7 @@
 //! ```
 
 use holdfast_model::policy::Policy;
+use holdfast_model::timing::Timing;
 use serde::{Deserialize, Serialize};
 
 /// Two transactions (evidence, grant) and the way of both through etcd and a watch, with a margin
@@ -59,6 +60,38 @@ pub struct Rto {
 pub fn bounds(policy: &Policy) -> Rto {
     let timing = policy.timing.resolve();
     let stop_ms = timing.runner_deadline_ms + timing.kill_bound_ms + timing.watchdog_bound_ms;
+    let bounds = failures(&timing);
+    Rto {
+        profile: serde_json::to_value(policy.timing.profile)
+            .ok()
+            .and_then(|value| value.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+        safety: format!(
+            "a host stops its VMs within {stop_ms} ms of its last acknowledged heartbeat \
+             ({} deadline + {} kill + {} watchdog); they start elsewhere after {} ms of silence, \
+             not before",
+            timing.runner_deadline_ms,
+            timing.kill_bound_ms,
+            timing.watchdog_bound_ms,
+            timing.taker_wait_ms
+        ),
+        bounds,
+        notes: vec![
+            "until the VM's process runs; the guest's own boot comes on top".to_owned(),
+            format!(
+                "per VM in the first batch: {} starts at once per host; each further batch adds \
+                 one start",
+                policy.budgets.starts_per_host
+            ),
+            "etcd without a majority: nothing is started, and VMs that only the control plane \
+             protects stop at runner_deadline_ms"
+                .to_owned(),
+        ],
+    }
+}
+
+/// Each kind of failure, with its parts.
+fn failures(timing: &Timing) -> Vec<Bound> {
     let wait = (
         "silence, until its VMs have stopped for certain",
         timing.taker_wait_ms,
@@ -67,7 +100,7 @@ pub fn bounds(policy: &Policy) -> Rto {
     let start = ("start", START_MS);
     let election = ("etcd elects a leader", STORE_ELECTION_MS);
     let again = "started again elsewhere, by priority";
-    let bounds = vec![
+    vec![
         bound(
             "host-loss",
             "host lost (power, hang, network)",
@@ -110,34 +143,7 @@ pub fn bounds(policy: &Policy) -> Rto {
             "VMs run on; the next site loss cannot be decided",
             &[],
         ),
-    ];
-    Rto {
-        profile: serde_json::to_value(policy.timing.profile)
-            .ok()
-            .and_then(|value| value.as_str().map(str::to_owned))
-            .unwrap_or_default(),
-        safety: format!(
-            "a host stops its VMs within {stop_ms} ms of its last acknowledged heartbeat \
-             ({} deadline + {} kill + {} watchdog); they start elsewhere after {} ms of silence, \
-             not before",
-            timing.runner_deadline_ms,
-            timing.kill_bound_ms,
-            timing.watchdog_bound_ms,
-            timing.taker_wait_ms
-        ),
-        bounds,
-        notes: vec![
-            "until the VM's process runs; the guest's own boot comes on top".to_owned(),
-            format!(
-                "per VM in the first batch: {} starts at once per host; each further batch adds \
-                 one start",
-                policy.budgets.starts_per_host
-            ),
-            "etcd without a majority: nothing is started, and VMs that only the control plane \
-             protects stop at runner_deadline_ms"
-                .to_owned(),
-        ],
-    }
+    ]
 }
 
 fn bound(failure: &str, title: &str, outcome: &str, parts: &[(&str, u64)]) -> Bound {

@@ -335,28 +335,8 @@ fn why_not(view: &View, asked: &Asked, line: &Vm, host: &HostName) -> NotOn {
         },
     );
     let answer = explain(&trial, asked);
-    for step in &answer.steps {
-        let mine = |event: &&holdfast_model::event::Event| event.vm.as_ref() == Some(&line.name);
-        for event in step.events.iter().filter(mine) {
-            if event.kind == EventKind::OpRefused {
-                let reason = event
-                    .text
-                    .split_once("refused: ")
-                    .map_or(&*event.text, |(_, r)| r);
-                let reason = reason.strip_prefix(&format!("{host}: ")).unwrap_or(reason);
-                return say(false, reason.to_owned());
-            }
-        }
-        let goes = step.writes.iter().any(|write| match write {
-            Write::Owner { vm, owner, .. } => {
-                *vm == line.name && owner.incoming.as_ref().is_some_and(|to| to.host == *host)
-            }
-            _ => false,
-        });
-        if goes {
-            let text = "it could take it: nothing calls for a move. `holdfast vm move` does it";
-            return say(true, text.to_owned());
-        }
+    if let Some((possible, reason)) = answered(&answer, line, host) {
+        return say(possible, reason);
     }
     let waits = answer
         .reports
@@ -367,4 +347,32 @@ fn why_not(view: &View, asked: &Asked, line: &Vm, host: &HostName) -> NotOn {
         false,
         waits.unwrap_or_else(|| "the VM is not running, so it cannot be moved".to_owned()),
     )
+}
+
+/// What the planner did about the request, if it did something.
+fn answered(answer: &Plan, line: &Vm, host: &HostName) -> Option<(bool, String)> {
+    for step in &answer.steps {
+        let mine = |event: &&holdfast_model::event::Event| event.vm.as_ref() == Some(&line.name);
+        for event in step.events.iter().filter(mine) {
+            if event.kind == EventKind::OpRefused {
+                let reason = event
+                    .text
+                    .split_once("refused: ")
+                    .map_or(&*event.text, |(_, r)| r);
+                let reason = reason.strip_prefix(&format!("{host}: ")).unwrap_or(reason);
+                return Some((false, reason.to_owned()));
+            }
+        }
+        let goes = step.writes.iter().any(|write| match write {
+            Write::Owner { vm, owner, .. } => {
+                *vm == line.name && owner.incoming.as_ref().is_some_and(|to| to.host == *host)
+            }
+            _ => false,
+        });
+        if goes {
+            let text = "it could take it: nothing calls for a move. `holdfast vm move` does it";
+            return Some((true, text.to_owned()));
+        }
+    }
+    None
 }

@@ -1,7 +1,10 @@
 //! What deserves attention: each with a stable code, and what to do.
 
 use super::Scene;
-use holdfast_model::host::{GuardState, LibvirtState, Membership, SessionState, StorageState};
+use holdfast_model::host::{
+    GuardState, HostReport, LibvirtState, Membership, Session, SessionState, StorageState,
+};
+use holdfast_model::id::HostName;
 use holdfast_model::status::{Condition, Severity, SiteState, Status, VmState};
 use std::collections::BTreeSet;
 
@@ -186,12 +189,17 @@ impl Scene<'_> {
             ),
             _ => {}
         }
-        let Some(session) = view.session.as_ref().map(|session| &session.value) else {
-            return;
-        };
-        if session.state == SessionState::Closed {
-            return;
+        if let Some(session) = view.session.as_ref().map(|session| &session.value)
+            && session.state == SessionState::Open
+        {
+            self.session_conditions(name, session, found);
+            if let Some(report) = &view.report {
+                report_conditions(name, &report.value, found);
+            }
         }
+    }
+
+    fn session_conditions(&self, name: &HostName, session: &Session, found: &mut Found) {
         if session.guard == GuardState::Absent {
             found.add(
                 Severity::Warning,
@@ -214,29 +222,30 @@ impl Scene<'_> {
                 ),
             );
         }
-        let Some(report) = view.report.as_ref().map(|report| &report.value) else {
-            return;
-        };
-        if let LibvirtState::Unreachable { reason } = &report.libvirt {
-            found.add(
-                Severity::Warning,
-                "libvirt-unreachable",
-                format!(
-                    "libvirt on host {name} does not answer ({reason}): its VMs run on, none can \
+    }
+}
+
+/// What a host says of itself.
+fn report_conditions(name: &HostName, report: &HostReport, found: &mut Found) {
+    if let LibvirtState::Unreachable { reason } = &report.libvirt {
+        found.add(
+            Severity::Warning,
+            "libvirt-unreachable",
+            format!(
+                "libvirt on host {name} does not answer ({reason}): its VMs run on, none can \
                      be started or moved. Restart libvirtd there"
-                ),
-            );
-        }
-        let storage = match &report.storage {
-            StorageState::Unusable { reason } => Some((Severity::Critical, "not usable", reason)),
-            StorageState::Unknown { reason } => Some((Severity::Warning, "unknown", reason)),
-            StorageState::Degraded { detail } => Some((Severity::Warning, "degraded", detail)),
-            StorageState::NotChecked | StorageState::Synced => None,
-        };
-        if let Some((severity, word, why)) = storage {
-            let text = format!("storage on host {name} is {word}: {why}");
-            found.add(severity, "storage", text);
-        }
+            ),
+        );
+    }
+    let storage = match &report.storage {
+        StorageState::Unusable { reason } => Some((Severity::Critical, "not usable", reason)),
+        StorageState::Unknown { reason } => Some((Severity::Warning, "unknown", reason)),
+        StorageState::Degraded { detail } => Some((Severity::Warning, "degraded", detail)),
+        StorageState::NotChecked | StorageState::Synced => None,
+    };
+    if let Some((severity, word, why)) = storage {
+        let text = format!("storage on host {name} is {word}: {why}");
+        found.add(severity, "storage", text);
     }
 }
 
