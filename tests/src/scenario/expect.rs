@@ -204,7 +204,7 @@ fn leader(sim: &Sim, wanted: &str) -> Result<(), WordError> {
 fn says(sim: &Sim, about: &str, text: &str) -> Result<(), WordError> {
     let mut found = Vec::new();
     for manager in sim.managers.values().filter(|m| m.epoch().is_some()) {
-        for ((_, subject), said) in &manager.said {
+        for ((_, subject), (_, said)) in &manager.said {
             let name = match subject {
                 Subject::Cluster => "cluster",
                 Subject::Host(host) => host.as_str(),

@@ -43,3 +43,8 @@ pub const RESTART_MS: u64 = 1_000;
 pub const START_MARGIN_MS: u64 = 1_000;
 /// An agent that cannot open its session yet looks again after this.
 pub const OPEN_RETRY_MS: u64 = 500;
+
+/// Steps of a plan that a manager has under way at a time.
+pub const STEPS_UNDER_WAY: usize = 4;
+/// A manager of whose plan nothing was accepted plans again after this.
+pub const PLAN_PAUSE_MS: u64 = 50;

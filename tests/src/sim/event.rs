@@ -75,8 +75,8 @@ pub enum Tag {
     List(usize),
     /// Leadership.
     Lead,
-    /// A step of the plan.
-    Step,
+    /// A step of the plan, with its reason.
+    Step(String),
     /// The session's record, before it is opened.
     ReadSession,
     /// The session's heartbeat.

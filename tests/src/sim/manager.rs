@@ -1,11 +1,12 @@
 //! A manager: the production's view, leadership, planner, verify and guarded steps.
 //!
 //! ```text
-//! watch ─> View ─> leadership (claim, renew) ─> plan ─> verify ─> steps, one by one ─> plan again
+//! watch ─> View ─> leadership (claim, renew) ─> plan ─> verify ─> steps, a few at a time ─> again,
 //!                                                       once the view has what they wrote
 //! ```
 
 use super::agent::name as named;
+use super::bounds::{PLAN_PAUSE_MS, STEPS_UNDER_WAY};
 use super::clock::Clock;
 use super::ctx::Ctx;
 use super::event::{Client, Event, Inbox, Request, Tag};
@@ -23,7 +24,7 @@ use holdfast_store::guards::{event_id, step_txn_in};
 use holdfast_store::keyspace::ROOT;
 use holdfast_store::leadership::{Leadership, Me, Pace, Seat, Turn};
 use holdfast_store::view::View;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A manager's machine, with one life of its daemon.
 pub struct Manager {
@@ -40,8 +41,8 @@ pub struct Manager {
     /// Of its machine.
     pub clock: Clock,
     process: Process,
-    /// What the planner last said about each subject; for `expect`.
-    pub said: BTreeMap<(PlannerStep, Subject), String>,
+    /// What the planner last said about each subject: alone, and with the hosts it refused.
+    pub said: BTreeMap<(PlannerStep, Subject), (String, String)>,
 }
 
 struct Process {
@@ -53,14 +54,23 @@ struct Process {
     leadership: Leadership,
     lead_busy: bool,
     steps: VecDeque<Step>,
-    stepping: Option<Step>,
+    under_way: usize,
+    executed: Executed,
     must_see: Revision,
     planned: Option<(Revision, Option<Instant>)>,
+    not_before: Instant,
     events: u64,
+    /// Refused steps that were told of since the lead was won: a deposed leader asks again and
+    /// again until it hears of it.
+    refused: BTreeSet<String>,
 }
 
-/// A manager whose step had no answer plans again after this, in milliseconds.
-const RETRY_MS: u64 = 200;
+/// What came of the steps of one plan.
+#[derive(Default)]
+struct Executed {
+    done: usize,
+    unknown: usize,
+}
 
 /// What a watch brings is cut off at what was written when it was sent.
 pub(super) fn cut_off(batch: &mut Batch, upto: Revision) {
@@ -115,7 +125,7 @@ impl Manager {
 
     /// Nothing is planned or under way.
     pub fn is_idle(&self) -> bool {
-        self.process.steps.is_empty() && self.process.stepping.is_none()
+        self.process.steps.is_empty() && self.process.under_way == 0
     }
 
     fn wake(&self, ctx: &mut Ctx, at: Instant) {
@@ -145,7 +155,7 @@ impl Manager {
                 }
             }
             Inbox::Reply(Tag::Lead, answer) => self.on_lead(ctx, now, answer),
-            Inbox::Reply(Tag::Step, answer) => self.on_step(ctx, now, answer),
+            Inbox::Reply(Tag::Step(why), answer) => self.on_step(ctx, now, &why, answer),
             Inbox::Reply(..) => {}
         }
         self.look(ctx);
@@ -217,6 +227,7 @@ impl Manager {
             Some(Turn::Elected { epoch }) => {
                 self.process.must_see = epoch;
                 self.process.planned = None;
+                self.process.refused.clear();
                 ctx.log(&self.name, "leads");
             }
             Some(Turn::Deposed(lost)) => {
@@ -236,7 +247,7 @@ impl Manager {
         else {
             return;
         };
-        if process.stepping.is_some() || process.view.revision < process.must_see {
+        if !self.is_idle() || process.view.revision < process.must_see || now < process.not_before {
             return;
         }
         let due = process.planned.is_none_or(|(revision, wake_at)| {
@@ -248,7 +259,8 @@ impl Manager {
         let wall = UnixMs(1_700_000_000_000 + ctx.now);
         let world = process.view.world(now, wall, view_since, epoch, &self.name);
         let made = plan(&world);
-        for violation in verify(&world, &made) {
+        let violations = verify(&world, &made);
+        for violation in &violations {
             ctx.violation(format!("verify: {violation}"));
         }
         self.process.planned = Some((self.process.view.revision, made.wake_at));
@@ -256,11 +268,15 @@ impl Manager {
             self.wake(ctx, at);
         }
         self.tell(ctx, &made);
-        self.process.steps = made.steps.into();
-        self.next_step(ctx);
+        if violations.is_empty() {
+            self.process.steps = made.steps.into();
+            self.process.executed = Executed::default();
+            self.send_steps(ctx);
+        }
     }
 
-    /// Says what is waited for when it changes, with the hosts that were refused.
+    /// Says what is waited for when it changes, with the hosts that were refused. A change of those
+    /// alone is not told.
     fn tell(&mut self, ctx: &mut Ctx, made: &Plan) {
         let mut said = BTreeMap::new();
         for report in &made.reports {
@@ -274,59 +290,70 @@ impl Manager {
                 text = format!("{text} ({})", refused.join("; "));
             }
             let key = (report.step, report.subject.clone());
-            if self.said.get(&key) != Some(&text) {
+            let known = self.said.get(&key).map(|(known, _)| known);
+            if known != Some(&report.text) {
                 let about = about(&report.subject);
                 ctx.log(&self.name, format!("waits: {about}{text}"));
             }
-            said.insert(key, text);
+            said.insert(key, (report.text.clone(), text));
         }
         self.said = said;
     }
 
-    fn next_step(&mut self, ctx: &mut Ctx) {
-        let Some(step) = self.process.steps.pop_front() else {
-            return;
-        };
-        // As the executor does it: a manager that knows it is deposed sends nothing.
-        let Some(epoch) = self.process.leadership.epoch() else {
-            self.process.steps.clear();
-            return;
-        };
-        let mut number = self.process.events;
-        let txn = step_txn_in(&self.process.view, &step, epoch, |event| {
-            number += 1;
-            event_id(event, number)
-        });
-        self.process.events = number;
-        self.process.stepping = Some(step);
-        self.call(ctx, Tag::Step, Request::Txn(txn));
+    fn send_steps(&mut self, ctx: &mut Ctx) {
+        while self.process.under_way < STEPS_UNDER_WAY {
+            let Some(step) = self.process.steps.pop_front() else {
+                return;
+            };
+            // As the executor does it: a manager that knows it is deposed sends nothing.
+            let Some(epoch) = self.process.leadership.epoch() else {
+                self.process.steps.clear();
+                return;
+            };
+            let mut number = self.process.events;
+            let txn = step_txn_in(&self.process.view, &step, epoch, |event| {
+                number += 1;
+                event_id(event, number)
+            });
+            self.process.events = number;
+            self.process.under_way += 1;
+            self.call(ctx, Tag::Step(step.why), Request::Txn(txn));
+        }
     }
 
-    fn on_step(&mut self, ctx: &mut Ctx, now: Instant, answer: Answer) {
-        let Some(step) = self.process.stepping.take() else {
-            return;
-        };
+    fn on_step(&mut self, ctx: &mut Ctx, now: Instant, why: &str, answer: Answer) {
+        let process = &mut self.process;
+        process.under_way = process.under_way.saturating_sub(1);
         match answer {
             Answer::Txn(Ok(TxnOutcome::Committed(revision))) => {
-                self.process.must_see = self.process.must_see.max(revision);
-                ctx.log(&self.name, &step.why);
+                process.must_see = process.must_see.max(revision);
+                process.executed.done += 1;
+                ctx.log(&self.name, why);
             }
             Answer::Txn(Ok(TxnOutcome::Refused(revision))) => {
                 // What it ran into is in the store: plan again once it is in the view as well.
-                self.process.must_see = self.process.must_see.max(revision);
-                self.process.planned = None;
-                ctx.log(&self.name, format!("refused by the store: {}", step.why));
+                process.must_see = process.must_see.max(revision);
+                if process.refused.insert(why.to_owned()) {
+                    ctx.log(&self.name, format!("refused by the store: {why}"));
+                }
             }
             Answer::Txn(Err(error)) => {
-                ctx.log(&self.name, format!("{}: {error}", step.why));
-                self.process.steps.clear();
-                let at = now.plus(RETRY_MS);
-                self.process.planned = Some((self.process.view.revision, Some(at)));
-                self.wake(ctx, at);
+                ctx.log(&self.name, format!("{why}: {error}"));
+                process.executed.unknown += 1;
+                process.steps.clear();
             }
             Answer::Read(_) => {}
         }
-        self.next_step(ctx);
+        self.send_steps(ctx);
+        if self.is_idle() {
+            let process = &mut self.process;
+            process.planned = None;
+            if process.executed.done == 0 || process.executed.unknown > 0 {
+                process.not_before = now.plus(PLAN_PAUSE_MS);
+                let at = process.not_before;
+                self.wake(ctx, at);
+            }
+        }
     }
 }
 
@@ -360,10 +387,13 @@ impl Process {
             leadership: Leadership::new(me, pace),
             lead_busy: false,
             steps: VecDeque::new(),
-            stepping: None,
+            under_way: 0,
+            executed: Executed::default(),
             must_see: Revision(0),
             planned: None,
+            not_before: Instant(0),
             events: 0,
+            refused: BTreeSet::new(),
         }
     }
 }

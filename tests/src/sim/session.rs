@@ -141,14 +141,7 @@ impl Agent {
             return None;
         }
         let period_ms = self.timing().heartbeat_ms;
-        let beats = continued(
-            m.name.clone(),
-            session,
-            base,
-            found.beat,
-            m.local(ctx),
-            period_ms,
-        );
+        let beats = continued(m.name.clone(), session, base, found.beat, period_ms);
         Some(Phase::Live {
             heartbeat: Box::new(beats),
             busy: false,
