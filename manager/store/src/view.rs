@@ -7,8 +7,9 @@
 //! never look like one that is not there: an owner that cannot be read is not a free VM. So
 //! - its key stands in [`View::unreadable`] with the reason, and its typed place is empty;
 //! - [`View::world`] leaves the whole host or VM out that it belongs to (a VM with an unreadable
-//!   spec, owner or report of any host; a host with an unreadable spec, session, state or report):
-//!   the planner makes no decision about what it cannot see. [`View::excluded`] names them;
+//!   spec, owner or report of any host; a host with an unreadable spec, session, state or report),
+//!   and requests about them: the planner makes no decision about what it cannot see.
+//!   [`View::excluded`] names them;
 //! - of the policy the last readable one stays in force; [`View::can_plan`] refuses if there never
 //!   was one.
 //!
@@ -22,7 +23,7 @@ use holdfast_model::id::{
     ClusterName, HostName, Incarnation, ManagerName, OpId, Revision, VmName, VmUuid,
 };
 use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat, ManagerPresence};
-use holdfast_model::op::Op;
+use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::Policy;
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_model::world::{HostView, Seen, VmView, World};
@@ -154,6 +155,14 @@ impl View {
         hosts.retain(|host, _| !no_hosts.contains(host));
         let mut vms = self.vms.clone();
         vms.retain(|vm, _| !no_vms.contains(vm));
+        let mut ops = self.ops.clone();
+        ops.retain(|_, op| match &op.value.request {
+            Request::Move { vm, to } => {
+                !no_vms.contains(vm) && !to.as_ref().is_some_and(|host| no_hosts.contains(host))
+            }
+            Request::Restart { vm } => !no_vms.contains(vm),
+            Request::ConfirmOff { host } => !no_hosts.contains(host),
+        });
         World {
             now,
             wall,
@@ -169,7 +178,7 @@ impl View {
             hosts,
             vms,
             fences: self.fences.clone(),
-            ops: self.ops.clone(),
+            ops,
         }
     }
 

@@ -427,3 +427,24 @@ fn records_that_cannot_be_read_neither_block_nor_cause_a_takeover() {
     world.deliver(1, Fate::Fine);
     assert!(world.managers[1].machine.epoch().is_some());
 }
+
+#[test]
+fn an_epoch_that_is_not_its_own_any_more_ends_a_lead() {
+    let mut world = led();
+    // Not by a takeover, which writes both keys: somebody touched this one alone.
+    let ops = vec![TxnOp::Put(Key::LeaderEpoch.path(), b"{}".to_vec())];
+    world.line.apply(Txn {
+        compares: vec![],
+        ops,
+    });
+    wait(&mut world, PACE.renew_ms);
+    for _ in 0..2 {
+        world.poll(0);
+        world.deliver(0, Fate::Fine);
+    }
+    assert_eq!(
+        world.managers[0].machine.epoch(),
+        None,
+        "its writes are refused, so it must know"
+    );
+}
