@@ -5,6 +5,7 @@ use holdfast_model::id::ClusterName;
 use holdfast_model::timing::TimingError;
 use holdfast_store::StoreError;
 use holdfast_store::session::OpenError;
+use std::path::PathBuf;
 
 /// Why the agent ends.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,15 @@ pub enum AgentError {
     /// A bug.
     #[error("a task of the agent died: {0}")]
     Died(String),
+    /// Another agent process runs on this host.
+    #[error("another agent of this host is running (it holds {0}); there must be one only")]
+    AlreadyRunning(PathBuf),
+    /// Another agent process has gone on with this one's session.
+    #[error(
+        "another agent has gone on with this host's session while this one stood still; it is in \
+         charge now, and this one ends without touching any VM"
+    )]
+    Superseded,
     /// Another agent or machine has this name.
     #[error(transparent)]
     Session(#[from] OpenError),
@@ -48,7 +58,7 @@ impl AgentError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::OtherCluster { .. } | Self::Timing(_) => 2,
-            Self::Session(_) => 3,
+            Self::Session(_) | Self::AlreadyRunning(_) | Self::Superseded => 3,
             Self::Identity(_) | Self::Store(_) | Self::Driver(_) | Self::Died(_) => 1,
         }
     }

@@ -295,7 +295,9 @@ async fn recheck(tools: &Tools, target: &Target) -> Result<(), String> {
         }
         Life::Open(open) if (tools.clock)() < open.may_resume_until() => Ok(()),
         Life::Open(_) => Err("the deadline is too near: heartbeats are not acknowledged".into()),
-        Life::Unknown | Life::Cleaning => Err("this host has no session any more".to_owned()),
+        Life::Unknown | Life::Cleaning | Life::Opening(_) => {
+            Err("this host has no session any more".to_owned())
+        }
     }
 }
 

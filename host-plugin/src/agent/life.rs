@@ -2,12 +2,12 @@
 //! loop that runs VMs.
 //!
 //! ```text
-//! Unknown ── the record is ours and open ─────────────> Open ── lost, or past its deadline ─┐
-//!    │                                                    ^                                 v
-//!    └────── it is not ──> Cleaning ── nothing is left ───┘ <──────────────────────── Cleaning
+//! Unknown ── the record is ours and open ───> Opening ── first ack ──> Open ── lost ──> Cleaning
+//!    │                                           ^                                          │
+//!    └────── it is not ──> Cleaning ─────────────┴──────────────── nothing is left ─────────┘
 //! ```
-//! `Unknown` touches nothing: a restarted agent must not judge VMs before it knows whether their
-//! session still stands.
+//! `Unknown` and `Opening` touch nothing: a restarted agent must not judge VMs before it knows
+//! whether their session still stands and how far the deadline is.
 
 use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::{Incarnation, Revision};
@@ -21,8 +21,34 @@ pub enum Life {
     Unknown,
     /// The host has no session: everything with this cluster's stamp goes.
     Cleaning,
+    /// The host has a session by the record it read; no heartbeat of this process has been
+    /// acknowledged yet.
+    Opening(Open),
     /// The host has a session.
     Open(Open),
+}
+
+impl Life {
+    /// The session, acknowledged or not.
+    pub fn session(&self) -> Option<&Open> {
+        match self {
+            Self::Opening(open) | Self::Open(open) => Some(open),
+            Self::Unknown | Self::Cleaning => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn session_mut(&mut self) -> Option<&mut Open> {
+        match self {
+            Self::Opening(open) | Self::Open(open) => Some(open),
+            Self::Unknown | Self::Cleaning => None,
+        }
+    }
+
+    /// VMs may be judged: it is known what this host may run.
+    pub fn is_known(&self) -> bool {
+        matches!(self, Self::Open(_) | Self::Cleaning)
+    }
 }
 
 /// An open session.

@@ -46,8 +46,10 @@ use identity::{LifeFile, Machine};
 use jobs::Tools;
 use life::Life;
 use records::Records;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use session::SessionTask;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use vms::{Sinks, Sources, Vms};
@@ -84,6 +86,7 @@ pub async fn run(parts: Parts) -> Result<(), AgentError> {
         path: run_dir.clone(),
         source,
     })?;
+    let _lock = lock(&run_dir.join("agent.lock"))?;
     let machine = Machine::read(&config)?;
     let timing = tokio::select! {
         timing = join::join(&config, &*store) => timing?,
@@ -137,11 +140,16 @@ pub async fn run(parts: Parts) -> Result<(), AgentError> {
     tokio::spawn(events::tell_fenced(tools.clone(), fenced));
     tokio::spawn(follow_policy(cache, timing_sender));
     let vms = tokio::spawn(Vms::new(tools, sources, sinks).run());
-    let session = tokio::spawn(session.run());
+    let mut session = tokio::spawn(session.run());
     // Both run for ever, but for these ends: the process is asked to, or it cannot be this host.
     let result = tokio::select! {
-        vms = vms => vms.map_err(|error| error.to_string()).map(|()| Ok(())),
-        session = session => session.map_err(|error| error.to_string()),
+        vms = vms => {
+            // The session is left as it is: the next agent goes on with it.
+            session.abort();
+            let _ = session.await;
+            vms.map_err(|error| error.to_string()).map(|()| Ok(()))
+        }
+        session = &mut session => session.map_err(|error| error.to_string()),
     };
     result.unwrap_or_else(|error| {
         tracing::error!(
@@ -150,6 +158,20 @@ pub async fn run(parts: Parts) -> Result<(), AgentError> {
         );
         Err(AgentError::Died(error))
     })
+}
+
+/// One agent per host: two would take each other's session for their own.
+fn lock(path: &Path) -> Result<std::fs::File, AgentError> {
+    let failed = |source: std::io::Error| identity::IdentityError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::create(path).map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(AgentError::AlreadyRunning(path.to_owned())),
+        Err(error) => Err(failed(error.into()).into()),
+    }
 }
 
 /// What an agent follows: its own records and those of all VMs.

@@ -4,14 +4,18 @@
 //! A list and an event may arrive in either order. So a domain that vanished without a word is
 //! held back for a moment: only then does it count as crashed.
 
-use crate::driver::{SeenDomain, StopKind};
+use crate::driver::{Activity, SeenDomain, StopKind};
 use holdfast_core::guardian::{EndKind, Ended};
-use holdfast_model::id::{Generation, VmName, VmUuid};
+use holdfast_model::id::{Generation, Incarnation, VmName, VmUuid};
 use holdfast_model::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long the word about an end may be late, in milliseconds.
 const WORD_LATE_MS: u64 = 700;
+
+/// A migration may bring a domain before the watch brings the record that announces it, in
+/// milliseconds: the store's own bound on how far a watch may lag unnoticed.
+const RECORD_LATE_MS: u64 = 3_000;
 
 /// The domains of this host over time.
 #[derive(Default)]
@@ -26,6 +30,8 @@ pub struct Seen {
     vanished: BTreeMap<VmName, (Instant, SeenDomain)>,
     /// Events may have been lost since the last list.
     deaf: bool,
+    /// When each domain of the last list was seen first.
+    since: BTreeMap<VmName, Instant>,
 }
 
 impl Seen {
@@ -37,6 +43,18 @@ impl Seen {
     /// VMs whose end is not told yet.
     pub fn held(&self) -> BTreeSet<VmName> {
         self.vanished.keys().cloned().collect()
+    }
+
+    /// Domains that arrived a moment ago and were never this life's: their record may be under way.
+    pub fn arriving(&self, own: Option<&Incarnation>, now: Instant) -> BTreeSet<VmName> {
+        let arriving = |(vm, seen): &(&VmName, &SeenDomain)| {
+            let since = self.since.get(*vm).copied().unwrap_or(now);
+            own.is_some_and(|own| *own != seen.stamp.incarnation)
+                && seen.activity != Activity::Running
+                && now.since(since) < RECORD_LATE_MS
+        };
+        let domains = self.domains.iter().flatten().filter(arriving);
+        domains.map(|(vm, _)| vm.clone()).collect()
     }
 
     /// When to look at them again.
@@ -88,6 +106,8 @@ impl Seen {
             }
         }
         self.deaf = false;
+        let since = |vm: &VmName| (vm.clone(), self.since.get(vm).copied().unwrap_or(now));
+        self.since = domains.keys().map(since).collect();
         self.last = domains.clone();
         self.domains = Some(domains);
     }
@@ -150,7 +170,6 @@ fn end_of(word: Option<StopKind>) -> EndKind {
 mod tests {
     use super::*;
     use crate::domain_xml::stamp::{Phase, Stamp};
-    use crate::driver::Activity;
     use crate::process::ProcessId;
 
     const UUID: &str = "11111111-2222-3333-4444-555555555555";
@@ -232,6 +251,34 @@ mod tests {
         assert!(seen.held().is_empty(), "restamped");
         seen.listed(vec![domain(4, 8)], Instant(20));
         assert_eq!(seen.held().len(), 1);
+    }
+
+    #[test]
+    fn what_a_migration_brought_is_given_a_moment_and_no_more() {
+        let mut seen = Seen::default();
+        let mut arrived = domain(3, 7);
+        arrived.activity = Activity::PausedMigration;
+        seen.listed(vec![arrived.clone()], Instant(100));
+        seen.listed(vec![arrived], Instant(200));
+        let (own, peer) = ("own".parse().ok(), "i1".parse().ok());
+        assert_eq!(seen.arriving(own.as_ref(), Instant(3_099)).len(), 1);
+        assert_eq!(seen.arriving(own.as_ref(), Instant(3_100)).len(), 0);
+        assert_eq!(
+            seen.arriving(peer.as_ref(), Instant(200)).len(),
+            0,
+            "its own"
+        );
+        assert_eq!(
+            seen.arriving(None, Instant(200)).len(),
+            0,
+            "no session: nothing may stay"
+        );
+        seen.listed(vec![domain(3, 7)], Instant(300));
+        assert_eq!(
+            seen.arriving(own.as_ref(), Instant(300)).len(),
+            0,
+            "it runs"
+        );
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::error::AgentError;
 use super::identity::{IdentityError, LifeFile, Machine};
 use super::life::{Acknowledged, Life, Open};
 use crate::guard::client::{GuardClient, GuardError};
-use crate::guard::protocol::Call;
+use crate::guard::protocol::{Answer, Call};
+use holdfast_core::guardian::deadline::Phase;
 use holdfast_model::host::{GuardState, RunnerBounds, Session, SessionState};
 use holdfast_model::id::{HostName, Incarnation, Revision};
 use holdfast_model::timing::Timing;
@@ -72,7 +73,14 @@ impl SessionTask {
         loop {
             let opened = self.open().await?;
             let incarnation = opened.incarnation.clone();
-            let why = self.keep(opened).await;
+            let end = self.keep(opened).await;
+            // Only one end of a session may be no end of the life; all others stop the VMs at once.
+            if let End::Session(Lost::Taken(_)) = &end
+                && self.is_superseded(&incarnation).await
+            {
+                return Err(AgentError::Superseded);
+            }
+            let why = end.to_string();
             tracing::error!(%incarnation, why, "this life is over; its VMs are stopped here");
             self.life.send_replace(Life::Cleaning);
             // Whatever ended it, the guard kills faster than libvirt can be asked to.
@@ -83,6 +91,31 @@ impl SessionTask {
                 tracing::warn!(%error, "the VMs are stopped through libvirt alone");
             }
             self.life_file.forget();
+        }
+    }
+
+    /// The session is not lost but in the hands of another process of this host: the VMs are its.
+    /// Only after a look at the record; without an answer it counts as lost.
+    async fn is_superseded(&self, incarnation: &Incarnation) -> bool {
+        let key = Key::HostSession(self.host.clone()).path();
+        let read = tokio::time::timeout(LOOK_AGAIN, self.store.list(&key)).await;
+        let Ok(Ok(listing)) = read else { return false };
+        let found = listing.items.iter().find(|item| item.key == key);
+        let session = found.and_then(|item| serde_json::from_slice::<Session>(&item.value).ok());
+        let lapsed = self.has_lapsed(incarnation).await;
+        session.is_some_and(|session| {
+            session.incarnation == *incarnation && session.state == SessionState::Open && !lapsed
+        })
+    }
+
+    /// The guard has ended that life.
+    async fn has_lapsed(&self, incarnation: &Incarnation) -> bool {
+        match self.guard.call(Call::Status).await {
+            Ok(Answer::Status(status)) => !matches!(
+                status.phase,
+                Phase::Armed(armed) if armed.incarnation == *incarnation
+            ),
+            _ => true,
         }
     }
 
@@ -246,15 +279,15 @@ impl SessionTask {
         }
     }
 
-    /// Until it is lost; why it was.
-    async fn keep(&mut self, opened: Opened) -> String {
+    /// Until it is over; why it is.
+    async fn keep(&mut self, opened: Opened) -> End {
         let Opened {
             incarnation,
             heartbeat,
             bounds,
             armed_on,
         } = opened;
-        self.life.send_replace(Life::Open(Open {
+        self.life.send_replace(Life::Opening(Open {
             incarnation: incarnation.clone(),
             bounds,
             acknowledged: None,
@@ -280,17 +313,14 @@ impl SessionTask {
         loop {
             tokio::select! {
                 lost = &mut beating.0 => return match lost {
-                    Ok(lost) => explain(&lost),
-                    Err(error) => format!("the heartbeat ended: {error}"),
+                    Ok(lost) => End::Session(lost),
+                    Err(error) => End::Task(error.to_string()),
                 },
-                ended = self.ended.recv() => match ended {
-                    Some(ended) if ended == incarnation => {
-                        return "the guard stopped everything at the deadline".to_owned();
-                    }
-                    Some(_) => {}
-                    None => return "the guard's client is gone".to_owned(),
+                // A sender that is gone says nothing: the agent is ending, and the VMs run on.
+                Some(ended) = self.ended.recv() => if ended == incarnation {
+                    return End::Deadline;
                 },
-                _ = acknowledged.changed() => {
+                Ok(()) = acknowledged.changed() => {
                     let ack = *acknowledged.borrow_and_update();
                     let Some(ack) = ack else { continue };
                     self.acknowledge(&incarnation, ack).await;
@@ -302,7 +332,7 @@ impl SessionTask {
                     lock(&heartbeat).hurry();
                     wake.notify_one();
                 }
-                _ = self.timing.changed() => {
+                Ok(()) = self.timing.changed() => {
                     let timing = self.timing.borrow_and_update().clone();
                     lock(&heartbeat).set_period_ms(timing.heartbeat_ms);
                     let wanted = bounds_of(&timing);
@@ -322,15 +352,19 @@ impl SessionTask {
         if let Err(error) = self.guard.call(renewed).await {
             tracing::debug!(%error, "the guard was not told of a heartbeat");
         }
-        self.edit(|open| {
+        self.life.send_modify(|life| {
+            let Some(open) = life.session_mut() else {
+                return;
+            };
             let (sent_at, revision) = (ack.sent_at, ack.revision);
             open.acknowledged = Some(Acknowledged { sent_at, revision });
+            *life = Life::Open(open.clone());
         });
     }
 
     /// The guard came, went, or was restarted.
     async fn rearm(&mut self, incarnation: &Incarnation) -> bool {
-        let Life::Open(open) = self.life.borrow().clone() else {
+        let Some(open) = self.life.borrow().session().cloned() else {
             return false;
         };
         let armed_on = match self.guard.connection() {
@@ -349,9 +383,7 @@ impl SessionTask {
         wanted: RunnerBounds,
         heartbeat: &Mutex<SessionHeartbeat>,
     ) -> Option<Longer> {
-        let Life::Open(open) = self.life.borrow().clone() else {
-            return None;
-        };
+        let open = self.life.borrow().session().cloned()?;
         if wanted == open.bounds {
             return None;
         }
@@ -396,7 +428,7 @@ impl SessionTask {
 
     fn edit(&self, change: impl FnOnce(&mut Open)) {
         self.life.send_modify(|life| {
-            if let Life::Open(open) = life {
+            if let Some(open) = life.session_mut() {
                 change(open);
             }
         });
@@ -407,6 +439,17 @@ impl SessionTask {
 struct Longer {
     bounds: RunnerBounds,
     acks_left: u32,
+}
+
+/// How a life ends.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the session is {0}")]
+    Session(Lost),
+    #[error("the guard stopped everything at the deadline")]
+    Deadline,
+    #[error("the heartbeat's task ended: {0}")]
+    Task(String),
 }
 
 /// The heartbeat must not go on when its keeper is gone.
@@ -444,8 +487,4 @@ fn bounds_of(timing: &Timing) -> RunnerBounds {
         kill_bound_ms: timing.kill_bound_ms,
         watchdog_bound_ms: timing.watchdog_bound_ms,
     }
-}
-
-fn explain(lost: &Lost) -> String {
-    format!("the session is {lost}")
 }

@@ -155,7 +155,7 @@ impl Vms {
         self.list_due = true;
         for killed in stopped.killed {
             if !killed.gone {
-                tracing::error!(vm = %killed.vm, "its process does not end; still trying");
+                tracing::warn!(vm = %killed.vm, "the guard is killing it");
                 continue;
             }
             let (vm, generation) = (killed.vm, killed.generation);
@@ -203,12 +203,16 @@ impl Vms {
         let now = (self.tools.clock)();
         let busy = self.tasks.busy();
         for (vm, end) in self.seen.ends(now, &busy) {
-            self.ends.insert(vm, end);
+            // What a call or the guard said of this grant's end is more than what was seen of it.
+            let known = self.ends.get(&vm);
+            if known.is_none_or(|known| known.generation < end.generation) {
+                self.ends.insert(vm, end);
+            }
         }
         self.tasks.forget_gone(self.seen.domains(), now);
         self.tell_clean();
         self.grants_known |= self.sources.cache.view_since().is_some();
-        if life == Life::Unknown {
+        if !life.is_known() {
             return self.seen.wake_at();
         }
         let (mut world, owners, seen_at) = self.world(&life, now);
@@ -244,7 +248,7 @@ impl Vms {
     /// Every process with this cluster's stamp is watched by the guard, whatever it does.
     async fn hand_over(&mut self, life: &Life) {
         self.all_watched = false;
-        let (Life::Open(open), Some(domains)) = (life, self.seen.domains()) else {
+        let (Some(open), Some(domains)) = (life.session(), self.seen.domains()) else {
             return;
         };
         let Some(connection) = open.armed_on else {
@@ -287,10 +291,9 @@ impl Vms {
     /// The world, and the revisions it was read at: of owners and of this host's own reports.
     fn world(&self, life: &Life, now: Instant) -> (HostWorld, Revisions, Revisions) {
         let host = self.tools.records.host();
-        let guard_works = match life {
-            Life::Open(open) => open.armed_on.is_some() && self.all_watched,
-            Life::Unknown | Life::Cleaning => false,
-        };
+        let armed = life.session().is_some_and(|open| open.armed_on.is_some());
+        let guard_works = armed && self.all_watched;
+        let own = life.session().map(|open| &open.incarnation);
         let known = Known {
             now,
             host,
@@ -301,6 +304,7 @@ impl Vms {
             jobs: self.tasks.jobs(),
             ends: self.ends.clone(),
             held: &self.seen.held(),
+            arriving: &self.seen.arriving(own, now),
         };
         self.sources.cache.read(|view: &View| {
             let mut reports = BTreeMap::new();

@@ -32,20 +32,27 @@ pub struct Known<'a> {
     pub ends: BTreeMap<VmName, Ended>,
     /// VMs to leave alone this time.
     pub held: &'a BTreeSet<VmName>,
+    /// VMs to leave alone as long as no record names this host.
+    pub arriving: &'a BTreeSet<VmName>,
 }
 
 /// The world. `reports` are this host's own as they stand in the store.
 pub fn build(known: Known<'_>, view: &View, reports: BTreeMap<VmName, VmReport>) -> HostWorld {
     let open: Option<&Open> = match known.life {
         Life::Open(open) => Some(open),
-        Life::Unknown | Life::Cleaning => None,
+        Life::Unknown | Life::Cleaning | Life::Opening(_) => None,
     };
     let incarnation = open.map(|open| open.incarnation.clone());
     let policy = view.policy.as_ref().map(|seen| &seen.value);
     // A record that this version cannot read is no ground to stop what runs.
     let (_, unreadable) = view.excluded();
-    let skipped =
-        |vm: &VmName| (incarnation.is_some() && unreadable.contains(vm)) || known.held.contains(vm);
+    let grants = grants(view, known.host);
+    let granted: BTreeSet<VmName> = grants.keys().cloned().collect();
+    let skipped = |vm: &VmName| {
+        (incarnation.is_some() && unreadable.contains(vm))
+            || known.held.contains(vm)
+            || (known.arriving.contains(vm) && !granted.contains(vm))
+    };
     let domain = |(vm, seen): (&VmName, &SeenDomain)| {
         let domain = Domain {
             generation: seen.stamp.generation,
@@ -62,7 +69,7 @@ pub fn build(known: Known<'_>, view: &View, reports: BTreeMap<VmName, VmReport>)
         restart: policy.map_or_else(|| Policy::default().restart, |p| p.restart.clone()),
         domains: known.domains.map(|seen| seen.iter().map(domain).collect()),
         grants_known: known.grants_known,
-        grants: grants(view, known.host),
+        grants,
         reports,
         jobs: known.jobs,
         ends: known.ends,

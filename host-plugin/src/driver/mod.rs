@@ -11,7 +11,7 @@ mod ffi;
 pub mod libvirt;
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 
 use crate::domain_xml::stamp::Stamp;
 use crate::process::ProcessId;

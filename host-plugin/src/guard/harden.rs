@@ -20,7 +20,7 @@ pub fn harden() -> Vec<String> {
             "memory is not locked ({error}): give the unit LimitMEMLOCK=infinity"
         ));
     }
-    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-1000") {
+    if let Err(error) = spare_from_oom() {
         warnings.push(format!(
             "the out-of-memory killer may take the guard ({error}): give the unit \
              OOMScoreAdjust=-1000"
@@ -28,10 +28,20 @@ pub fn harden() -> Vec<String> {
     }
     if let Some(error) = real_time() {
         warnings.push(format!(
-            "no real-time priority ({error}): give the unit CPUSchedulingPolicy=fifo"
+            "no real-time priority ({error}): give the unit LimitRTPRIO={PRIORITY}"
         ));
     }
     warnings
+}
+
+/// Whoever started the guard may have done it already, and then it needs no right.
+fn spare_from_oom() -> std::io::Result<()> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    const LAST: &str = "-1000";
+    if std::fs::read_to_string(FILE)?.trim() == LAST {
+        return Ok(());
+    }
+    std::fs::write(FILE, LAST)
 }
 
 fn real_time() -> Option<String> {

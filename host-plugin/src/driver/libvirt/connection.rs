@@ -11,8 +11,8 @@
 
 use super::lane::{Lane, on_thread};
 use super::{Shared, bounds};
-use crate::driver::DriverEvent;
 use crate::driver::ffi::{Sink, subscribe, subscribe_close};
+use crate::driver::{DriverError, DriverEvent};
 use holdfast_model::host::LibvirtState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,8 +133,12 @@ async fn until_lost(
             () = tokio::time::sleep(bounds::PING_EVERY) => {}
         }
         let ping = monitor.call("ping", bounds::PING, |c| Ok(c.get_lib_version()?));
-        if let Err(error) = ping.await {
-            return error.to_string();
+        match ping.await {
+            Ok(_) => {}
+            Err(DriverError::OutcomeUnknown { reason, .. }) => {
+                return format!("libvirtd does not answer: {reason}");
+            }
+            Err(error) => return error.to_string(),
         }
     }
 }

@@ -1,0 +1,255 @@
+//! Sessions: what outlives what.
+
+use super::bench::{Bench, name, until};
+use crate::driver::Activity;
+use holdfast_core::guardian::deadline::Phase;
+use holdfast_model::host::{RunState, Session, SessionState};
+use holdfast_model::id::ClusterName;
+use holdfast_model::policy::Policy;
+use holdfast_model::vm::Intent;
+use holdfast_store::keyspace::Key;
+
+const LONG_MS: u64 = 60_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_ends_stops_nothing_and_the_next_goes_on_with_its_life() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    bench.run_vm(1).await;
+    let life = bench.open_session().await.incarnation;
+    bench.driver.calls();
+    bench.stop().await;
+    let Phase::Armed(armed) = bench.guard_status().await.phase else {
+        panic!("the guard must still be armed");
+    };
+    assert_eq!(armed.incarnation, life);
+    let beat = bench.session().expect("a session").beat;
+    bench.start();
+    until("the session is renewed", || {
+        (bench.session()?.beat > beat).then_some(())
+    })
+    .await;
+    assert_eq!(bench.session().expect("a session").incarnation, life);
+    // It obeys: the VM is known to it.
+    bench.owner(1, Intent::Stop, Some("h1"), None);
+    bench
+        .reported(1, |state| matches!(state, RunState::Exited { .. }))
+        .await;
+    assert_eq!(
+        bench.driver.calls(),
+        ["shutdown web 1"],
+        "nothing else was done to it"
+    );
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_created_domain_that_an_agent_left_behind_is_set_going_by_the_next() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    bench.run_vm(1).await;
+    bench.stop().await;
+    // As if it had ended between creating and resuming.
+    let mut seen = bench.driver.of("web").expect("a domain");
+    seen.activity = Activity::PausedOnRequest;
+    seen.stamp.phase = crate::domain_xml::stamp::Phase::Created;
+    bench.driver.with(|state| state.put(seen));
+    bench.driver.calls();
+    bench.start();
+    until("it runs", || {
+        let seen = bench.driver.of("web")?;
+        (seen.activity == Activity::Running).then_some(())
+    })
+    .await;
+    assert_eq!(bench.driver.calls(), ["resume web 1"]);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_a_leader_closed_ends_everything_and_a_new_life_begins_clean() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    bench.run_vm(1).await;
+    let old = bench.open_session().await;
+    bench.driver.calls();
+    let closed = Session {
+        state: SessionState::Closed,
+        ..old.clone()
+    };
+    bench.put(&Key::HostSession(name("h1")), &closed);
+    let new = until("a new session", || {
+        let session = bench.session()?;
+        (session.incarnation != old.incarnation).then_some(session)
+    })
+    .await;
+    assert_eq!(new.state, SessionState::Open);
+    assert_eq!(
+        bench.driver.of("web"),
+        None,
+        "the host is clean before that"
+    );
+    assert_eq!(bench.driver.calls(), ["destroy web 1"]);
+    bench.run_vm(2).await;
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_stays_away_past_the_deadline_ends_this_life() {
+    let mut bench = Bench::new(3_000);
+    bench.start();
+    bench.run_vm(1).await;
+    let old = bench.open_session().await.incarnation;
+    bench.driver.calls();
+    bench.wire.cut(true);
+    until("everything is stopped", || {
+        bench.driver.of("web").is_none().then_some(())
+    })
+    .await;
+    let Phase::Lapsed { incarnation, .. } = bench.guard_status().await.phase else {
+        panic!("the guard ended it");
+    };
+    assert_eq!(incarnation, old);
+    assert_eq!(bench.session().expect("a session").incarnation, old);
+    bench.wire.cut(false);
+    let new = until("a new session", || {
+        let session = bench.session()?;
+        (session.incarnation != old).then_some(session)
+    })
+    .await;
+    assert_eq!(new.state, SessionState::Open);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_for_a_moment_costs_nothing() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    bench.run_vm(1).await;
+    let session = bench.open_session().await;
+    bench.driver.calls();
+    bench.wire.cut(true);
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let beat = bench.session().expect("a session").beat;
+    bench.wire.cut(false);
+    until("the session is renewed", || {
+        (bench.session()?.beat > beat).then_some(())
+    })
+    .await;
+    let now = bench.session().expect("a session");
+    assert_eq!(now.incarnation, session.incarnation);
+    assert_eq!(bench.driver.calls(), Vec::<String>::new());
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_take_part_says_why() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    let session = bench.open_session().await;
+    bench.stop().await;
+    let other = Session {
+        machine_id: name("m2"),
+        ..session.clone()
+    };
+    bench.put(&Key::HostSession(name("h1")), &other);
+    bench.start();
+    let error = bench.failure().await;
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("another machine"), "{error}");
+
+    bench.put::<ClusterName>(&Key::Cluster, &name("c2"));
+    bench.start();
+    let error = bench.failure().await;
+    assert_eq!(error.exit_code(), 2);
+    assert!(
+        error.to_string().contains("belongs to cluster `c2`"),
+        "{error}"
+    );
+
+    bench.put::<ClusterName>(&Key::Cluster, &name("c1"));
+    let mut policy = Policy::default();
+    policy.timing.taker_wait_ms = Some(6_000);
+    bench.put(&Key::Policy, &policy);
+    bench.start();
+    let error = bench.failure().await;
+    assert_eq!(error.exit_code(), 2);
+    assert!(
+        error.to_string().contains("set taker_wait_ms to"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_agent_on_the_same_machine_is_refused() {
+    let mut first = Bench::new(LONG_MS);
+    first.start();
+    let session = first.open_session().await;
+    let mut second = Bench::new(LONG_MS);
+    second.wire = first.wire.clone();
+    second.start();
+    let error = second.failure().await;
+    assert_eq!(error.exit_code(), 3);
+    assert!(
+        error.to_string().contains("another agent renews"),
+        "{error}"
+    );
+    let now = first.session().expect("a session");
+    assert_eq!(now.incarnation, session.incarnation);
+    // And in the same place it does not get as far.
+    let mut third = Bench::new(LONG_MS);
+    third.config = first.config.clone();
+    third.start();
+    let error = third.failure().await;
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("agent.lock"), "{error}");
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_waits_for_a_store_that_is_not_there_yet() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.wire.cut(true);
+    bench.start();
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    assert_eq!(bench.session(), None);
+    bench.wire.cut(false);
+    bench.open_session().await;
+    bench.wire.cut(true);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_session_never_declares_less_than_the_guard_enforces() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    bench.open_session().await;
+    for deadline_ms in [30_000, 90_000] {
+        let mut policy: Policy = bench.get(&Key::Policy).expect("a policy");
+        policy.timing.runner_deadline_ms = Some(deadline_ms);
+        policy.timing.taker_wait_ms = Some(deadline_ms * 2);
+        bench.put(&Key::Policy, &policy);
+        until("both have the new bounds", || {
+            let declared = bench.session()?.bounds.runner_deadline_ms;
+            (declared == deadline_ms).then_some(())
+        })
+        .await;
+        loop {
+            let Phase::Armed(armed) = bench.guard_status().await.phase else {
+                panic!("armed");
+            };
+            let next = armed.next_bounds.as_ref().map(|(_, bounds)| bounds);
+            let enforced = armed.bounds.runner_deadline_ms;
+            let enforced = next.map_or(enforced, |next| enforced.min(next.runner_deadline_ms));
+            let declared = bench
+                .session()
+                .expect("a session")
+                .bounds
+                .runner_deadline_ms;
+            assert!(enforced <= declared, "{enforced} > {declared}");
+            if enforced == deadline_ms && next.is_none() {
+                break;
+            }
+        }
+    }
+    bench.stop().await;
+}

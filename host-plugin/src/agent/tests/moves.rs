@@ -1,0 +1,104 @@
+//! Live migrations, from either side.
+
+use super::bench::{Bench, UUID, name, until};
+use crate::domain_xml::stamp::{Phase, Stamp};
+use crate::driver::{Activity, SeenDomain};
+use holdfast_model::host::{Capacity, HostReport, LibvirtState, RunState, StorageState};
+use holdfast_model::id::Generation;
+use holdfast_model::vm::Intent;
+use holdfast_store::keyspace::Key;
+
+const LONG_MS: u64 = 60_000;
+
+fn arrived(activity: Activity) -> SeenDomain {
+    SeenDomain {
+        stamp: Stamp {
+            cluster: name("c1"),
+            vm: name("web"),
+            generation: Generation(1),
+            incarnation: name("peer"),
+            phase: Phase::Started,
+        },
+        uuid: UUID.parse().expect("a UUID"),
+        activity,
+        process: None,
+    }
+}
+
+fn peer(bench: &Bench, migrate_address: &str) {
+    let report = HostReport {
+        incarnation: name("peer"),
+        libvirt: LibvirtState::Connected,
+        capacity: Capacity::default(),
+        storage: StorageState::NotChecked,
+        migrate_address: migrate_address.into(),
+    };
+    bench.put(&Key::HostReport(name("h2")), &report);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_says_whether_it_went() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    bench.run_vm(1).await;
+    peer(&bench, "192.0.2.66");
+    bench.owner(1, Intent::Migrate, Some("h1"), Some("h2"));
+    let failed = |state: &RunState| matches!(state, RunState::MigrationFailed { .. });
+    let state = bench.reported(1, failed).await;
+    assert!(format!("{state:?}").contains("no route"), "{state:?}");
+    // Called off: it carries on, under the same grant.
+    bench.owner(1, Intent::AbortMigration, Some("h1"), Some("h2"));
+    bench.owner(1, Intent::Run, Some("h1"), None);
+    bench.reported(1, |state| *state == RunState::Running).await;
+    peer(&bench, "192.0.2.2");
+    bench.owner(1, Intent::Migrate, Some("h1"), Some("h2"));
+    bench
+        .reported(1, |state| *state == RunState::MigratedAway)
+        .await;
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_takes_over_only_what_is_whole_and_granted() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    bench.open_session().await;
+    bench.spec();
+    bench.owner(1, Intent::Migrate, Some("h2"), Some("h1"));
+    bench
+        .driver
+        .with(|state| state.put(arrived(Activity::PausedMigration)));
+    let incoming = |wanted: bool| move |state: &RunState| matches!(state, RunState::Incoming { complete } if *complete == wanted);
+    bench.reported(1, incoming(false)).await;
+    bench
+        .driver
+        .with(|state| state.put(arrived(Activity::PausedOnRequest)));
+    bench.reported(1, incoming(true)).await;
+    assert_eq!(
+        bench.driver.calls(),
+        Vec::<String>::new(),
+        "not without the ownership"
+    );
+    bench.owner(2, Intent::Run, Some("h1"), None);
+    bench.reported(2, |state| *state == RunState::Running).await;
+    assert_eq!(bench.driver.calls(), ["restamp web 2", "resume web 2"]);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_gives_up_when_told() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    bench.open_session().await;
+    bench.spec();
+    bench.owner(1, Intent::Migrate, Some("h2"), Some("h1"));
+    bench
+        .driver
+        .with(|state| state.put(arrived(Activity::PausedOnRequest)));
+    until("it is announced", || bench.report()).await;
+    bench.owner(1, Intent::AbortMigration, Some("h2"), Some("h1"));
+    bench.reported(1, |state| *state == RunState::NotHere).await;
+    assert_eq!(bench.driver.of("web"), None);
+    assert_eq!(bench.driver.calls(), ["destroy web 1"]);
+    bench.stop().await;
+}
