@@ -1,9 +1,10 @@
 //! Events in, incidents out.
 
-use super::{HostLane, Incident, IncidentKind, Mark, Phase, Summary, VmLane};
+use super::assemble::assemble;
+use super::{HostLane, Incident, IncidentKind, Mark, Phase, VmLane};
 use crate::wall::stamp;
 use holdfast_model::event::{Event, EventKind};
-use holdfast_model::id::{HostName, SiteName, VmName};
+use holdfast_model::id::{Generation, HostName, SiteName, VmName};
 use holdfast_model::time::UnixMs;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,12 +29,12 @@ pub fn build<'a>(
 static NO_SITES: BTreeMap<HostName, SiteName> = BTreeMap::new();
 
 /// An incident that is being told.
-struct Draft {
-    kind: IncidentKind,
-    start: UnixMs,
-    latest: UnixMs,
-    hosts: Vec<HostLane>,
-    vms: Vec<VmLane>,
+pub(super) struct Draft {
+    pub kind: IncidentKind,
+    pub start: UnixMs,
+    pub latest: UnixMs,
+    pub hosts: Vec<HostLane>,
+    pub vms: Vec<VmLane>,
 }
 
 struct Builder<'a> {
@@ -41,6 +42,10 @@ struct Builder<'a> {
     drafts: Vec<Draft>,
     /// Where each VM was last known to run.
     at: BTreeMap<VmName, HostName>,
+    /// The newest grant of each VM that was told.
+    grants: BTreeMap<VmName, Generation>,
+    /// VMs that were told to run before their grant was.
+    early: BTreeMap<VmName, Generation>,
     /// VMs that ended on a host and were not granted again since.
     exits: BTreeMap<VmName, UnixMs>,
 }
@@ -51,6 +56,8 @@ impl Default for Builder<'_> {
             sites: &NO_SITES,
             drafts: Vec::new(),
             at: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            early: BTreeMap::new(),
             exits: BTreeMap::new(),
         }
     }
@@ -132,8 +139,7 @@ impl Builder<'_> {
                 self.granted(vm, host.as_ref(), event);
             }
             (EventKind::VmRunning, host, Some(vm)) => {
-                self.progress(vm, host.as_ref(), Phase::Running, at);
-                self.moved_to(vm, host.as_ref());
+                self.running(vm, host.as_ref(), event.generation, at);
             }
             (EventKind::VmExited, _, Some(vm)) => {
                 self.exits.entry(vm.clone()).or_insert(at);
@@ -147,6 +153,7 @@ impl Builder<'_> {
                 self.moving(vm, host.as_ref(), event);
             }
             (EventKind::MigrationDone, host, Some(vm)) => {
+                self.note_grant(vm, event.generation);
                 self.progress(vm, host.as_ref(), Phase::Moved, at);
                 self.moved_to(vm, host.as_ref());
             }
@@ -155,6 +162,30 @@ impl Builder<'_> {
             }
             _ => {}
         }
+    }
+
+    fn note_grant(&mut self, vm: &VmName, generation: Option<Generation>) {
+        if let Some(generation) = generation {
+            self.grants.insert(vm.clone(), generation);
+        }
+    }
+
+    fn running(
+        &mut self,
+        vm: &VmName,
+        host: Option<&HostName>,
+        generation: Option<Generation>,
+        at: UnixMs,
+    ) {
+        // Hosts tell it by their own clocks: it may seem to come before its grant.
+        if let (Some(granted), Some(generation)) = (self.grants.get(vm), generation)
+            && *granted < generation
+        {
+            self.early.insert(vm.clone(), generation);
+            return;
+        }
+        self.progress(vm, host, Phase::Running, at);
+        self.moved_to(vm, host);
     }
 
     fn moved_to(&mut self, vm: &VmName, host: Option<&HostName>) {
@@ -263,6 +294,12 @@ impl Builder<'_> {
         if let Some(host) = to {
             self.at.insert(vm.clone(), host.clone());
         }
+        self.note_grant(vm, event.generation);
+        if let Some(early) = self.early.remove(vm)
+            && Some(early) == event.generation
+        {
+            self.running(vm, to, event.generation, at);
+        }
     }
 
     /// Keeps the first words on why a VM was touched.
@@ -317,74 +354,9 @@ impl Builder<'_> {
                 id = format!("{stem}-{n}");
                 n += 1;
             }
-            incidents.push(incident(id, draft, self.sites));
+            incidents.push(assemble(id, draft, self.sites));
         }
         incidents
-    }
-}
-
-fn incident(id: String, draft: Draft, sites: &BTreeMap<HostName, SiteName>) -> Incident {
-    let lost: BTreeSet<&HostName> = draft.hosts.iter().map(|lane| &lane.host).collect();
-    let whole_site = sites
-        .values()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .find(|site| {
-            let mut there = sites
-                .iter()
-                .filter(|(_, at)| at == site)
-                .map(|(host, _)| host);
-            there.all(|host| lost.contains(host))
-        });
-    let kind = match (draft.kind, whole_site) {
-        (IncidentKind::HostLoss, Some(_)) => IncidentKind::SiteLoss,
-        (kind, _) => kind,
-    };
-    let hosts: Vec<&str> = draft.hosts.iter().map(|lane| lane.host.as_str()).collect();
-    let hosts = hosts.join(", ");
-    let title = match kind {
-        IncidentKind::SiteLoss => {
-            let site = whole_site.map_or("", |site| site.as_str());
-            format!("site {site} lost ({hosts})")
-        }
-        IncidentKind::HostLoss => format!("host {hosts} lost"),
-        IncidentKind::FalseAlarm => format!("host {hosts} was silent and came back"),
-        IncidentKind::VmRestart => format!("{} restarted", count(&draft.vms)),
-        IncidentKind::Moves => format!("{} migrated live", count(&draft.vms)),
-    };
-    let settled = draft
-        .hosts
-        .iter()
-        .all(|lane| lane.at(Phase::Proven).or(lane.at(Phase::Back)).is_some());
-    let over = settled && draft.vms.iter().all(VmLane::is_done);
-    let mut ends: Vec<u64> = draft
-        .vms
-        .iter()
-        .filter_map(|lane| lane.at(Phase::Running).or(lane.at(Phase::Moved)))
-        .collect();
-    ends.sort_unstable();
-    let summary = Summary {
-        vms: draft.vms.len(),
-        done: ends.len(),
-        median_ms: ends.get(ends.len().saturating_sub(1) / 2).copied(),
-        slowest_ms: ends.last().copied(),
-    };
-    Incident {
-        id,
-        kind,
-        title,
-        started_at: draft.start,
-        duration_ms: over.then(|| draft.latest.0.saturating_sub(draft.start.0)),
-        hosts: draft.hosts,
-        vms: draft.vms,
-        summary,
-    }
-}
-
-fn count(vms: &[VmLane]) -> String {
-    match vms {
-        [one] => format!("VM {}", one.vm),
-        many => format!("{} VMs", many.len()),
     }
 }
 

@@ -8,6 +8,7 @@
 //! Milliseconds count from the start of an incident: a lost host's last heartbeat. Events carry wall clocks, so the
 //! figures are for people; no decision uses them.
 
+mod assemble;
 mod build;
 
 pub use build::build;

@@ -1,5 +1,4 @@
 use super::*;
-use holdfast_model::id::Generation;
 use std::str::FromStr;
 
 /// `AT KIND SUBJECTS…`: `vm:NAME`, `host:NAME`, `g:N`.
@@ -208,6 +207,24 @@ fn trimmed_history_still_tells_what_is_known() {
         "20231114-221500: host a1 lost (3600 ms)
   a1: Lost 0, Proven 3000
   v1 ?->b1: Granted 3010, Running 3600
+"
+    );
+}
+
+#[test]
+fn a_host_whose_clock_is_behind_does_not_leave_a_lane_open() {
+    let script = START.to_owned()
+        + "
+100000 host-suspect host:a1
+103000 host-fenced host:a1
+103005 vm-running vm:v1 host:b1 g:2
+103010 vm-granted vm:v1 host:b1 g:2
+";
+    assert_eq!(
+        told(&script),
+        "20231114-221500: host a1 lost (3010 ms)
+  a1: Lost 0, Proven 3000
+  v1 a1->b1: Lost 0, Proven 3000, Granted 3010, Running 3010
 "
     );
 }

@@ -1,6 +1,7 @@
 //! A host without libvirt: it renews its session, accepts grants, and says of each VM what an agent
 //! would say. Its power can be cut.
 
+use holdfast_model::event::{Event, EventKind};
 use holdfast_model::host::{
     Capacity, ExitKind, GuardState, HostReport, HostSpec, LibvirtState, RunState, RunnerBounds,
     Session, SessionState, StorageState, VmReport,
@@ -8,7 +9,8 @@ use holdfast_model::host::{
 use holdfast_model::id::{HostName, Incarnation, Revision, VmName};
 use holdfast_model::vm::{Intent, Owner};
 use holdfast_store::api::{Compare, Txn, TxnOp, TxnOutcome};
-use holdfast_store::guards::encode;
+use holdfast_store::clock::wall;
+use holdfast_store::guards::{HostWrite, encode, event_id, report_txn};
 use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
 use serde::Serialize;
@@ -236,7 +238,7 @@ impl Life {
                 state,
             };
             if known.as_ref() != Some(&report) {
-                self.say(&key, &report);
+                self.say(&vm, report);
             }
         }
     }
@@ -280,10 +282,32 @@ impl Life {
         }
     }
 
-    fn say(&self, key: &Key, report: &VmReport) {
+    /// Writes a report, and the event that it runs with it, as an agent does.
+    fn say(&self, vm: &VmName, report: VmReport) {
         let Some(session) = self.session else { return };
-        let guard = Compare::Revision(Key::HostSession(self.host.clone()).path(), session);
-        self.put(key, report, guard);
+        let mut writes = Vec::new();
+        if report.state == RunState::Running {
+            let event = Event {
+                at: wall(),
+                actor: self.host.to_string(),
+                kind: EventKind::VmRunning,
+                host: Some(self.host.clone()),
+                site: None,
+                vm: Some(vm.clone()),
+                generation: Some(report.generation),
+                text: format!("{vm} runs on {}", self.host),
+            };
+            let id = event_id(&event, u64::try_from(self.store.revision().0).unwrap_or(0));
+            writes.push(HostWrite::Event { id, event });
+        }
+        let key = Key::HostVm(self.host.clone(), vm.clone());
+        let expect = self.store.get_now(&key.path()).map(|found| found.revision);
+        writes.push(HostWrite::Vm {
+            vm: vm.clone(),
+            report,
+            expect,
+        });
+        self.store.txn_now(report_txn(&self.host, session, &writes));
     }
 
     fn forget(&self, key: &Key) {
