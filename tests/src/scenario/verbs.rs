@@ -8,6 +8,7 @@
 //! processes  manager S kill|stop|start | manager S pause TIME
 //!            agent H kill|stop|start | freeze agent H TIME | freeze libvirt H TIME
 //!            clock H drift PPM
+//!            sabotage H                                   its guard does nothing: tests the invariants
 //! VMs        crash V | guest-shutdown V | io-error V | stubborn V | fail-start H V "words" [TIMES]
 //!            lose-finish V on|off
 //! storage    storage A synced|syncing|unusable            A: a site or a host
@@ -215,6 +216,7 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
                 _ => return Err(WordError::Extra(process)),
             }
         }
+        "sabotage" => sim.sabotage_guard(&words.parse("host")?)?,
         "clock" => {
             let host = words.parse("host")?;
             if !words.takes("drift") {

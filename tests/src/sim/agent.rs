@@ -8,7 +8,7 @@
 //! `jobs`.
 
 use super::ctx::Ctx;
-use super::event::{Client, Event, Inbox, Request, Tag};
+use super::event::{Client, Inbox, Request, Tag};
 use super::machine::Machine;
 use holdfast_core::guardian::Ended;
 use holdfast_model::id::{BootId, Revision, VmName};
@@ -110,9 +110,7 @@ impl Agent {
     }
 
     pub(super) fn wake(&self, ctx: &mut Ctx, m: &Machine, at: Instant) {
-        let when = m.clock.when(ctx.now, at).max(ctx.now + 1);
-        ctx.queue
-            .push(when, Event::To(self.client.clone(), Inbox::Wake));
+        ctx.wake_at(&self.client, m.clock.when(ctx.now, at));
     }
 
     pub(super) fn call(&self, ctx: &mut Ctx, m: &Machine, tag: Tag, request: Request) {

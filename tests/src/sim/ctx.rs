@@ -36,6 +36,8 @@ pub struct Ctx {
     /// Who watches the store, from where.
     pub watchers: BTreeMap<Client, Place>,
     domains: u64,
+    /// Per process, when it wakes next by its own wish.
+    wakes: BTreeMap<Client, u64>,
 }
 
 impl Ctx {
@@ -55,6 +57,17 @@ impl Ctx {
     /// Something is to happen.
     pub fn after(&mut self, ms: u64, event: Event) {
         self.queue.push(self.now + ms, event);
+    }
+
+    /// A process wants to look again then, unless it does so earlier anyway.
+    pub fn wake_at(&mut self, client: &Client, when: u64) {
+        let when = when.max(self.now + 1);
+        let planned = self.wakes.get(client).copied();
+        if planned.is_none_or(|planned| planned <= self.now || planned > when) {
+            self.wakes.insert(client.clone(), when);
+            self.queue
+                .push(when, Event::To(client.clone(), Inbox::Wake));
+        }
     }
 
     /// A number no domain ever had.

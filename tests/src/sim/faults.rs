@@ -180,6 +180,13 @@ impl Sim {
         Ok(())
     }
 
+    /// A guard does nothing from now on, and nobody notices. Not a fault Holdfast claims to survive:
+    /// it shows that the invariants would see what a guard is for.
+    pub fn sabotage_guard(&mut self, host: &HostName) -> Result<(), FaultError> {
+        self.host_mut(host)?.m.sabotaged = true;
+        Ok(())
+    }
+
     /// libvirtd is stopped for a while (SIGSTOP).
     pub fn freeze_libvirt(&mut self, host: &HostName, ms: u64) -> Result<(), FaultError> {
         let until = self.ctx.now + ms;

@@ -9,7 +9,7 @@ use super::agent::name as named;
 use super::bounds::{PLAN_PAUSE_MS, STEPS_UNDER_WAY};
 use super::clock::Clock;
 use super::ctx::Ctx;
-use super::event::{Client, Event, Inbox, Request, Tag};
+use super::event::{Client, Inbox, Request, Tag};
 use super::net::Place;
 use holdfast_core::planner::plan;
 use holdfast_core::verify::verify;
@@ -129,8 +129,7 @@ impl Manager {
     }
 
     fn wake(&self, ctx: &mut Ctx, at: Instant) {
-        let when = self.clock.when(ctx.now, at).max(ctx.now + 1);
-        ctx.queue.push(when, Event::To(self.client(), Inbox::Wake));
+        ctx.wake_at(&self.client(), self.clock.when(ctx.now, at));
     }
 
     fn call(&self, ctx: &mut Ctx, tag: Tag, request: Request) {

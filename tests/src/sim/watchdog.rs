@@ -244,3 +244,144 @@ impl Ctx {
 fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
     serde_json::from_slice(value).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::agent::name;
+    use super::super::{Sim, event::Client};
+    use super::*;
+    use holdfast_core::guardian::EndKind;
+    use holdfast_model::host::Capacity;
+    use holdfast_store::guards::encode;
+
+    /// One site, two hosts, `web` running on the first.
+    fn cluster() -> Sim {
+        let mut sim = Sim::default();
+        sim.add_site(name("a"), false);
+        for host in ["a1", "a2"] {
+            let capacity = Capacity {
+                memory_mib: 8_192,
+                cpus: 8,
+            };
+            sim.add_host(name(host), name("a"), capacity);
+        }
+        let spec = serde_json::json!({
+            "name": "web", "uuid": "7b6a1c9e-0000-4000-8000-000000000001",
+            "domain_xml": "<domain/>", "run": true, "memory_mib": 512, "vcpus": 1,
+        });
+        sim.add_vm(serde_json::from_value(spec).expect("a spec"))
+            .expect("a store with a leader");
+        sim.advance(10_000);
+        assert_eq!(sim.ctx.truth.violations, Vec::<String>::new());
+        assert_eq!(sim.ctx.truth.running(&name("web")).len(), 1);
+        sim
+    }
+
+    fn owner(sim: &Sim) -> Owner {
+        sim.ctx
+            .record(&Key::VmOwner(name("web")))
+            .expect("an owner record")
+    }
+
+    #[track_caller]
+    fn broken(sim: &Sim, names: &[&str]) {
+        let found: Vec<&str> = sim
+            .ctx
+            .truth
+            .violations
+            .iter()
+            .filter_map(|text| text.split(':').next())
+            .collect();
+        assert_eq!(found, names, "{:#?}", sim.ctx.truth.violations);
+    }
+
+    fn span(sim: &Sim, host: &str) -> Span {
+        Span {
+            host: name(host),
+            incarnation: Some(name(&format!("{host}-1"))),
+            domain: 1_000,
+            generation: owner(sim).generation,
+            from: sim.ctx.now,
+            to: None,
+            cold: true,
+        }
+    }
+
+    fn put(key: Key, value: Vec<u8>) -> Txn {
+        Txn {
+            compares: Vec::new(),
+            ops: vec![TxnOp::Put(key.path(), value)],
+        }
+    }
+
+    #[test]
+    fn a_second_runner_and_a_start_without_a_grant_are_seen() {
+        let mut sim = cluster();
+        let second = span(&sim, "a2");
+        sim.ctx.begin(&name("web"), second, None);
+        broken(&sim, &["no-start-without-grant", "runs-once"]);
+    }
+
+    #[test]
+    fn an_old_image_is_seen() {
+        let mut sim = cluster();
+        sim.crash(&name("web")).expect("it runs");
+        let again = span(&sim, "a1");
+        let old = sim.ctx.now - 1;
+        sim.ctx.begin(&name("web"), again, Some(old));
+        broken(&sim, &["no-stale-image"]);
+    }
+
+    #[test]
+    fn a_needless_stop_is_seen() {
+        let mut sim = cluster();
+        let host = sim.hosts.get_mut(&name("a1")).expect("a host");
+        let id = host.m.domains[&name("web")].id;
+        let (ctx, vm) = (&mut sim.ctx, name("web"));
+        host.m
+            .end(ctx, &vm, id, Stop::Destroyed, "", EndKind::Destroyed);
+        broken(&sim, &["needless-stop"]);
+    }
+
+    #[test]
+    fn writes_without_the_right_to_are_seen() {
+        let mut sim = cluster();
+        let same = put(Key::VmOwner(name("web")), encode(&owner(&sim)));
+        let leader = Client::Manager(name("m-a"), 1);
+        sim.ctx.check_writes(&leader, &same);
+        broken(&sim, &[]);
+        let earlier_life = Client::Manager(name("m-a"), 0);
+        sim.ctx.check_writes(&earlier_life, &same);
+        broken(&sim, &["own-epoch"]);
+        let report = put(Key::HostReport(name("a1")), b"{}".to_vec());
+        sim.ctx.check_writes(&Client::Agent(name("a1"), 2), &report);
+        broken(&sim, &["own-epoch"]);
+        sim.ctx.check_writes(&Client::Agent(name("a2"), 2), &report);
+        broken(&sim, &["own-epoch", "own-session"]);
+    }
+
+    #[test]
+    fn a_grant_without_evidence_is_seen() {
+        let mut sim = cluster();
+        let mut next = owner(&sim);
+        next.generation = next.generation.next();
+        next.holder = Some(Runner {
+            host: name("a2"),
+            incarnation: name("a2-1"),
+        });
+        let txn = put(Key::VmOwner(name("web")), encode(&next));
+        sim.ctx.check_writes(&Client::Manager(name("m-a"), 1), &txn);
+        broken(&sim, &["evidence-first"]);
+    }
+
+    #[test]
+    fn a_guard_that_does_nothing_is_seen() {
+        let mut sim = cluster();
+        sim.sabotage_guard(&name("a1")).expect("a host");
+        sim.freeze_agent(&name("a1"), 120_000).expect("a host");
+        use super::super::net::End;
+        sim.cut(End::Host(name("a1")), End::Rest, false);
+        sim.advance(60_000);
+        broken(&sim, &["closed-is-stopped", "runs-once"]);
+    }
+}
