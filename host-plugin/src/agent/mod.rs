@@ -7,21 +7,25 @@
 //! guard ── stopped ───────┘
 //! ```
 //! - [`join`]: what is checked and done before taking part
-//! - [`session`], [`life`]: the session in the store, the guard's deadline, the state file
-//! - [`vms`]: the loop; [`world`] builds what the guardian decides on, [`seen`] remembers what
-//!   libvirt showed, [`tasks`] and [`jobs`] carry out
+//! - [`session`], [`keep`], [`life`]: the session in the store, the guard's deadline, the state file
+//! - [`vms`]: the loop, in two halves [`look`] and [`apply`]; [`world`] builds what the guardian
+//!   decides on, [`seen`] remembers what libvirt showed, [`tasks`], [`jobs`] and [`peer`] carry out
 //! - [`records`]: guarded writes; [`report`], [`events`], [`storage`]: what the host tells
 //! - [`identity`]: which machine, which boot, which life
 //!
 //! What is absent: no decision about a VM (the guardian decides), no kill at a deadline (the guard
 //! does), no call to a manager or to another agent.
 
+mod apply;
 pub mod error;
 pub mod events;
 pub mod identity;
 pub mod jobs;
 pub mod join;
+mod keep;
 pub mod life;
+mod look;
+pub mod peer;
 pub mod records;
 pub mod report;
 pub mod seen;

@@ -9,7 +9,8 @@
 
 use super::error::AgentError;
 use super::identity::{IdentityError, LifeFile, Machine};
-use super::life::{Acknowledged, Life, Open};
+use super::keep::End;
+use super::life::Life;
 use crate::guard::client::{GuardClient, GuardError};
 use crate::guard::protocol::{Answer, Call};
 use holdfast_core::guardian::deadline::Phase;
@@ -18,13 +19,12 @@ use holdfast_model::id::{HostName, Incarnation, Revision};
 use holdfast_model::timing::Timing;
 use holdfast_store::api::Store;
 use holdfast_store::cache::Clock;
-use holdfast_store::guarded::{Ack, Lost};
+use holdfast_store::guarded::Lost;
 use holdfast_store::keyspace::Key;
-use holdfast_store::run::run_heartbeat;
 use holdfast_store::session::{self, Identity, Opener, Opening, SessionHeartbeat};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 /// Between two looks while the host is being cleaned, or the store does not answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -60,11 +60,11 @@ pub struct SessionTask {
 }
 
 /// A session that may be opened.
-struct Opened {
-    incarnation: Incarnation,
-    heartbeat: SessionHeartbeat,
-    bounds: RunnerBounds,
-    armed_on: Option<u64>,
+pub(super) struct Opened {
+    pub incarnation: Incarnation,
+    pub heartbeat: SessionHeartbeat,
+    pub bounds: RunnerBounds,
+    pub armed_on: Option<u64>,
 }
 
 impl SessionTask {
@@ -242,7 +242,7 @@ impl SessionTask {
         }
     }
 
-    async fn arm(
+    pub(super) async fn arm(
         &mut self,
         incarnation: &Incarnation,
         bounds: &RunnerBounds,
@@ -278,191 +278,6 @@ impl SessionTask {
             }
         }
     }
-
-    /// Until it is over; why it is.
-    async fn keep(&mut self, opened: Opened) -> End {
-        let Opened {
-            incarnation,
-            heartbeat,
-            bounds,
-            armed_on,
-        } = opened;
-        self.life.send_replace(Life::Opening(Open {
-            incarnation: incarnation.clone(),
-            bounds,
-            acknowledged: None,
-            armed_on,
-        }));
-        let heartbeat = Arc::new(Mutex::new(heartbeat));
-        let wake = Arc::new(Notify::new());
-        let (acks, mut acknowledged) = watch::channel(None::<Ack>);
-        let beating = {
-            let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-            let (heartbeat, wake) = (Arc::clone(&heartbeat), Arc::clone(&wake));
-            tokio::spawn(async move {
-                let on_ack = move |ack| {
-                    let _ = acks.send_replace(Some(ack));
-                };
-                run_heartbeat(&*store, &clock, &heartbeat, &wake, on_ack).await
-            })
-        };
-        let mut beating = AbortOnDrop(beating);
-        let mut longer = None;
-        // Policy may have changed since the bounds were taken.
-        self.timing.mark_changed();
-        loop {
-            tokio::select! {
-                lost = &mut beating.0 => return match lost {
-                    Ok(lost) => End::Session(lost),
-                    Err(error) => End::Task(error.to_string()),
-                },
-                // A sender that is gone says nothing: the agent is ending, and the VMs run on.
-                Some(ended) = self.ended.recv() => if ended == incarnation {
-                    return End::Deadline;
-                },
-                Ok(()) = acknowledged.changed() => {
-                    let ack = *acknowledged.borrow_and_update();
-                    let Some(ack) = ack else { continue };
-                    self.acknowledge(&incarnation, ack).await;
-                    self.finish_longer_bounds(&incarnation, &mut longer).await;
-                }
-                () = self.guard.changed() => {
-                    let guarded = self.rearm(&incarnation).await;
-                    lock(&heartbeat).record_mut().session.guard = guard_state(guarded);
-                    lock(&heartbeat).hurry();
-                    wake.notify_one();
-                }
-                Ok(()) = self.timing.changed() => {
-                    let timing = self.timing.borrow_and_update().clone();
-                    lock(&heartbeat).set_period_ms(timing.heartbeat_ms);
-                    let wanted = bounds_of(&timing);
-                    longer = self.change_bounds(&incarnation, wanted, &heartbeat).await;
-                    wake.notify_one();
-                }
-            }
-        }
-    }
-
-    /// The guard learns of every acknowledged heartbeat first: the deadline is its own.
-    async fn acknowledge(&self, incarnation: &Incarnation, ack: Ack) {
-        let renewed = Call::Renewed {
-            incarnation: incarnation.clone(),
-            sent_at: ack.sent_at,
-        };
-        if let Err(error) = self.guard.call(renewed).await {
-            tracing::debug!(%error, "the guard was not told of a heartbeat");
-        }
-        self.life.send_modify(|life| {
-            let Some(open) = life.session_mut() else {
-                return;
-            };
-            let (sent_at, revision) = (ack.sent_at, ack.revision);
-            open.acknowledged = Some(Acknowledged { sent_at, revision });
-            *life = Life::Open(open.clone());
-        });
-    }
-
-    /// The guard came, went, or was restarted.
-    async fn rearm(&mut self, incarnation: &Incarnation) -> bool {
-        let Some(open) = self.life.borrow().session().cloned() else {
-            return false;
-        };
-        let armed_on = match self.guard.connection() {
-            None => None,
-            Some(_) => self.arm(incarnation, &open.bounds, Duration::ZERO).await,
-        };
-        self.edit(|open| open.armed_on = armed_on);
-        armed_on.is_some()
-    }
-
-    /// New bounds by policy. What the session declares must never be shorter than what the guard
-    /// enforces: shorter ones go to the guard first, longer ones to the session first.
-    async fn change_bounds(
-        &mut self,
-        incarnation: &Incarnation,
-        wanted: RunnerBounds,
-        heartbeat: &Mutex<SessionHeartbeat>,
-    ) -> Option<Longer> {
-        let open = self.life.borrow().session().cloned()?;
-        if wanted == open.bounds {
-            return None;
-        }
-        tracing::info!(
-            runner_deadline_ms = wanted.runner_deadline_ms,
-            "bounds change by policy"
-        );
-        let longer = wanted.runner_deadline_ms > open.bounds.runner_deadline_ms;
-        if !longer {
-            let armed_on = self.arm(incarnation, &wanted, Duration::ZERO).await;
-            if open.armed_on.is_some() && armed_on.is_none() {
-                // Tried again when the guard is back.
-                return None;
-            }
-            self.edit(|open| open.bounds = wanted.clone());
-        }
-        lock(heartbeat).record_mut().session.bounds = wanted.clone();
-        lock(heartbeat).hurry();
-        // The heartbeat under way may still carry the old ones; the one after it does not.
-        longer.then_some(Longer {
-            bounds: wanted,
-            acks_left: 2,
-        })
-    }
-
-    /// The session declares longer bounds for sure: now the guard may have them.
-    async fn finish_longer_bounds(
-        &mut self,
-        incarnation: &Incarnation,
-        longer: &mut Option<Longer>,
-    ) {
-        let Some(waiting) = longer else { return };
-        waiting.acks_left -= 1;
-        if waiting.acks_left > 0 {
-            return;
-        }
-        let bounds = waiting.bounds.clone();
-        *longer = None;
-        self.edit(|open| open.bounds = bounds.clone());
-        self.rearm(incarnation).await;
-    }
-
-    fn edit(&self, change: impl FnOnce(&mut Open)) {
-        self.life.send_modify(|life| {
-            if let Some(open) = life.session_mut() {
-                change(open);
-            }
-        });
-    }
-}
-
-/// Longer bounds that the session does not declare for sure yet.
-struct Longer {
-    bounds: RunnerBounds,
-    acks_left: u32,
-}
-
-/// How a life ends.
-#[derive(Debug, thiserror::Error)]
-enum End {
-    #[error("the session is {0}")]
-    Session(Lost),
-    #[error("the guard stopped everything at the deadline")]
-    Deadline,
-    #[error("the heartbeat's task ended: {0}")]
-    Task(String),
-}
-
-/// The heartbeat must not go on when its keeper is gone.
-struct AbortOnDrop(tokio::task::JoinHandle<Lost>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-fn lock(heartbeat: &Mutex<SessionHeartbeat>) -> MutexGuard<'_, SessionHeartbeat> {
-    heartbeat.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn new_incarnation() -> Result<Incarnation, IdentityError> {
@@ -474,14 +289,14 @@ fn new_incarnation() -> Result<Incarnation, IdentityError> {
     })
 }
 
-fn guard_state(works: bool) -> GuardState {
+pub(super) fn guard_state(works: bool) -> GuardState {
     match works {
         true => GuardState::Working,
         false => GuardState::Absent,
     }
 }
 
-fn bounds_of(timing: &Timing) -> RunnerBounds {
+pub(super) fn bounds_of(timing: &Timing) -> RunnerBounds {
     RunnerBounds {
         runner_deadline_ms: timing.runner_deadline_ms,
         kill_bound_ms: timing.kill_bound_ms,

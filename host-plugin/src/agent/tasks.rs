@@ -154,13 +154,19 @@ impl Tasks {
                 _ => return,
             }
         }
-        if let (None, None | Some(Action::AbortMigration)) = (&report, &action) {
-            return;
-        }
         if self.resting.get(&vm).is_some_and(|until| now < *until) {
             return;
         }
         self.resting.remove(&vm);
+        if let (None, Some(Action::AbortMigration)) = (&report, &action) {
+            // One that an agent before this one began.
+            abort(tools.clone(), target.reference());
+            self.resting.insert(vm, now.plus(REST_MS));
+            return;
+        }
+        if let (None, None) = (&report, &action) {
+            return;
+        }
         let number = self.next_number;
         self.next_number += 1;
         let job = action

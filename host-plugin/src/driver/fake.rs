@@ -25,7 +25,9 @@ pub struct State {
     pub refuse_create: Vec<String>,
     /// Guests do as they are asked.
     pub deaf_guests: bool,
-    /// It answers.
+    /// A migration is under way that no call of the agent's is behind.
+    pub migrating: bool,
+    /// It does not answer.
     pub unreachable: bool,
     /// Called before a domain is created.
     pub before_create: Option<Arc<dyn Fn() + Send + Sync>>,
@@ -234,10 +236,16 @@ impl VmDriver for FakeDriver {
     }
 
     async fn is_migrating(&self, _: &DomainRef) -> Result<bool, DriverError> {
-        Ok(false)
+        Ok(self.with(|state| state.migrating))
     }
 
-    async fn abort_migration(&self, _: &DomainRef) -> Result<(), DriverError> {
+    async fn abort_migration(&self, domain: &DomainRef) -> Result<(), DriverError> {
+        self.with(|state| {
+            state.note("abort", &domain.vm, domain.generation.0);
+            state.migrating = false;
+            let uuid = domain.uuid.clone();
+            state.tell(DriverEvent::Changed { uuid });
+        });
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, UUID, name, until};
 use crate::domain_xml::stamp::{Phase, Stamp};
-use crate::driver::{Activity, SeenDomain};
-use holdfast_model::host::{Capacity, HostReport, LibvirtState, RunState, StorageState};
+use crate::driver::{Activity, SeenDomain, StopKind};
+use holdfast_model::host::{Capacity, HostReport, LibvirtState, RunState, StorageState, VmReport};
 use holdfast_model::id::Generation;
 use holdfast_model::vm::Intent;
 use holdfast_store::keyspace::Key;
@@ -101,4 +101,41 @@ async fn a_destination_gives_up_when_told() {
     assert_eq!(bench.driver.of("web"), None);
     assert_eq!(bench.driver.calls(), ["destroy web 1"]);
     bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_outlives_the_agent_that_began_it() {
+    for called_off in [false, true] {
+        let mut bench = Bench::new(LONG_MS);
+        bench.start();
+        bench.run_vm(1).await;
+        bench.stop().await;
+        let leaving = VmReport {
+            state: RunState::MigratingOut,
+            ..bench.report().expect("a report")
+        };
+        bench.put(&Key::HostVm(name("h1"), name("web")), &leaving);
+        bench.driver.with(|state| state.migrating = true);
+        bench.owner(1, Intent::Migrate, Some("h1"), Some("h2"));
+        bench.driver.calls();
+        bench.start();
+        let beat = bench.session().expect("a session").beat;
+        until("some heartbeats", || {
+            (bench.session()?.beat > beat + 5).then_some(())
+        })
+        .await;
+        assert_eq!(bench.report(), Some(leaving), "nobody knows better yet");
+        if called_off {
+            bench.owner(1, Intent::AbortMigration, Some("h1"), Some("h2"));
+            let failed = |state: &RunState| matches!(state, RunState::MigrationFailed { .. });
+            bench.reported(1, failed).await;
+            assert_eq!(bench.driver.calls(), ["abort web 1"]);
+        } else {
+            bench.driver.end("web", StopKind::Migrated);
+            let gone = |state: &RunState| *state == RunState::MigratedAway;
+            bench.reported(1, gone).await;
+            assert_eq!(bench.driver.calls(), Vec::<String>::new());
+        }
+        bench.stop().await;
+    }
 }
