@@ -94,41 +94,58 @@ fn write_and_remove(path: &Path) -> std::io::Result<()> {
     written
 }
 
+/// Where distributions put GlusterFS's own heal reader.
+const GLFSHEAL: [&str; 4] = [
+    "/usr/libexec/glusterfs/glfsheal",
+    "/usr/lib/x86_64-linux-gnu/glusterfs/glfsheal",
+    "/usr/lib/aarch64-linux-gnu/glusterfs/glfsheal",
+    "/usr/lib/glusterfs/glfsheal",
+];
+
 /// Asks GlusterFS how many entries wait to be healed. The volume is the source of the mount.
+///
+/// The file could just be written, so whatever goes wrong here is no reason to start nothing: it
+/// only means that the copies cannot be called equal.
 fn gluster(path: &Path) -> StorageState {
-    let unknown = |reason: String| StorageState::Unknown { reason };
-    let volume = match volume_of(path) {
-        Ok(volume) => volume,
-        Err(reason) => return unknown(reason),
+    let cannot_tell = |reason: String| StorageState::Degraded {
+        detail: format!("whether all copies are equal cannot be told: {reason}"),
     };
-    let output = Command::new("gluster")
-        .args([
-            "--mode=script",
-            "volume",
-            "heal",
-            &volume,
-            "info",
-            "summary",
-        ])
-        .stdin(Stdio::null())
-        .output();
-    match output {
+    let (volume, mount) = match volume_of(path) {
+        Ok(found) => found,
+        Err(reason) => return cannot_tell(reason),
+    };
+    match heal_info(&volume, &mount).stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => {
             heal_state(&String::from_utf8_lossy(&output.stdout))
         }
         Ok(output) => {
             let text = [output.stderr, output.stdout].concat();
-            unknown(format!(
-                "gluster: {}",
-                String::from_utf8_lossy(&text).trim()
-            ))
+            cannot_tell(String::from_utf8_lossy(&text).trim().to_owned())
         }
-        Err(error) => unknown(format!("gluster cannot be run: {error}")),
+        Err(error) => cannot_tell(format!("gluster cannot be run: {error}")),
     }
 }
 
-/// The volume behind the longest mount point above a path.
-fn volume_of(path: &Path) -> Result<String, String> {
+/// A host that only mounts the volume has no glusterd to ask: the heal reader is given the mount's
+/// own description of the volume instead.
+fn heal_info(volume: &str, mount: &Path) -> Command {
+    let description = mount.join(".meta/graphs/active/volfile");
+    if let Some(program) = GLFSHEAL.iter().find(|program| Path::new(program).exists())
+        && description.exists()
+    {
+        let mut command = Command::new(program);
+        command
+            .args([volume, "info-summary", "volfile-path"])
+            .arg(description);
+        return command;
+    }
+    let mut command = Command::new("gluster");
+    command.args(["--mode=script", "volume", "heal", volume, "info", "summary"]);
+    command
+}
+
+/// The volume behind the longest mount point above a path, and that mount point.
+fn volume_of(path: &Path) -> Result<(String, PathBuf), String> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(|e| e.to_string())?;
     let path = path.canonicalize().map_err(|e| e.to_string())?;
     let found = mounts
@@ -136,15 +153,18 @@ fn volume_of(path: &Path) -> Result<String, String> {
         .filter_map(|line| {
             let mut words = line.split(' ');
             let (source, target, kind) = (words.next()?, words.next()?, words.next()?);
-            path.starts_with(target)
-                .then_some((target.len(), source, kind))
+            path.starts_with(target).then_some((target, source, kind))
         })
-        .max_by_key(|(length, ..)| *length);
+        .max_by_key(|(target, ..)| target.len());
     match found {
-        Some((_, source, "fuse.glusterfs")) => match source.rsplit_once(":/") {
-            Some((_, volume)) => Ok(volume.split('/').next().unwrap_or(volume).to_owned()),
-            None => Ok(source.to_owned()),
-        },
+        Some((target, source, "fuse.glusterfs")) => {
+            let volume = match source.rsplit_once([':']) {
+                Some((_, volume)) => volume.trim_start_matches('/'),
+                None => source,
+            };
+            let volume = volume.split('/').next().unwrap_or(volume);
+            Ok((volume.to_owned(), PathBuf::from(target)))
+        }
         _ => Err(format!("{} is not on GlusterFS", path.display())),
     }
 }
@@ -169,8 +189,8 @@ fn heal_state(text: &str) -> StorageState {
         }
     }
     match (bricks, behind.is_empty()) {
-        (0, _) => StorageState::Unknown {
-            reason: "gluster names no brick".to_owned(),
+        (0, _) => StorageState::Degraded {
+            detail: "gluster names no brick".to_owned(),
         },
         (_, true) => StorageState::Synced,
         (_, false) => StorageState::Degraded {
@@ -200,7 +220,7 @@ mod tests {
             panic!("{behind}");
         };
         assert_eq!(detail, "a1:/bricks/v: 12 entries to heal");
-        assert!(matches!(heal_state(""), StorageState::Unknown { .. }));
+        assert!(matches!(heal_state(""), StorageState::Degraded { .. }));
     }
 
     #[test]
