@@ -107,6 +107,10 @@ impl Txn {
     /// A back end may therefore send copies of it, and takes the value under that key for proof
     /// that it happened. So no two *different* attempts may put the same value under such a key on
     /// the same compare: number them, as [`crate::guarded`] does, or make them mean the same.
+    ///
+    /// A compare of a revision is used up for ever; one of absence can hold again once the key is
+    /// removed. What must not happen again even then compares a revision as well (an epoch, a
+    /// session, a spec).
     pub fn guard_key(&self) -> Option<&str> {
         self.compares.iter().find_map(|compare| {
             let (key, absent) = match compare {

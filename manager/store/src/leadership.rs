@@ -17,13 +17,16 @@
 //! Only revisions and silence count, never what the records say: a record that cannot be read
 //! (a newer version's) neither blocks a takeover nor makes one.
 
+mod beat;
+
+use self::beat::LeaderBeat;
 use crate::api::{Compare, KeyValue, Listing, StoreError, Txn, TxnOp, TxnOutcome};
 use crate::guarded::{Ack, Answer, Ask, Beat, Heartbeat, Lost, Numbers, Start, Whose};
 use crate::guards::{encode, expect};
 use crate::keyspace::{Key, LEADER};
 use crate::view::View;
 use holdfast_model::id::{ManagerName, Revision, SiteName};
-use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat};
+use holdfast_model::leader::LeaderEpoch;
 use holdfast_model::time::Instant;
 use std::collections::BTreeMap;
 
@@ -376,35 +379,3 @@ impl Leadership {
 
 /// More heartbeats than one lead can send: at 10 a second, for 3,000 years.
 const BEATS_PER_LEAD: u64 = 1 << 40;
-
-/// What the leader's heartbeat writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeaderBeat {
-    manager: ManagerName,
-    life: String,
-}
-
-impl Beat for LeaderBeat {
-    fn key(&self) -> Key {
-        Key::LeaderHeartbeat
-    }
-
-    fn value(&self, beat: u64) -> Vec<u8> {
-        let (manager, life) = (self.manager.clone(), self.life.clone());
-        encode(&LeaderHeartbeat {
-            manager,
-            life,
-            beat,
-        })
-    }
-
-    fn recognise(&self, value: &[u8]) -> Whose {
-        match serde_json::from_slice::<LeaderHeartbeat>(value) {
-            Ok(found) if found.manager == self.manager && found.life == self.life => {
-                Whose::Mine(found.beat)
-            }
-            Ok(found) => Whose::Other(format!("manager {} leads", found.manager)),
-            Err(_) => Whose::Other("a record that this version cannot read".into()),
-        }
-    }
-}

@@ -3,13 +3,9 @@
 mod common;
 
 use common::{BOUND, CALL_TIMEOUT_MS, Etcd, bounded, eventually};
-use holdfast_model::id::{ClusterName, Revision};
+use futures::StreamExt;
+use holdfast_model::id::Revision;
 use holdfast_store::api::{Compare, Store, StoreError, Txn, TxnOp, TxnOutcome};
-use holdfast_store::cache::Cache;
-use holdfast_store::clock::boottime;
-use holdfast_store::guards::encode;
-use holdfast_store::keyspace::{Key, ROOT};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -147,6 +143,10 @@ async fn without_a_majority_nothing_is_answered_and_nothing_is_lost() {
     );
     let (before, _) = store.get("/t/k").await.expect("all is well");
     let before = before.expect("written");
+    let mut watch = store
+        .watch("/t/", before.revision)
+        .await
+        .expect("all is well");
     etcd.members[0].freeze().await;
     etcd.members[1].freeze().await;
     let since = Instant::now();
@@ -176,6 +176,21 @@ async fn without_a_majority_nothing_is_answered_and_nothing_is_lost() {
         );
         assert!(known, "{error:?}");
     }
+    let end = async {
+        loop {
+            match watch.next().await {
+                Some(Ok(_)) => {}
+                end => return end,
+            }
+        }
+    };
+    let end = tokio::time::timeout(BOUND, end)
+        .await
+        .expect("the watch ends");
+    assert!(
+        matches!(end, Some(Err(StoreError::Unavailable { .. }))),
+        "and says why: {end:?}"
+    );
     let error = bounded("a list", store.list("/t/"))
         .await
         .expect_err("no majority");
@@ -240,100 +255,6 @@ async fn what_writers_are_told_is_what_happened() {
         (told..=told + unknown).contains(&count),
         "{told} told, {unknown} unknown, {count}"
     );
-}
-
-fn write_cluster(name: &str) -> Txn {
-    let record = encode(&ClusterName::from_str(name).expect("a name"));
-    Txn {
-        compares: vec![],
-        ops: vec![TxnOp::Put(Key::Cluster.path(), record)],
-    }
-}
-
-fn cluster(cache: &Cache) -> Option<String> {
-    cache.read(|view| view.cluster.as_ref().map(|seen| seen.value.to_string()))
-}
-
-/// Waits until the cache shows this name.
-async fn shows(cache: &mut Cache, name: &str) {
-    let seen = async {
-        while cluster(cache).as_deref() != Some(name) {
-            cache.changed().await;
-        }
-    };
-    tokio::time::timeout(BOUND, seen)
-        .await
-        .unwrap_or_else(|_| panic!("never saw {name}"));
-}
-
-#[tokio::test]
-async fn a_watch_on_a_frozen_member_moves_over() {
-    let etcd = Etcd::start(3).await;
-    let frozen = etcd.follower().await;
-    let order = etcd.order_from(frozen);
-    let store = Arc::new(etcd.store(&order));
-    let writer = etcd.store(&order[1..]);
-    let mut cache = Cache::spawn(store, vec![ROOT.into()], Arc::new(boottime));
-    cache.ready(BOUND).await.expect("all is well");
-    writer
-        .txn(write_cluster("before"))
-        .await
-        .expect("all is well");
-    shows(&mut cache, "before").await;
-    etcd.members[frozen].freeze().await;
-    let since = Instant::now();
-    eventually("accepted write", || async {
-        writer.txn(write_cluster("after")).await.ok()
-    })
-    .await;
-    shows(&mut cache, "after").await;
-    println!(
-        "watched member frozen -> change seen: {:?}",
-        since.elapsed()
-    );
-    eventually("fresh view", || async { cache.view_since() }).await;
-}
-
-#[tokio::test]
-async fn an_outage_is_told_and_its_end_is_a_new_beginning() {
-    let mut etcd = Etcd::start(1).await;
-    let store = Arc::new(etcd.store(&[0]));
-    store
-        .txn(write_cluster("before"))
-        .await
-        .expect("all is well");
-    let mut cache = Cache::spawn(store.clone(), vec![ROOT.into()], Arc::new(boottime));
-    cache.ready(BOUND).await.expect("all is well");
-    let first = cache.view_since().expect("just now");
-    etcd.members[0].kill();
-    let killed = boottime();
-    eventually("stale view", || async {
-        cache.view_since().is_none().then_some(())
-    })
-    .await;
-    println!("etcd gone -> view stale: {} ms", boottime().since(killed));
-    let error = cache
-        .ready(Duration::from_millis(10))
-        .await
-        .expect_err("nobody is there");
-    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
-    assert_eq!(
-        cluster(&cache).as_deref(),
-        Some("before"),
-        "the last known state stays readable"
-    );
-    let restarted = boottime();
-    etcd.restart(0);
-    let since = eventually("fresh view", || async { cache.view_since() }).await;
-    assert!(
-        since >= restarted && since > first,
-        "silence is counted from the return"
-    );
-    eventually("write", || async {
-        store.txn(write_cluster("after")).await.ok()
-    })
-    .await;
-    shows(&mut cache, "after").await;
 }
 
 #[tokio::test]

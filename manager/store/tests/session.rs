@@ -3,66 +3,18 @@
 
 mod simulated;
 
-use holdfast_model::host::{GuardState, RunnerBounds, Session, SessionState};
-use holdfast_model::id::{BootId, HostName, Incarnation, MachineId, Revision};
+use holdfast_model::host::{Session, SessionState};
+use holdfast_model::id::Revision;
 use holdfast_model::time::Instant;
-use holdfast_store::api::{Change, Compare, KeyValue, Txn, TxnOp, TxnOutcome};
+use holdfast_store::api::{Change, Compare, Txn, TxnOp, TxnOutcome};
 use holdfast_store::guarded::{Ack, Answer, Ask, Lost};
 use holdfast_store::guards::encode;
-use holdfast_store::keyspace::Key;
-use holdfast_store::session::{
-    Identity, OpenError, Opener, Opening, SessionHeartbeat, continued, heartbeat,
-};
+use holdfast_store::session::{Opener, Opening, SessionHeartbeat, continued, heartbeat};
 use proptest::prelude::*;
+use simulated::host::{OBSERVE_MS, host, identity, key, session};
 use simulated::{FATES, Fate, Line};
-use std::str::FromStr;
 
 const PERIOD_MS: u64 = 1_000;
-const OBSERVE_MS: u64 = 2_500;
-
-fn host() -> HostName {
-    HostName::from_str("h1").expect("a name")
-}
-
-fn session(machine: &str, boot: &str, incarnation: &str) -> Session {
-    Session {
-        incarnation: Incarnation::from_str(incarnation).expect("a name"),
-        boot_id: BootId::from_str(boot).expect("a name"),
-        machine_id: MachineId::from_str(machine).expect("a name"),
-        beat: 0,
-        state: SessionState::Open,
-        bounds: RunnerBounds {
-            runner_deadline_ms: 4_000,
-            kill_bound_ms: 1_000,
-            watchdog_bound_ms: 0,
-        },
-        guard: GuardState::Working,
-        version: "test".into(),
-    }
-}
-
-fn key() -> String {
-    Key::HostSession(host()).path()
-}
-
-fn identity(saved: Option<&str>) -> Identity {
-    let mine = session("machine", "boot", "unused");
-    Identity {
-        host: host(),
-        boot_id: mine.boot_id,
-        machine_id: mine.machine_id,
-        saved: saved.map(|life| Incarnation::from_str(life).expect("a name")),
-    }
-}
-
-fn record(revision: i64, session: &Session) -> KeyValue {
-    KeyValue {
-        key: key(),
-        value: encode(session),
-        revision: Revision(revision),
-    }
-}
-
 /// One life of an agent, and what it was told.
 struct Agent {
     machine: SessionHeartbeat,
@@ -403,124 +355,6 @@ fn an_answer_nobody_waits_for_changes_nothing() {
         ),
         None
     );
-}
-
-/// What an opener says at once, for a host that is clean.
-fn decide(saved: Option<&str>, found: Option<&KeyValue>) -> Opening {
-    Opener::new(identity(saved), OBSERVE_MS).decide(Instant(0), found, true)
-}
-
-#[test]
-fn sessions_are_opened_by_the_rules() {
-    let open = session("machine", "boot", "life-1");
-    let closed = |of: &Session| Session {
-        state: SessionState::Closed,
-        ..of.clone()
-    };
-    let other = session("another", "boot-b", "life-9");
-    let earlier = session("machine", "boot-0", "life-0");
-
-    assert_eq!(decide(None, None), Opening::New { base: None });
-    let base = Some(Revision(7));
-    assert_eq!(
-        decide(None, Some(&record(7, &closed(&open)))),
-        Opening::New { base }
-    );
-    assert_eq!(
-        decide(Some("life-1"), Some(&record(7, &closed(&open)))),
-        Opening::New { base }
-    );
-    assert_eq!(
-        decide(None, Some(&record(7, &closed(&other)))),
-        Opening::New { base }
-    );
-    assert_eq!(
-        decide(Some("life-1"), Some(&record(7, &open))),
-        Opening::Continue {
-            base: Revision(7),
-            session: open.clone()
-        }
-    );
-    let watched = Opening::Observe {
-        until: Instant(OBSERVE_MS),
-    };
-    assert_eq!(
-        decide(Some("life-2"), Some(&record(7, &open))),
-        watched,
-        "not our state file's"
-    );
-    assert_eq!(
-        decide(None, Some(&record(7, &open))),
-        watched,
-        "no state file"
-    );
-    assert_eq!(
-        decide(None, Some(&record(7, &earlier))),
-        watched,
-        "an earlier boot"
-    );
-
-    let Opening::Refused(error) = decide(Some("life-9"), Some(&record(7, &other))) else {
-        panic!("another machine's session")
-    };
-    assert!(matches!(error, OpenError::OtherMachine { .. }));
-    assert!(error.to_string().contains("confirm-off h1"), "{error}");
-    let garbage = KeyValue {
-        value: b"{}".to_vec(),
-        ..record(7, &open)
-    };
-    let Opening::Refused(error) = decide(None, Some(&garbage)) else {
-        panic!("unreadable")
-    };
-    assert!(matches!(error, OpenError::Unreadable { .. }), "{error}");
-}
-
-#[test]
-fn nothing_is_opened_on_a_host_that_is_not_clean() {
-    let closed = Session {
-        state: SessionState::Closed,
-        ..session("machine", "boot", "life-1")
-    };
-    for found in [None, Some(record(7, &closed))] {
-        let opening =
-            Opener::new(identity(None), OBSERVE_MS).decide(Instant(0), found.as_ref(), false);
-        assert!(matches!(opening, Opening::CleanFirst { .. }), "{opening:?}");
-    }
-    // Going on with a life needs no clean host: its VMs are what it is for.
-    let open = record(7, &session("machine", "boot", "life-1"));
-    let opening =
-        Opener::new(identity(Some("life-1")), OBSERVE_MS).decide(Instant(0), Some(&open), false);
-    assert!(matches!(opening, Opening::Continue { .. }));
-}
-
-#[test]
-fn an_open_session_is_taken_over_only_if_nobody_renews_it() {
-    let earlier = session("machine", "boot-0", "life-0");
-    let mut quiet = Opener::new(identity(None), OBSERVE_MS);
-    let look = |opener: &mut Opener, at, revision| {
-        opener.decide(Instant(at), Some(&record(revision, &earlier)), true)
-    };
-    assert!(matches!(look(&mut quiet, 100, 7), Opening::Observe { .. }));
-    assert!(matches!(
-        look(&mut quiet, 100 + OBSERVE_MS - 1, 7),
-        Opening::Observe { .. }
-    ));
-    assert_eq!(
-        look(&mut quiet, 100 + OBSERVE_MS, 7),
-        Opening::New {
-            base: Some(Revision(7))
-        }
-    );
-
-    let mut renewed = Opener::new(identity(None), OBSERVE_MS);
-    assert!(matches!(
-        look(&mut renewed, 100, 7),
-        Opening::Observe { .. }
-    ));
-    let Opening::Refused(error) = look(&mut renewed, 100 + OBSERVE_MS, 8) else {
-        panic!("somebody renews it")
-    };
-    assert!(matches!(error, OpenError::AlreadyRenewed { .. }), "{error}");
 }
 
 #[test]

@@ -73,12 +73,12 @@ impl Endpoint {
         max_age: Duration,
         bound: Duration,
     ) -> Result<(), Fault> {
-        let mut pinged = self.pinged.lock().await;
-        if pinged.is_some_and(|at| at.elapsed() <= max_age) {
-            return Ok(());
-        }
-        let sent_at = Instant::now();
         let ping = async {
+            let mut pinged = self.pinged.lock().await;
+            if pinged.is_some_and(|at| at.elapsed() <= max_age) {
+                return Ok(());
+            }
+            let sent_at = Instant::now();
             let floor = history.floor();
             let options = GetOptions::new().with_count_only();
             let key = Key::LeaderHeartbeat.path();
@@ -88,14 +88,14 @@ impl Endpoint {
                 .get(key, Some(options))
                 .await
                 .map_err(Fault::of)?;
-            history.check(reply.header(), floor, &self.url)
+            history.check(reply.header(), floor, &self.url)?;
+            *pinged = Some(sent_at);
+            Ok(())
         };
         let late = || Fault::Unknown(format!("no answer within {} ms", bound.as_millis()));
         tokio::time::timeout(bound, ping)
             .await
-            .map_err(|_| late())??;
-        *pinged = Some(sent_at);
-        Ok(())
+            .map_err(|_| late())?
     }
 }
 

@@ -1,5 +1,9 @@
 //! A store with an unreliable line to it: requests and replies get lost, and copies of requests
 //! arrive late, as from a member that was frozen and thaws.
+#![allow(dead_code)] // Each test file uses a part of it.
+
+pub mod host;
+pub mod managers;
 
 use holdfast_model::id::Revision;
 use holdfast_model::time::Instant;
