@@ -133,8 +133,13 @@ RUBY
         that "and that is after all others" grep -q 'cluster.sh default$' "$T/recorded"
         that "every machine gets its own part" \
             [ "$(grep -c 'node.sh' "$T/recorded")" -eq $((2 * hosts + 1)) ]
-        that "all four programs go everywhere" \
-            [ "$(grep -c ' file /tmp/holdfast/bin/' "$T/recorded")" -eq $((4 * (2 * hosts + 2))) ]
+        for name in $(names); do
+            wanted=holdfast
+            ! has_role "$name" control || wanted="$wanted holdfast-manager"
+            ! has_role "$name" host || wanted="$wanted holdfast-host holdfast-guard"
+            that "$name gets the programs of its roles" [ "$(echo "$wanted" | tr ' ' '\n' | sort)" = \
+                "$(sed -n "s|^$name file /tmp/holdfast/bin/||p" "$T/recorded" | sort)" ]
+        done
     done
     unset LAB_HOSTS
     that "no synced folder" [ "$(grep '^synced' "$T/recorded")" = "synced . /vagrant off" ]
