@@ -83,10 +83,6 @@ impl Figures {
         self.overlaps == 0 && self.lost_writes == 0 && self.failback.restarted == 0
     }
 
-    pub(crate) fn rto_median_ms(&self) -> u64 {
-        self.rto_ms.median
-    }
-
     pub(crate) fn summary(&self) -> String {
         let (bold, dim) = (Style::new().bold(), AnsiColor::BrightBlack.on_default());
         let verdict = |good: bool| match good {

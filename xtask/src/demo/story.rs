@@ -99,11 +99,21 @@ pub(crate) fn site_story(
     ))
 }
 
+/// The product's own screen, with its colours: whoever shows the story takes them away where they
+/// are not wanted.
 fn show_status(lab: &Lab, show: &mut dyn FnMut(&str)) -> Result<()> {
-    let status = lab
-        .cli(&["--color", "always", "status"])?
-        .ok("holdfast status")?;
-    show(&format!("\n{}", status.stdout));
+    let mut command = lab.cli_command(&["status"]);
+    command.env("CLICOLOR_FORCE", "1").env("COLUMNS", "100");
+    let out = command
+        .output()
+        .map_err(LabError::io("start", "holdfast status"))?;
+    if !out.status.success() {
+        let said = String::from_utf8_lossy(&out.stderr);
+        return Err(LabError::Refused(format!(
+            "`holdfast status` failed: {said}"
+        )));
+    }
+    show(&format!("\n{}", String::from_utf8_lossy(&out.stdout)));
     Ok(())
 }
 
