@@ -44,11 +44,6 @@ impl Life {
             Self::Unknown | Self::Cleaning => None,
         }
     }
-
-    /// VMs may be judged: it is known what this host may run.
-    pub fn is_known(&self) -> bool {
-        matches!(self, Self::Open(_) | Self::Cleaning)
-    }
 }
 
 /// An open session.

@@ -2,104 +2,48 @@
 
 use super::jobs::hand_over;
 use super::life::Life;
+use super::lister::{Closer, Listed};
 use super::vms::{Revisions, Vms};
 use super::world::{self, Known};
-use crate::domain_xml::stamp::{Phase, Stamp};
-use crate::driver::libvirt::on_thread;
-use crate::driver::{Activity, DomainRef};
-use crate::guard::scan::scan;
+use crate::driver::Activity;
 use holdfast_core::guardian::{HostWorld, Job};
 use holdfast_model::host::RunState;
-use holdfast_model::id::VmName;
+use holdfast_model::id::{HostName, VmName};
 use holdfast_model::time::Instant;
 use holdfast_store::keyspace::Key;
 use holdfast_store::view::View;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-/// libvirt is listed at least this often, whatever it tells by itself.
-const LIST_EVERY_MS: u64 = 5_000;
-/// For a look at libvirtd's files and the processes they name.
-const SCAN: Duration = Duration::from_secs(3);
 
 impl Vms {
-    /// Lists libvirt's domains if that is due; true if there is a new list.
-    pub(super) async fn list(&mut self) -> bool {
-        let now = (self.tools.clock)();
-        if !self.list_due && now.since(self.listed_at) < LIST_EVERY_MS {
-            return false;
-        }
-        self.list_due = false;
-        self.listed_at = now;
-        match self.tools.driver.list().await {
-            Ok(list) => {
-                self.processes = None;
-                self.seen.listed(list, (self.tools.clock)());
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "no list of domains");
-                self.seen.lost();
-                self.processes = self.scan_processes().await;
-                false
-            }
-        }
-    }
-
-    /// What libvirtd's own files say runs here. Good enough to tell that a host without libvirt is
-    /// clean: a domain whose file is not written yet has never run.
-    async fn scan_processes(&self) -> Option<bool> {
-        if !self.tools.driver.has_processes() {
-            return None;
-        }
-        let (dir, cluster) = (
-            self.tools.config.libvirt.run_dir.clone(),
-            self.tools.config.cluster.clone(),
-        );
-        let look = move || !scan(&dir, &cluster).is_empty();
-        on_thread("scan", SCAN, look).await.ok()
-    }
-
-    /// What an agent before this one left half done: a migration that libvirtd carries on, a domain
-    /// that was resumed and not stamped so.
-    pub(super) async fn look_closer(&mut self, life: &Life) {
-        let own = life.session().map(|open| open.incarnation.clone());
-        let leaving = self.leaving();
-        let mut carried_on = BTreeMap::new();
-        for (vm, seen) in self.seen.domains().into_iter().flatten() {
-            if self.tasks.is_busy(vm) || Some(&seen.stamp.incarnation) != own.as_ref() {
-                continue;
-            }
-            let domain = DomainRef {
-                uuid: seen.uuid.clone(),
-                vm: vm.clone(),
-                generation: seen.stamp.generation,
-            };
-            // Without an answer nobody knows that it has ended.
-            if leaving.contains(vm) && self.tools.driver.is_migrating(&domain).await != Ok(false) {
-                carried_on.insert(vm.clone(), seen.stamp.generation);
-            }
-            if seen.activity == Activity::Running && seen.stamp.phase == Phase::Created {
-                let started = Stamp {
-                    phase: Phase::Started,
-                    ..seen.stamp.clone()
-                };
-                if let Err(error) = self.tools.driver.restamp(&domain, &started).await {
-                    tracing::debug!(%vm, %error, "not stamped as started");
-                }
-            }
-        }
-        self.carried_on = carried_on;
-    }
-
-    /// VMs that this host reported to be migrating away.
-    fn leaving(&self) -> BTreeSet<VmName> {
+    /// Begins a list of libvirt's domains if one is due.
+    pub(super) fn begin_list(&mut self, life: &Life, now: Instant) {
+        let (tasks, cache) = (&self.tasks, &self.sources.cache);
         let host = self.tools.records.host();
-        self.sources.cache.read(|view| {
-            let reports = view.hosts.get(host).into_iter().flat_map(|host| &host.vms);
-            let leaving = reports.filter(|(_, seen)| seen.value.state == RunState::MigratingOut);
-            leaving.map(|(vm, _)| vm.clone()).collect()
-        })
+        self.lister.begin(&self.tools, now, || Closer {
+            own: life.session().map(|open| open.incarnation.clone()),
+            leaving: cache.read(|view| leaving(view, host)),
+            busy: tasks.busy(),
+        });
+    }
+
+    /// A list has ended.
+    pub(super) fn on_listed(&mut self, listed: Listed) {
+        match listed.domains {
+            Some(domains) => self.seen.listed(domains, (self.tools.clock)()),
+            None => self.seen.lost(),
+        }
+        self.carried_on = listed.carried_on;
+        self.processes = listed.processes;
+        let begun_before = |number: &u64| *number > listed.number;
+        self.settling.retain(|_, number| begun_before(number));
+    }
+
+    /// VMs to leave alone this time: their end is not told yet, or the last list is older than what
+    /// is known of them.
+    fn held(&self) -> BTreeSet<VmName> {
+        let mut held = self.seen.held();
+        held.extend(self.settling.keys().cloned());
+        held
     }
 
     /// The calls under way, also those of an agent before this one.
@@ -141,8 +85,10 @@ impl Vms {
             }
             watched.extend(entry);
         }
-        // Looked up anew, as what is not watched may be by then.
-        self.list_due |= !all;
+        if !all {
+            // Looked up anew, as what is not watched may be by then.
+            self.lister.due();
+        }
         self.watched = watched;
         self.all_watched = all;
     }
@@ -154,7 +100,8 @@ impl Vms {
             .domains()
             .map(BTreeMap::is_empty)
             .or_else(nothing_runs);
-        let clean = empty.map(|empty| empty && self.tasks.is_empty());
+        let settled = self.tasks.is_empty() && self.settling.is_empty();
+        let clean = empty.map(|empty| empty && settled);
         self.sinks.clean.send_if_modified(|told| {
             let news = *told != clean;
             *told = clean;
@@ -177,7 +124,7 @@ impl Vms {
             grants_known: self.grants_known,
             jobs: self.jobs(),
             ends: self.ends.clone(),
-            held: &self.seen.held(),
+            held: &self.held(),
             arriving: &self.seen.arriving(own, now),
         };
         self.sources.cache.read(|view: &View| {
@@ -197,4 +144,11 @@ impl Vms {
             (world::build(known, view, reports), owners, seen_at)
         })
     }
+}
+
+/// VMs that this host reported to be migrating away.
+fn leaving(view: &View, host: &HostName) -> BTreeSet<VmName> {
+    let reports = view.hosts.get(host).into_iter().flat_map(|host| &host.vms);
+    let leaving = reports.filter(|(_, seen)| seen.value.state == RunState::MigratingOut);
+    leaving.map(|(vm, _)| vm.clone()).collect()
 }

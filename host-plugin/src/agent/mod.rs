@@ -9,7 +9,7 @@
 //! - [`join`]: what is checked and done before taking part
 //! - [`session`], [`keep`], [`life`]: the session in the store, the guard's deadline, the state file
 //! - [`vms`]: the loop, in two halves [`look`] and [`apply`]; [`world`] builds what the guardian
-//!   decides on, [`seen`] remembers what libvirt showed, [`tasks`], [`jobs`] and [`peer`] carry out
+//!   decides on, [`lister`] asks libvirt and [`seen`] remembers what libvirt showed, [`tasks`], [`jobs`] and [`peer`] carry out
 //! - [`records`]: guarded writes; [`report`], [`events`], [`storage`]: what the host tells
 //! - [`identity`]: which machine, which boot, which life
 //!
@@ -24,6 +24,7 @@ pub mod jobs;
 pub mod join;
 mod keep;
 pub mod life;
+mod lister;
 mod look;
 pub mod peer;
 pub mod records;

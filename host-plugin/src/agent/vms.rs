@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! cache · libvirt · guard · session · ends of calls · timer
-//!        └────────> list ─> hand over to the guard ─> world ─> guardian ─┬─> reports
-//!                                                                        └─> jobs
+//!        └────────> lists ─> hand over to the guard ─> world ─> guardian ─┬─> reports
+//!                                                                         └─> jobs
 //! ```
 
 use super::jobs::{Outcome, Tools};
 use super::life::Life;
+use super::lister::Lister;
 use super::seen::Seen;
 use super::tasks::{Finished, Tasks};
 use crate::driver::DriverEvent;
@@ -63,9 +64,11 @@ pub struct Vms {
     pub(super) watched: BTreeSet<(u64, ProcessId, Generation)>,
     pub(super) all_watched: bool,
     pub(super) grants_known: bool,
-    /// The last round judged VMs.
-    judged: bool,
-    pub(super) list_due: bool,
+    /// VMs are judged by lists from this number on: the first that began with everything known.
+    judges_from: Option<u64>,
+    pub(super) lister: Lister,
+    /// VMs that are judged by lists from that number on: something about them ended meanwhile.
+    pub(super) settling: BTreeMap<VmName, u64>,
     /// Migrations that libvirtd carries on although no call of this process is under way: an agent
     /// before this one began them.
     pub(super) carried_on: BTreeMap<VmName, Generation>,
@@ -73,7 +76,6 @@ pub struct Vms {
     pub(super) processes: Option<bool>,
     /// What was told of the guard's work.
     fenced_told: BTreeSet<(VmName, Generation)>,
-    pub(super) listed_at: Instant,
 }
 
 impl Vms {
@@ -92,12 +94,12 @@ impl Vms {
             watched: BTreeSet::new(),
             all_watched: false,
             grants_known: false,
-            judged: false,
-            list_due: true,
+            judges_from: None,
+            lister: Lister::default(),
+            settling: BTreeMap::new(),
             carried_on: BTreeMap::new(),
             processes: None,
             fenced_told: BTreeSet::new(),
-            listed_at: Instant(0),
         }
     }
 
@@ -125,6 +127,7 @@ impl Vms {
             Some(event) = self.sources.driver.recv() => self.on_driver(event),
             Some(stopped) = self.sources.stopped.recv() => self.on_stopped(stopped),
             Some(finished) = self.finished.recv() => self.on_finished(finished),
+            Some(listed) = self.lister.ended() => self.on_listed(listed),
             Ok(()) = self.sources.life.changed() => {}
             Ok(()) = self.sources.stop.changed() => {}
             () = tokio::time::sleep(wait) => {}
@@ -142,10 +145,13 @@ impl Vms {
         while let Ok(finished) = self.finished.try_recv() {
             self.on_finished(finished);
         }
+        while let Some(listed) = self.lister.try_ended() {
+            self.on_listed(listed);
+        }
     }
 
     fn on_driver(&mut self, event: DriverEvent) {
-        self.list_due = true;
+        self.lister.due();
         match event {
             DriverEvent::Stopped { uuid, how } => self.seen.stopped(uuid, how),
             DriverEvent::Lost { .. } => self.seen.lost(),
@@ -157,7 +163,7 @@ impl Vms {
     }
 
     fn on_stopped(&mut self, stopped: Stopped) {
-        self.list_due = true;
+        self.lister.due();
         for killed in stopped.killed {
             if !killed.gone {
                 tracing::warn!(vm = %killed.vm, "the guard is killing it");
@@ -167,6 +173,7 @@ impl Vms {
             self.seen.explained(&vm, generation);
             let how = EndKind::SelfFenced;
             self.ends.insert(vm.clone(), Ended { generation, how });
+            self.settling.insert(vm.clone(), self.lister.next());
             if self.fenced_told.insert((vm.clone(), generation)) {
                 let _ = self.sinks.fenced.send((vm, generation));
             }
@@ -177,11 +184,12 @@ impl Vms {
     }
 
     fn on_finished(&mut self, finished: Finished) {
-        self.list_due = true;
+        self.lister.due();
         let (vm, generation) = (finished.vm.clone(), finished.generation);
         if !self.tasks.finish(&finished, (self.tools.clock)()) {
             return;
         }
+        self.settling.insert(vm.clone(), self.lister.next());
         let Outcome {
             end,
             resumed_at,
@@ -205,14 +213,21 @@ impl Vms {
     /// One look at the whole; when to look again at the latest.
     async fn round(&mut self) -> Option<Instant> {
         let life = self.sources.life.borrow_and_update().clone();
+        let now = (self.tools.clock)();
         self.grants_known |= self.sources.cache.view_since().is_some();
-        // The first list that is judged is looked at with everything known.
-        let judges = life.is_known() && self.grants_known;
-        self.list_due |= judges && !self.judged;
-        self.judged = judges;
-        if self.list().await {
-            self.look_closer(&life).await;
-        }
+        let everything_known = match life {
+            Life::Cleaning => true,
+            Life::Open(_) => self.grants_known,
+            Life::Unknown | Life::Opening(_) => false,
+        };
+        self.judges_from = match everything_known {
+            true => self.judges_from.or_else(|| {
+                self.lister.due();
+                Some(self.lister.next())
+            }),
+            false => None,
+        };
+        self.begin_list(&life, now);
         self.hand_over(&life).await;
         let now = (self.tools.clock)();
         let busy = self.tasks.busy();
@@ -225,7 +240,10 @@ impl Vms {
         }
         self.tasks.forget_gone(self.seen.domains(), now);
         self.tell_clean();
-        if !life.is_known() {
+        let judges = self
+            .judges_from
+            .is_some_and(|from| self.lister.done() >= from);
+        if !judges {
             return self.seen.wake_at();
         }
         let (mut world, owners, seen_at) = self.world(&life, now);

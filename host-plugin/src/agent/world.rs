@@ -78,6 +78,7 @@ pub fn build(known: Known<'_>, view: &View, reports: BTreeMap<VmName, VmReport>)
     world.grants.retain(|vm, _| !skipped(vm));
     world.reports.retain(|vm, _| !skipped(vm));
     world.jobs.retain(|vm, _| !skipped(vm));
+    world.ends.retain(|vm, _| !skipped(vm));
     if let Some(domains) = &mut world.domains {
         domains.retain(|vm, _| !skipped(vm));
     }
