@@ -1,12 +1,13 @@
 //! Real etcd members on loopback, started by the test and ended with it, also when it panics.
 #![allow(dead_code)] // Each test file uses a part of it.
 
-use holdfast_store::api::{Store, StoreError};
+use holdfast_store::api::{Store, StoreError, Voter};
 use holdfast_store::etcd::{EtcdConfig, EtcdStore};
 use rustix::process::{Pid, Signal, kill_process};
 use std::future::Future;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -42,14 +43,19 @@ impl Etcd {
 
     async fn try_start(count: usize) -> Option<Self> {
         let dir = TempDir::new().expect("a directory for etcd's data");
+        // Names that nobody else has: the etcd of another test that was faster to take a port
+        // would answer just as well.
+        static CLUSTERS: AtomicUsize = AtomicUsize::new(0);
+        let unique = format!("{}-{}", std::process::id(), CLUSTERS.fetch_add(1, Relaxed));
+        let name = |i: usize| format!("m{i}-{unique}");
         let ports = free_ports(2 * count);
         let peers: Vec<String> = (0..count)
-            .map(|i| format!("m{i}=http://127.0.0.1:{}", ports[2 * i + 1]))
+            .map(|i| format!("{}=http://127.0.0.1:{}", name(i), ports[2 * i + 1]))
             .collect();
         let peers = peers.join(",");
         let members = (0..count)
             .map(|i| {
-                let name = format!("m{i}");
+                let name = name(i);
                 let client_url = format!("http://127.0.0.1:{}", ports[2 * i]);
                 let peer_url = format!("http://127.0.0.1:{}", ports[2 * i + 1]);
                 let child = spawn(&dir, &name, &client_url, &peer_url, &peers);
@@ -69,7 +75,14 @@ impl Etcd {
                 return None;
             }
             let voters = store.voters().await.expect("voters never fails");
-            let all = voters.len() == count && voters.iter().all(|voter| voter.healthy);
+            let ours = |voter: &Voter| {
+                voter.healthy
+                    && cluster
+                        .members
+                        .iter()
+                        .any(|member| member.name == voter.name)
+            };
+            let all = voters.len() == count && voters.iter().all(ours);
             if all && store.get("/any").await.is_ok() {
                 return Some(cluster);
             }
