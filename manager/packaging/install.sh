@@ -129,7 +129,7 @@ packages() {
     esac
     # libvirt-daemon-system brings systemd-machined: each QEMU in a scope of its own.
     echo libvirt-daemon-system libvirt-clients qemu-utils
-    [ "$CHECK" != gluster ] || echo glusterfs-client glusterfs-cli
+    [ "$CHECK" != gluster ] || echo glusterfs-client
 }
 
 install_packages() {

@@ -27,12 +27,11 @@ wait_for() { # seconds, what, command...
 
 # ---------------------------------------------------------------- storage
 gluster() { command gluster --mode=script "$@"; }
-connected() { [ "$(gluster pool list | grep -c Connected)" -eq "$(names | wc -l)" ]; }
+connected() { [ "$(gluster pool list | grep -c Connected)" -eq "$(with_role control | wc -l)" ]; }
 if ! gluster volume info hf >/dev/null 2>&1; then
-    # All hosts, as many at one site as at the other: with the witness, each side is a majority.
-    for each in $(names); do gluster peer probe "$(address_of "$each")"; done
     bricks=''
     for each in $(with_role control); do
+        gluster peer probe "$(address_of "$each")"
         bricks="$bricks $(address_of "$each"):/var/lib/holdfast/brick"
     done
     wait_for 60 "the storage pool" connected

@@ -48,12 +48,13 @@ for package in nftables busybox-static; do dpkg -s $package >/dev/null 2>&1 || m
 install -m 0755 "$HERE/lab-cut" /usr/local/sbin/lab-cut
 
 # ---------------------------------------------------------------- storage, the servers
-# A brick on the control machines; the volume is made when all are there (cluster.sh). On the other
-# hosts without a brick: `gluster`, which the storage check asks, wants a glusterd of its own.
-dpkg -s glusterfs-server >/dev/null 2>&1 ||
-    apt-get install -y -q --no-install-recommends glusterfs-server glusterfs-client glusterfs-cli attr
-mkdir -p /var/lib/holdfast/brick
-systemctl enable --quiet --now glusterd.service
+# A brick each; the volume is made when all of them are there (cluster.sh).
+if has_role "$NAME" control; then
+    dpkg -s glusterfs-server >/dev/null 2>&1 ||
+        apt-get install -y -q --no-install-recommends glusterfs-server glusterfs-client glusterfs-cli attr
+    mkdir -p /var/lib/holdfast/brick
+    systemctl enable --quiet --now glusterd.service
+fi
 
 # ---------------------------------------------------------------- Holdfast
 # The files of manager and host side by side, as the script finds them in a release.
