@@ -19,8 +19,8 @@ use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -88,6 +88,7 @@ pub struct Bench {
     pub wire: Wire,
     pub driver: FakeDriver,
     agent: Option<Agent>,
+    guard: OnceLock<GuardClient>,
 }
 
 impl Bench {
@@ -123,6 +124,7 @@ impl Bench {
             },
             driver: FakeDriver::default(),
             agent: None,
+            guard: OnceLock::new(),
         };
         let mut policy = Policy::default();
         policy.timing.heartbeat_ms = Some(100);
@@ -268,11 +270,15 @@ impl Bench {
     }
 
     pub async fn guard_status(&self) -> Status {
-        let (client, _) = GuardClient::start(&self.config.guard.socket);
-        until("the guard answers", || client.connection()).await;
-        match client.call(Call::Status).await {
-            Ok(Answer::Status(status)) => status,
-            other => panic!("{other:?}"),
+        let start = || GuardClient::start(&self.config.guard.socket).0;
+        let client = self.guard.get_or_init(start);
+        let begin = Instant::now();
+        loop {
+            match client.call(Call::Status).await {
+                Ok(Answer::Status(status)) => return status,
+                other if begin.elapsed() > WAIT => panic!("no guard: {other:?}"),
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
         }
     }
 }

@@ -1,0 +1,242 @@
+//! A host with nothing but a guard, and processes that stand for QEMU.
+
+use holdfast_host::guard::protocol::{Answer, Call, Killed, Message, Process, Request, Status};
+use holdfast_host::process::{ProcessId, verified};
+use holdfast_model::host::RunnerBounds;
+use holdfast_model::id::{Generation, Incarnation};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Every wait ends in a clear failure after this.
+pub const WAIT: Duration = Duration::from_secs(60);
+pub const DEADLINE_MS: u64 = 1_200;
+
+/// A child that does not outlive the test.
+pub struct Owned(pub Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Owned {
+    pub fn is_alive(&mut self) -> bool {
+        self.0.try_wait().expect("a child").is_none()
+    }
+
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        until("the process ends", || self.0.try_wait().expect("a child"))
+    }
+}
+
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begin.elapsed() < WAIT, "not within {WAIT:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A host with nothing but a guard.
+pub struct Bench {
+    pub dir: TempDir,
+    pub config: PathBuf,
+    pub guard: Owned,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = dir.path().join("host.toml");
+        let shown = dir.path().display();
+        std::fs::create_dir(dir.path().join("libvirt")).expect("a directory");
+        let text = format!(
+            "cluster = \"c1\"\nname = \"h1\"\nsite = \"a\"\nrun_dir = \"{shown}/run\"\n\
+             [etcd]\nendpoints = [\"http://127.0.0.1:1\"]\n\
+             [libvirt]\nmigrate_address = \"127.0.0.1\"\nrun_dir = \"{shown}/libvirt\"\n\
+             [guard]\nsocket = \"{shown}/guard.sock\"\n"
+        );
+        std::fs::write(&config, text).expect("written");
+        let guard = start_guard(&config);
+        Self { dir, config, guard }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn connect(&self) -> Agent {
+        let socket = self.path().join("guard.sock");
+        let stream = until("the guard listens", || UnixStream::connect(&socket).ok());
+        stream.set_read_timeout(Some(WAIT)).expect("a socket");
+        Agent {
+            lines: BufReader::new(stream),
+            next_id: 1,
+        }
+    }
+
+    /// Ends the guard as a crash would, and starts another.
+    pub fn crash_guard(&mut self) {
+        self.guard.0.kill().expect("a child");
+        self.guard.0.wait().expect("a child");
+        self.guard = start_guard(&self.config);
+    }
+
+    /// libvirtd's status file of a domain.
+    pub fn status_file(&self, vm: &str, uuid: &str, pid: u32) {
+        let text = format!(
+            "<domstatus state='running' reason='booted' pid='{pid}'><domain type='kvm' id='1'>\
+             <name>{vm}</name><uuid>{uuid}</uuid><metadata><holdfast:vm \
+             xmlns:holdfast='https://holdfast.dev/xmlns/domain/1' cluster='c1' vm='{vm}' \
+             generation='4' incarnation='i1'/></metadata></domain></domstatus>"
+        );
+        let path = self.path().join("libvirt").join(format!("{vm}.xml"));
+        std::fs::write(path, text).expect("written");
+    }
+}
+
+pub fn start_guard(config: &Path) -> Owned {
+    let child = Command::new(env!("CARGO_BIN_EXE_holdfast-guard"))
+        .arg("--config")
+        .arg(config)
+        .spawn();
+    Owned(child.expect("the guard"))
+}
+
+/// The agent's end of the socket.
+pub struct Agent {
+    pub lines: BufReader<UnixStream>,
+    pub next_id: u64,
+}
+
+impl Agent {
+    pub fn message(&mut self) -> Message {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("a line in time");
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"))
+    }
+
+    pub fn send(&mut self, call: Call) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let request = Request { v: 1, id, call };
+        let line = serde_json::to_string(&request).expect("JSON") + "\n";
+        let stream = self.lines.get_mut();
+        stream.write_all(line.as_bytes()).expect("written");
+        id
+    }
+
+    pub fn call(&mut self, call: Call) -> Result<Answer, String> {
+        let wanted = self.send(call);
+        loop {
+            if let Message::Reply { id, result } = self.message()
+                && id == wanted
+            {
+                return result;
+            }
+        }
+    }
+
+    pub fn arm(&mut self, incarnation: &str, runner_deadline_ms: u64) -> Result<Answer, String> {
+        self.call(Call::Arm {
+            incarnation: life(incarnation),
+            bounds: RunnerBounds {
+                runner_deadline_ms,
+                kill_bound_ms: 500,
+                watchdog_bound_ms: 0,
+            },
+        })
+    }
+
+    pub fn watch(&mut self, vm: &Vm) -> Result<Answer, String> {
+        self.call(Call::Watch {
+            incarnation: life("i1"),
+            process: vm.process(),
+        })
+    }
+
+    pub fn status(&mut self) -> Status {
+        match self.call(Call::Status) {
+            Ok(Answer::Status(status)) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What the guard tells once everything it killed is gone.
+    pub fn stopped(&mut self) -> (Option<Incarnation>, Vec<Killed>) {
+        loop {
+            if let Message::Stopped {
+                incarnation,
+                killed,
+            } = self.message()
+                && killed.iter().all(|killed| killed.gone)
+            {
+                return (incarnation, killed);
+            }
+        }
+    }
+}
+
+/// A process that stands for a QEMU.
+pub struct Vm {
+    pub name: &'static str,
+    pub uuid: String,
+    pub child: Owned,
+    pub id: ProcessId,
+}
+
+impl Vm {
+    pub fn start(name: &'static str) -> Self {
+        let uuid = format!("11111111-2222-3333-4444-{:0>12}", name.len());
+        // It complains about the file that is not there, and stays.
+        let child = Command::new("tail")
+            .args(["-f", "/dev/null", &uuid])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = Owned(child.expect("a process"));
+        let parsed = uuid.parse().expect("a UUID");
+        let id = until("its command line is there", || {
+            verified(child.0.id(), &parsed)
+        });
+        Self {
+            name,
+            uuid,
+            child,
+            id,
+        }
+    }
+
+    pub fn process(&self) -> Process {
+        Process {
+            vm: self.name.parse().expect("a name"),
+            generation: Generation(4),
+            uuid: self.uuid.parse().expect("a UUID"),
+            process: self.id,
+        }
+    }
+
+    pub fn assert_killed(&mut self) {
+        assert_eq!(self.child.wait_for_end().signal(), Some(9), "{}", self.name);
+    }
+}
+
+pub fn life(name: &str) -> Incarnation {
+    name.parse().expect("a name")
+}
+
+pub fn names(killed: &[Killed]) -> Vec<String> {
+    let mut names: Vec<String> = killed.iter().map(|k| k.vm.to_string()).collect();
+    names.sort();
+    names
+}
