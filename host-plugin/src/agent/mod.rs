@@ -57,6 +57,7 @@ use session::SessionTask;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use vms::{Sinks, Sources, Vms};
 
 /// What the agent works with.
@@ -77,75 +78,21 @@ pub struct Parts {
 
 /// Runs the agent until it is asked to end. VMs run on.
 pub async fn run(parts: Parts) -> Result<(), AgentError> {
-    let Parts {
-        config,
-        store,
-        driver,
-        events,
-        clock,
-        mut stop,
-    } = parts;
-    let config = Arc::new(config);
-    let run_dir: &PathBuf = &config.run_dir;
+    let run_dir: &PathBuf = &parts.config.run_dir;
     std::fs::create_dir_all(run_dir).map_err(|source| identity::IdentityError::Write {
         path: run_dir.clone(),
         source,
     })?;
     let _lock = lock(&run_dir.join("agent.lock"))?;
-    let machine = Machine::read(&config)?;
+    let machine = Machine::read(&parts.config)?;
+    let mut stop = parts.stop.clone();
     let timing = tokio::select! {
-        timing = join::join(&config, &*store) => timing?,
+        timing = join::join(&parts.config, &*parts.store) => timing?,
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     };
-    tracing::info!(host = %config.name, cluster = %config.cluster, ?timing, "taking part");
-
-    let (guard, stopped) = GuardClient::start(&config.guard.socket);
-    let (life_sender, life) = watch::channel(Life::Unknown);
-    let (clean_sender, clean) = watch::channel(None);
-    let (ended_sender, ended) = mpsc::unbounded_channel();
-    let (fenced_sender, fenced) = mpsc::unbounded_channel();
-    let (timing_sender, timing) = watch::channel(timing);
-    let (storage_sender, storage) = watch::channel(storage::not_checked());
-
-    let cache = Cache::spawn(Arc::clone(&store), prefixes(&config), Arc::clone(&clock));
-    let tools = Tools {
-        config: Arc::clone(&config),
-        driver,
-        guard: guard.clone(),
-        records: Records::new(Arc::clone(&store), config.name.clone(), life.clone()),
-        clock: Arc::clone(&clock),
-    };
-    let session = SessionTask {
-        host: config.name.clone(),
-        life_file: LifeFile::new(run_dir, machine.boot_id.clone()),
-        machine,
-        store,
-        clock,
-        guard,
-        timing,
-        clean,
-        ended,
-        life: life_sender,
-    };
-    let sources = Sources {
-        cache: cache.subscribe(),
-        driver: events,
-        stopped,
-        life: life.clone(),
-        stop,
-    };
-    let sinks = Sinks {
-        clean: clean_sender,
-        ended: ended_sender,
-        fenced: fenced_sender,
-    };
-    let checks = storage::check_for_ever(config.storage.clone(), storage_sender);
-    tokio::spawn(checks);
-    tokio::spawn(report::report_for_ever(tools.clone(), life, storage));
-    tokio::spawn(events::tell_fenced(tools.clone(), fenced));
-    tokio::spawn(follow_policy(cache, timing_sender));
-    let vms = tokio::spawn(Vms::new(tools, sources, sinks).run());
-    let mut session = tokio::spawn(session.run());
+    let (host, cluster) = (&parts.config.name, &parts.config.cluster);
+    tracing::info!(%host, %cluster, ?timing, "taking part");
+    let (vms, mut session) = start(parts, machine, timing);
     // Both run for ever, but for these ends: the process is asked to, or it cannot be this host.
     let result = tokio::select! {
         vms = vms => {
@@ -157,12 +104,66 @@ pub async fn run(parts: Parts) -> Result<(), AgentError> {
         session = &mut session => session.map_err(|error| error.to_string()),
     };
     result.unwrap_or_else(|error| {
-        tracing::error!(
-            error,
-            "a task of the agent died; ending, to be started again"
-        );
+        let text = "a task of the agent died; ending, to be started again";
+        tracing::error!(error, text);
         Err(AgentError::Died(error))
     })
+}
+
+/// Starts every task; returns the loop that runs the VMs, and the one that keeps the session.
+fn start(
+    parts: Parts,
+    machine: Machine,
+    timing: Timing,
+) -> (JoinHandle<()>, JoinHandle<Result<(), AgentError>>) {
+    let config = Arc::new(parts.config);
+    let (guard, stopped) = GuardClient::start(&config.guard.socket);
+    let (life_sender, life) = watch::channel(Life::Unknown);
+    let (clean_sender, clean) = watch::channel(None);
+    let (ended_sender, ended) = mpsc::unbounded_channel();
+    let (fenced_sender, fenced) = mpsc::unbounded_channel();
+    let (timing_sender, timing) = watch::channel(timing);
+    let (storage_sender, storage) = watch::channel(storage::not_checked());
+    let (store, clock) = (parts.store, parts.clock);
+    let cache = Cache::spawn(Arc::clone(&store), prefixes(&config), Arc::clone(&clock));
+    let tools = Tools {
+        config: Arc::clone(&config),
+        driver: parts.driver,
+        guard: guard.clone(),
+        records: Records::new(Arc::clone(&store), config.name.clone(), life.clone()),
+        clock: Arc::clone(&clock),
+    };
+    let session = SessionTask {
+        host: config.name.clone(),
+        life_file: LifeFile::new(&config.run_dir, machine.boot_id.clone()),
+        machine,
+        store,
+        clock,
+        guard,
+        timing,
+        clean,
+        ended,
+        life: life_sender,
+    };
+    let sources = Sources {
+        cache: cache.subscribe(),
+        driver: parts.events,
+        stopped,
+        life: life.clone(),
+        stop: parts.stop,
+    };
+    let sinks = Sinks {
+        clean: clean_sender,
+        ended: ended_sender,
+        fenced: fenced_sender,
+    };
+    let checks = storage::check_for_ever(config.storage.clone(), storage_sender);
+    tokio::spawn(checks);
+    tokio::spawn(report::report_for_ever(tools.clone(), life, storage));
+    tokio::spawn(events::tell_fenced(tools.clone(), fenced));
+    tokio::spawn(follow_policy(cache, timing_sender));
+    let vms = Vms::new(tools, sources, sinks);
+    (tokio::spawn(vms.run()), tokio::spawn(session.run()))
 }
 
 /// One agent per host: two would take each other's session for their own.
