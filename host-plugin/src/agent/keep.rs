@@ -4,7 +4,8 @@
 
 use super::life::{Acknowledged, Life, Open};
 use super::session::{Opened, SessionTask, bounds_of, guard_state};
-use crate::guard::protocol::Call;
+use crate::guard::protocol::{Answer, Call};
+use holdfast_core::guardian::deadline::Renewal;
 use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::Incarnation;
 use holdfast_store::guarded::{Ack, Lost};
@@ -59,14 +60,14 @@ impl SessionTask {
                 Ok(()) = acknowledged.changed() => {
                     let ack = *acknowledged.borrow_and_update();
                     let Some(ack) = ack else { continue };
-                    self.acknowledge(&incarnation, ack).await;
+                    let guarded = self.acknowledge(&incarnation, ack).await;
+                    self.declare_guard(&incarnation, guarded, &heartbeat, &wake).await;
                     self.finish_longer_bounds(&incarnation, &mut longer).await;
                 }
                 () = self.guard.changed() => {
-                    let guarded = self.rearm(&incarnation).await;
-                    lock(&heartbeat).record_mut().session.guard = guard_state(guarded);
-                    lock(&heartbeat).hurry();
-                    wake.notify_one();
+                    self.edit(|open| open.armed_on = None);
+                    let guarded = self.guard.connection().is_some();
+                    self.declare_guard(&incarnation, guarded, &heartbeat, &wake).await;
                 }
                 Ok(()) = self.timing.changed() => {
                     let timing = self.timing.borrow_and_update().clone();
@@ -79,15 +80,9 @@ impl SessionTask {
         }
     }
 
-    /// The guard learns of every acknowledged heartbeat first: the deadline is its own.
-    async fn acknowledge(&self, incarnation: &Incarnation, ack: Ack) {
-        let renewed = Call::Renewed {
-            incarnation: incarnation.clone(),
-            sent_at: ack.sent_at,
-        };
-        if let Err(error) = self.guard.call(renewed).await {
-            tracing::debug!(%error, "the guard was not told of a heartbeat");
-        }
+    /// The guard learns of every acknowledged heartbeat; false if it does not answer, or does not
+    /// know this life any more.
+    async fn acknowledge(&self, incarnation: &Incarnation, ack: Ack) -> bool {
         self.life.send_modify(|life| {
             let Some(open) = life.session_mut() else {
                 return;
@@ -96,19 +91,49 @@ impl SessionTask {
             open.acknowledged = Some(Acknowledged { sent_at, revision });
             *life = Life::Open(open.clone());
         });
+        let renewed = Call::Renewed {
+            incarnation: incarnation.clone(),
+            sent_at: ack.sent_at,
+        };
+        match self.guard.call(renewed).await {
+            Ok(Answer::Renewed { renewal }) => renewal != Renewal::Ignored,
+            Ok(_) => false,
+            Err(error) => {
+                tracing::debug!(%error, "the guard was not told of a heartbeat");
+                false
+            }
+        }
     }
 
-    /// The guard came, went, or was restarted.
-    async fn rearm(&mut self, incarnation: &Incarnation) -> bool {
+    /// Whether a guard works is declared in the session, as soon as it changes. One that was away,
+    /// or has forgotten this life, is armed anew first.
+    async fn declare_guard(
+        &mut self,
+        incarnation: &Incarnation,
+        answers: bool,
+        heartbeat: &Mutex<SessionHeartbeat>,
+        wake: &Notify,
+    ) {
         let Some(open) = self.life.borrow().session().cloned() else {
-            return false;
+            return;
         };
-        let armed_on = match self.guard.connection() {
-            None => None,
-            Some(_) => self.arm(incarnation, &open.bounds, Duration::ZERO).await,
+        let armed_on = match (open.armed_on, self.guard.connection()) {
+            (Some(number), Some(now)) if answers && number == now => Some(number),
+            (_, None) => None,
+            (_, Some(_)) => self.arm(incarnation, &open.bounds, Duration::ZERO).await,
         };
-        self.edit(|open| open.armed_on = armed_on);
-        armed_on.is_some()
+        if armed_on != open.armed_on {
+            self.edit(|open| open.armed_on = armed_on);
+        }
+        let guard = guard_state(armed_on.is_some());
+        if lock(heartbeat).record().session.guard != guard {
+            tracing::warn!(?guard, "the guard's state changes");
+            lock(heartbeat).record_mut().session.guard = guard;
+            lock(heartbeat).hurry();
+            wake.notify_one();
+            // Bounds that waited for a guard.
+            self.timing.mark_changed();
+        }
     }
 
     /// New bounds by policy. What the session declares must never be shorter than what the guard
@@ -120,7 +145,8 @@ impl SessionTask {
         heartbeat: &Mutex<SessionHeartbeat>,
     ) -> Option<Longer> {
         let open = self.life.borrow().session().cloned()?;
-        if wanted == open.bounds {
+        let declared = lock(heartbeat).record().session.bounds.clone();
+        if wanted == open.bounds && wanted == declared {
             return None;
         }
         tracing::info!(
@@ -159,7 +185,7 @@ impl SessionTask {
         let bounds = waiting.bounds.clone();
         *longer = None;
         self.edit(|open| open.bounds = bounds.clone());
-        self.rearm(incarnation).await;
+        self.arm(incarnation, &bounds, Duration::ZERO).await;
     }
 
     fn edit(&self, change: impl FnOnce(&mut Open)) {

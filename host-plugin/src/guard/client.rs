@@ -11,7 +11,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// For an answer. The guard answers in microseconds; one that needs this long is not one to trust.
-const CALL: Duration = Duration::from_secs(2);
+const CALL: Duration = Duration::from_secs(1);
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(200);
 /// Calls that may wait to be written.

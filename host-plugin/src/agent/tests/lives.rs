@@ -3,11 +3,12 @@
 use super::bench::{Bench, name, until};
 use crate::driver::Activity;
 use holdfast_core::guardian::deadline::Phase;
-use holdfast_model::host::{RunState, Session, SessionState};
+use holdfast_model::host::{GuardState, RunState, Session, SessionState};
 use holdfast_model::id::ClusterName;
 use holdfast_model::policy::Policy;
 use holdfast_model::vm::Intent;
 use holdfast_store::keyspace::Key;
+use std::os::unix::net::UnixListener;
 
 const LONG_MS: u64 = 60_000;
 
@@ -251,5 +252,22 @@ async fn the_session_never_declares_less_than_the_guard_enforces() {
             }
         }
     }
+    bench.stop().await;
+}
+
+/// Something listens and never answers: what a guard looks like that was stopped with SIGSTOP.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_that_stands_still_is_no_guard() {
+    let mut bench = Bench::without_guard(LONG_MS);
+    let silent = UnixListener::bind(&bench.config.guard.socket).expect("a socket");
+    bench.start();
+    let session = bench.open_session().await;
+    assert_eq!(session.guard, GuardState::Absent);
+    drop(silent);
+    bench.start_guard();
+    until("the guard is declared", || {
+        (bench.session()?.guard == GuardState::Working).then_some(())
+    })
+    .await;
     bench.stop().await;
 }

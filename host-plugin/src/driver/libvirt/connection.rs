@@ -22,14 +22,14 @@ use virt::connect::Connect;
 /// Several connections, so that slow calls of one kind do not hold up another: libvirtd works on
 /// five requests of one client at a time and queues the rest.
 pub struct Lanes {
-    /// Lists and pings.
+    /// Lists and looks.
     pub monitor: Lane,
     /// Creating, resuming, stamping, shutting down.
     pub control: Lane,
     /// Destroying and aborting, which must not wait behind the others.
     pub urgent: Lane,
-    /// Its only use is to receive events.
-    _events: Arc<Connect>,
+    /// Receives events, and is pinged: no other call can hold up a ping.
+    events: Lane,
 }
 
 /// Runs for the life of the driver.
@@ -41,11 +41,11 @@ pub async fn keep(shared: Arc<Shared>, sink: Sink, mut closed: UnboundedReceiver
                 backoff = bounds::BACKOFF_MIN;
                 // What is left of an earlier connection's end is no news about this one.
                 while closed.try_recv().is_ok() {}
-                let monitor = lanes.monitor.clone();
+                let events = lanes.events.clone();
                 shared.set(Some(lanes), LibvirtState::Connected);
                 let _ = sink.events.send(DriverEvent::Connected);
                 warm(&shared);
-                let reason = until_lost(&monitor, &shared, &mut closed).await;
+                let reason = until_lost(&events, &shared, &mut closed).await;
                 shared.lose(reason, &sink);
             }
             Err(reason) => {
@@ -100,7 +100,7 @@ fn open_all(uri: &str, sink: &Sink) -> Result<Lanes, String> {
         monitor,
         control,
         urgent,
-        _events: Arc::new(first),
+        events: Lane::new(Arc::new(first), 1),
     })
 }
 
@@ -120,7 +120,7 @@ pub fn open_one(uri: &str) -> Result<Connect, virt::error::Error> {
 
 /// Waits for the end of the connection, or for a ping without an answer; returns the reason.
 async fn until_lost(
-    monitor: &Lane,
+    events: &Lane,
     shared: &Shared,
     closed: &mut UnboundedReceiver<String>,
 ) -> String {
@@ -132,7 +132,7 @@ async fn until_lost(
             () = shared.doubt.notified() => {}
             () = tokio::time::sleep(bounds::PING_EVERY) => {}
         }
-        let ping = monitor.call("ping", bounds::PING, |c| Ok(c.get_lib_version()?));
+        let ping = events.call("ping", bounds::PING, |c| Ok(c.get_lib_version()?));
         match ping.await {
             Ok(_) => {}
             Err(DriverError::OutcomeUnknown { reason, .. }) => {
