@@ -37,8 +37,9 @@ impl Sim {
 
     /// A host's power.
     pub fn power_host(&mut self, name: &HostName, on: bool) -> Result<(), FaultError> {
-        let same = self.host_mut(name)?.m.on == on;
-        if same {
+        let machine = &self.host_mut(name)?.m;
+        let (same, site) = (machine.powered == on, machine.site.clone());
+        if same || self.dark.contains(&site) {
             return Err(FaultError::Nothing(format!("power of {name}")));
         }
         self.set_host_power(name, on);
@@ -57,6 +58,7 @@ impl Sim {
                 host.m.power_off(ctx);
             }
             true => {
+                host.m.powered = true;
                 let event = Event::HostBooted(name.clone(), host.m.boot);
                 ctx.after(HOST_BOOT_MS, event);
             }
@@ -69,9 +71,16 @@ impl Sim {
         if !self.managers.contains_key(&manager) {
             return Err(FaultError::Unknown(site.to_string()));
         }
+        let changes = match on {
+            true => self.dark.remove(site),
+            false => self.dark.insert(site.clone()),
+        };
+        if !changes {
+            return Err(FaultError::Nothing(format!("power of {site}")));
+        }
         let hosts = self.hosts.values().filter(|h| h.m.site == *site);
         let hosts: Vec<HostName> = hosts
-            .filter(|host| host.m.on != on)
+            .filter(|host| host.m.powered != on)
             .map(|host| host.m.name.clone())
             .collect();
         for host in hosts {
@@ -86,7 +95,8 @@ impl Sim {
             }
         } else {
             self.ctx.voters.set_alive(site, false);
-            self.stop_manager(site)?;
+            // It may be down already.
+            let _ = self.stop_manager(site);
         }
         self.ctx.net_changed();
         self.look_at_migrations();
@@ -96,8 +106,8 @@ impl Sim {
     /// A manager's daemon is gone.
     pub fn stop_manager(&mut self, site: &SiteName) -> Result<(), FaultError> {
         let name = super::manager::manager_of(site);
-        let manager = self.managers.get_mut(&name);
-        let manager = manager.ok_or_else(|| FaultError::Unknown(name.to_string()))?;
+        let manager = self.managers.get_mut(&name).filter(|manager| manager.up);
+        let manager = manager.ok_or_else(|| FaultError::Nothing(format!("stop of {name}")))?;
         self.ctx.watchers.remove(&manager.client());
         manager.up = false;
         manager.life += 1;
@@ -113,7 +123,9 @@ impl Sim {
     /// A manager's daemon is started.
     pub fn start_manager(&mut self, site: &SiteName) -> Result<(), FaultError> {
         let name = super::manager::manager_of(site);
-        let manager = self.managers.get(&name).filter(|manager| !manager.up);
+        let lit = !self.dark.contains(site);
+        let manager = self.managers.get(&name);
+        let manager = manager.filter(|manager| !manager.up && lit);
         let manager = manager.ok_or_else(|| FaultError::Nothing(format!("start of {name}")))?;
         let event = Event::ManagerStarts(name, manager.life);
         self.ctx.after(RESTART_MS, event);

@@ -69,7 +69,9 @@ pub struct Machine {
     pub capacity: Capacity,
     /// What its storage check says.
     pub storage: StorageState,
-    /// It has power and has booted.
+    /// It has power: it runs, or is booting.
+    pub powered: bool,
+    /// It has booted.
     pub on: bool,
     /// Boots so far.
     pub boot: u32,
@@ -110,6 +112,7 @@ impl Machine {
             site,
             capacity,
             storage: StorageState::Synced,
+            powered: true,
             on: true,
             boot: 1,
             lives: 0,
@@ -144,6 +147,7 @@ impl Machine {
 
     /// Power is gone: everything but the disk with it.
     pub fn power_off(&mut self, ctx: &mut Ctx) {
+        self.powered = false;
         self.on = false;
         self.boot += 1;
         for (vm, domain) in std::mem::take(&mut self.domains) {

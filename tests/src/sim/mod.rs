@@ -54,6 +54,8 @@ pub struct Sim {
     migrations: BTreeMap<u64, Migration>,
     next_migration: u64,
     lose_finish: BTreeSet<VmName>,
+    /// Sites without power.
+    dark: BTreeSet<holdfast_model::id::SiteName>,
     started: bool,
     requests: u64,
 }
