@@ -23,6 +23,8 @@ pub(crate) enum Start {
 /// The daemons of this project.
 pub const DAEMONS: [&str; 3] = ["manager", "guard", "agent"];
 
+/// Where an etcd member keeps its data.
+pub(crate) const ETCD_DIR: &str = "/var/lib/holdfast/etcd";
 const HOLDFAST_DIRS: [&str; 3] = ["/etc/holdfast", "/var/lib/holdfast", "/var/log/holdfast"];
 const LIBVIRT_DIRS: [&str; 4] = [
     "/etc/libvirt",
@@ -54,6 +56,7 @@ pub(crate) fn mount_targets(layout: &Layout, options: &LabOptions) -> Vec<PathBu
             .collect(),
         false => vec![STORAGE_DIR.into()],
     };
+    all.push(ETCD_DIR.into());
     for machine in &layout.machines {
         all.extend(
             private_dirs(machine.role, options)
@@ -88,6 +91,8 @@ pub(crate) fn write_disks(
     }
     match machine.role {
         Role::Control => {
+            state::make_dir(&private(ETCD_DIR))?;
+            state::make_dir(&state.etcd(&machine.name))?;
             let text = configs::manager_toml(layout, machine);
             state::write(&private("/etc/holdfast/manager.toml"), text)?;
         }
@@ -119,6 +124,9 @@ pub(crate) fn init_spec(
         .map(|path| (state.private(&machine.name, path), path.into()))
         .collect();
     let mut mount_points = Vec::new();
+    if machine.role == Role::Control {
+        binds.push((state.etcd(&machine.name), ETCD_DIR.into()));
+    }
     if machine.role == Role::Hypervisor {
         if options.storage {
             mount_points.push(STORAGE_DIR.into());

@@ -82,6 +82,7 @@ pub(crate) fn clean(state: &StateDir, files: Files) -> Result<bool> {
             let _ = std::fs::remove_dir(dir);
         }
         if files == Files::Remove {
+            crate::ram::unmount(state)?;
             let root = state.root();
             std::fs::remove_dir_all(root).map_err(LabError::io("remove", root))?;
         }

@@ -126,7 +126,7 @@ pub fn etcd_argv(layout: &Layout, machine: &Machine, options: &LabOptions) -> Ve
     let peer = format!("http://{}:2380", machine.address);
     let mut argv: Vec<String> = [
         ("--name", machine.name.clone()),
-        ("--data-dir", "/var/lib/holdfast/etcd".into()),
+        ("--data-dir", crate::blueprint::ETCD_DIR.into()),
         (
             "--listen-client-urls",
             format!("{client},http://127.0.0.1:2379"),

@@ -35,6 +35,7 @@ mod processes;
 pub mod programs;
 mod progress;
 pub mod proof;
+mod ram;
 mod ready;
 pub mod report;
 mod run;

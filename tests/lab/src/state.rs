@@ -97,7 +97,17 @@ impl StateDir {
 
     /// The observer's files.
     pub fn observer(&self) -> PathBuf {
-        self.root.join("observer")
+        self.ram().join("observer")
+    }
+
+    /// What is kept in memory, see [`crate::ram`].
+    pub(crate) fn ram(&self) -> PathBuf {
+        self.root.join("ram")
+    }
+
+    /// The data of a machine's etcd member.
+    pub(crate) fn etcd(&self, machine: &str) -> PathBuf {
+        self.ram().join("etcd").join(machine)
     }
 
     /// VM specification and domain XML files.

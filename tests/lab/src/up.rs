@@ -114,6 +114,7 @@ fn build(lab: &Lab, progress: &Progress) -> Result<()> {
         cuts::create()
     })?;
     progress.step("machines", || {
+        crate::ram::mount(&lab.state)?;
         start_observer(lab)?;
         if !options.storage {
             state::make_dir(&lab.state.root().join("shared"))?;
