@@ -58,6 +58,15 @@ while :; do
 done
 "#;
 
+/// Named after what the guest does, so that a kept one of another version is never taken for ours.
+/// FNV-1a, 64 bit: a mark, not a safeguard.
+fn initrd_name() -> String {
+    let mark = INIT.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |mark, byte| {
+        (mark ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("initrd-{mark:016x}")
+}
+
 /// Where downloaded and built parts are kept between labs.
 pub fn cache_dir() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME")
@@ -81,7 +90,7 @@ pub fn cached() -> Option<LinuxFiles> {
     let dir = cache_dir();
     let files = LinuxFiles {
         kernel: dir.join("vmlinuz"),
-        initrd: dir.join("initrd"),
+        initrd: dir.join(initrd_name()),
     };
     (files.kernel.is_file() && files.initrd.is_file()).then_some(files)
 }
@@ -120,7 +129,7 @@ pub fn fetch() -> Result<LinuxFiles> {
                 .is_some_and(|n| n.to_string_lossy().starts_with("vmlinuz"))
         })
         .ok_or_else(|| LabError::Refused(format!("no kernel in {}", wanted.join(" "))))?;
-    let initrd = dir.join("initrd");
+    let initrd = dir.join(initrd_name());
     std::fs::write(&initrd, pack(&work)?).map_err(LabError::io("write", &initrd))?;
     let target = dir.join("vmlinuz");
     std::fs::copy(&kernel, &target).map_err(LabError::io("copy", &kernel))?;
