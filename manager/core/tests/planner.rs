@@ -542,6 +542,41 @@ fn a_failed_migration_leaves_the_vm_where_it_is_and_waits_before_the_next() {
 }
 
 #[test]
+fn a_migration_whose_destination_is_gone_is_called_off_at_the_source() {
+    let mut w = two_sites();
+    running(&mut w, "web1", "a", 0, "a1");
+    let moving = Owner {
+        incoming: Some(runner("b1", "i1")),
+        intent: Intent::Migrate,
+        ..owner(Some(runner("a1", "i1")), 1)
+    };
+    set_owner(&mut w, "web1", moving);
+    report(&mut w, "a1", "web1", 1, RunState::MigratingOut);
+    report(&mut w, "b1", "web1", 1, RunState::NotHere);
+    settle(&mut w);
+    let o = owner_of(&w, "web1");
+    assert_eq!(o.intent, Intent::AbortMigration);
+    assert!(
+        o.incoming.is_some(),
+        "the source's call may still be under way"
+    );
+    let reason = "aborted".to_owned();
+    report(
+        &mut w,
+        "a1",
+        "web1",
+        1,
+        RunState::MigrationFailed { reason },
+    );
+    settle(&mut w);
+    let o = owner_of(&w, "web1");
+    assert_eq!(
+        (o.incoming, o.intent, o.generation.0),
+        (None, Intent::Run, 1)
+    );
+}
+
+#[test]
 fn a_drained_host_gives_its_vms_away_within_the_budget_and_takes_none() {
     let mut w = two_sites();
     for i in 0..5 {

@@ -99,7 +99,10 @@ fn commit(draft: &mut Draft, name: &VmName, owner: &Owner, to: &Runner) {
 /// The destination must give up before the source may go on.
 fn abort(draft: &mut Draft, name: &VmName, owner: &Owner, to: &Runner, reason: &str) {
     if owner.intent == Intent::AbortMigration {
-        let text = format!("migration failed; waiting for {} to drop its copy", to.host);
+        let text = format!(
+            "migration to {} given up; waiting until both ends say so",
+            to.host
+        );
         draft.report(PlannerStep::Migration, Subject::Vm(name.clone()), text);
         return;
     }
@@ -123,19 +126,16 @@ fn clear(draft: &mut Draft, name: &VmName, owner: &Owner, reason: &str) {
     let source_ran_on = said.is_some_and(|report| !report.state.is_final());
     let source_open =
         from.filter(|from| resolution(draft.world, name, owner.generation, from).is_none());
-    let call_ended =
-        said.is_some_and(|report| matches!(report.state, RunState::MigrationFailed { .. }));
-    if let Some(from) = source_open
-        && owner.intent == Intent::Migrate
-        && !call_ended
-    {
-        // The source's own call has not ended: it will fail, and say so.
-        let text = format!(
-            "the destination is gone; waiting for {} to notice",
-            from.host
-        );
-        draft.report(PlannerStep::Migration, Subject::Vm(name.clone()), text);
-        return;
+    if let (Some(_), Some(to)) = (source_open, &owner.incoming) {
+        // The source's own call must have ended before it is told to carry on. It may hang with
+        // the link that took the destination: then it is called off.
+        let state = said.map(|report| &report.state);
+        let ended = matches!(state, Some(RunState::MigrationFailed { .. }));
+        let under_way = matches!(state, Some(RunState::MigratingOut));
+        if !ended && (under_way || owner.intent == Intent::Migrate) {
+            abort(draft, name, owner, to, reason);
+            return;
+        }
     }
     let next = Owner {
         incoming: None,
