@@ -50,7 +50,7 @@ pub(super) fn start_stop(lab: &Lab) -> Result<()> {
 fn verb(cluster: &Cluster, verb: &str) -> Result<()> {
     cluster
         .lab
-        .cli(&["vm", verb, "life", "--yes"])?
+        .cli(&["vm", verb, "life"])?
         .ok(&format!("holdfast vm {verb}"))
         .map(drop)
 }

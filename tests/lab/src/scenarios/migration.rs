@@ -171,7 +171,7 @@ pub(super) fn drain(lab: &Lab) -> Result<()> {
         let drained_at = clock::now_ms();
         cluster
             .lab
-            .cli(&["host", "drain", "a1", "--yes"])?
+            .cli(&["host", "drain", "a1"])?
             .ok("holdfast host drain")?;
         cluster.wait("a1 to be empty", PATIENCE, |status| {
             let left: Vec<String> = status

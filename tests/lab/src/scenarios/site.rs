@@ -29,13 +29,13 @@ pub(super) fn loss_and_return(lab: &Lab) -> Result<()> {
         expect(failover.vms.len() == 3, || {
             format!("{:?} were on site a", failover.vms.keys())
         })?;
-        let first = failover
+        let granted = |name: &str| failover.vms.get(name).and_then(|vm| vm.granted_ms);
+        let in_order = failover
             .vms
-            .iter()
-            .min_by_key(|(_, vm)| vm.granted_ms)
-            .map(|(name, _)| name);
-        expect(first.is_some_and(|name| name == "sa-db"), || {
-            format!("{first:?} was granted first, sa-db has the higher priority")
+            .values()
+            .all(|vm| granted("sa-db") <= vm.granted_ms);
+        expect(in_order, || {
+            format!("sa-db has the highest priority and was not granted first: {failover:?}")
         })?;
         let now = cluster.vm("sb-1")?;
         expect(now.generation == untouched.generation, || {
