@@ -43,8 +43,8 @@ pub enum News {
         /// Libvirt's words if it failed.
         error: Option<String>,
     },
-    /// A resume call ended.
-    Resumed {
+    /// A call to resume or to destroy ended.
+    Returned {
         /// The VM.
         vm: VmName,
     },
@@ -100,6 +100,7 @@ pub struct Machine {
     /// The processes the guard watches.
     pub watched: BTreeMap<VmName, u64>,
     killing: bool,
+    guard_wakes_at: u64,
     /// The guard does nothing, and nobody notices: for testing the invariants.
     pub sabotaged: bool,
 }
@@ -128,6 +129,7 @@ impl Machine {
             deadline: Deadline::new(),
             watched: BTreeMap::new(),
             killing: false,
+            guard_wakes_at: 0,
             sabotaged: false,
         }
     }
@@ -160,6 +162,7 @@ impl Machine {
         self.deadline = Deadline::new();
         self.watched.clear();
         self.killing = false;
+        self.guard_wakes_at = 0;
     }
 
     /// Something is to happen here, on this boot.
@@ -228,6 +231,8 @@ impl Machine {
             LibvirtEvent::Destroyed { vm, domain } => {
                 let words = "is destroyed by the agent";
                 self.end(ctx, &vm, domain, Stop::Destroyed, words, EndKind::Destroyed);
+                // It may have been gone already: the call has ended all the same.
+                self.tell(ctx, News::Returned { vm });
             }
         }
     }
@@ -266,7 +271,7 @@ impl Machine {
             domain.incarnation = life;
         }
         self.set_going(ctx, &vm, id);
-        self.tell(ctx, News::Resumed { vm });
+        self.tell(ctx, News::Returned { vm });
     }
 
     /// A domain's vCPUs go.
@@ -334,9 +339,13 @@ impl Machine {
     }
 
     /// The guard wakes when its deadline may have come.
-    pub fn plan_guard(&self, ctx: &mut Ctx) {
-        if let Some(at) = self.deadline.next_wake() {
-            let when = self.clock.when(ctx.now, at);
+    pub fn plan_guard(&mut self, ctx: &mut Ctx) {
+        let Some(at) = self.deadline.next_wake() else {
+            return;
+        };
+        let when = self.clock.when(ctx.now, at).max(ctx.now + 1);
+        if self.guard_wakes_at <= ctx.now || self.guard_wakes_at > when {
+            self.guard_wakes_at = when;
             ctx.queue
                 .push(when, Event::Guard(self.name.clone(), self.boot));
         }
@@ -345,7 +354,10 @@ impl Machine {
     /// The guard looks at the clock.
     pub fn guard(&mut self, ctx: &mut Ctx) {
         let verdict = self.deadline.tick(self.local(ctx));
-        if verdict == Verdict::LetRun || self.killing || self.sabotaged {
+        if verdict == Verdict::LetRun {
+            return self.plan_guard(ctx);
+        }
+        if self.killing || self.sabotaged {
             return;
         }
         self.wake_agent(ctx);

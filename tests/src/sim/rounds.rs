@@ -34,7 +34,7 @@ impl Agent {
         for news in std::mem::take(&mut m.news) {
             match news {
                 News::Created { vm, error } => self.on_created(m, ctx, vm, error),
-                News::Resumed { vm } => drop(self.jobs.remove(&vm)),
+                News::Returned { vm } => drop(self.jobs.remove(&vm)),
                 News::Ended {
                     vm,
                     generation,
