@@ -14,7 +14,7 @@ use super::net::Place;
 use holdfast_core::planner::plan;
 use holdfast_core::verify::verify;
 use holdfast_model::id::{ManagerName, Revision, SiteName};
-use holdfast_model::plan::{Plan, PlannerStep, Step, Subject};
+use holdfast_model::plan::{PlannerStep, Step, Subject};
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_store::TxnOutcome;
 use holdfast_store::api::{Batch, Change};
@@ -274,31 +274,6 @@ impl Manager {
         }
     }
 
-    /// Says what is waited for when it changes, with the hosts that were refused. A change of those
-    /// alone is not told.
-    fn tell(&mut self, ctx: &mut Ctx, made: &Plan) {
-        let mut said = BTreeMap::new();
-        for report in &made.reports {
-            let refused: Vec<String> = report
-                .refused
-                .iter()
-                .map(|(host, why)| format!("{host}: {why}"))
-                .collect();
-            let mut text = report.text.clone();
-            if !refused.is_empty() {
-                text = format!("{text} ({})", refused.join("; "));
-            }
-            let key = (report.step, report.subject.clone());
-            let known = self.said.get(&key).map(|(known, _)| known);
-            if known != Some(&report.text) {
-                let about = about(&report.subject);
-                ctx.log(&self.name, format!("waits: {about}{text}"));
-            }
-            said.insert(key, (report.text.clone(), text));
-        }
-        self.said = said;
-    }
-
     fn send_steps(&mut self, ctx: &mut Ctx) {
         while self.process.under_way < STEPS_UNDER_WAY {
             let Some(step) = self.process.steps.pop_front() else {
@@ -353,15 +328,6 @@ impl Manager {
                 self.wake(ctx, at);
             }
         }
-    }
-}
-
-fn about(subject: &Subject) -> String {
-    match subject {
-        Subject::Cluster => String::new(),
-        Subject::Host(host) => format!("{host}: "),
-        Subject::Vm(vm) => format!("{vm}: "),
-        Subject::Site(site) => format!("site {site}: "),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod net;
 mod operate;
 mod rounds;
 mod session;
+mod telling;
 pub mod truth;
 pub mod voters;
 mod watchdog;
