@@ -16,6 +16,13 @@ ADDRESS=$(address_of "$NAME")
 DEBIAN_FRONTEND=noninteractive
 export DEBIAN_FRONTEND
 
+# Vagrant gives it when it makes a machine, and never again.
+[ -n "$(ip -4 -o address show to "$ADDRESS")" ] || {
+    echo "node.sh: $NAME does not have its address $ADDRESS: its first start was interrupted;" \
+        "vagrant destroy -f $NAME, then lab.sh up" >&2
+    exit 1
+}
+
 # ---------------------------------------------------------------- names and routes
 # Names resolve from here alone: a name server that a cut has taken away costs 5 s a question.
 {
