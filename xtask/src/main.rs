@@ -1,5 +1,6 @@
 //! Developer commands: `cargo xtask …`.
 
+mod bench;
 mod demo;
 mod lab;
 mod setup;
@@ -28,6 +29,8 @@ enum Command {
     Test(test::TestArguments),
     /// The main thing: a two-site cluster loses a site, recovers, heals and moves back
     Demo(demo::DemoArguments),
+    /// Figures: failover, site, manager, migration, planner
+    Bench(bench::BenchArguments),
     /// The two-site lab on this machine
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Setup(arguments) => setup::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::LabInit { spec } => holdfast_lab::init::run(&spec).map(|()| ExitCode::FAILURE),
         Command::LabObserver { dir } => {

@@ -83,7 +83,8 @@ fn members(cluster: &Cluster, from: &str) -> Result<Vec<Member>> {
         .collect())
 }
 
-fn move_etcd_leader(cluster: &Cluster, machine: &str) -> Result<()> {
+/// Makes the etcd member on a machine the leader.
+pub fn move_etcd_leader(cluster: &Cluster, machine: &str) -> Result<()> {
     let address = &cluster.lab.layout().machine(machine)?.address;
     wait_until(&format!("etcd's leader on {machine}"), LIMIT, "", || {
         let members = members(cluster, machine).map_err(|error| error.to_string())?;

@@ -16,7 +16,7 @@ mod picture;
 pub use cluster::{Cluster, VmWish};
 pub use fail::{Failover, VmFailover, lose, lose_site};
 pub use home::{Homecoming, VmMove, move_vm, watch_homecoming};
-pub use leaders::{lead_from, leading_manager};
+pub use leaders::{lead_from, leading_manager, move_etcd_leader};
 pub use picture::{failover_picture, moves_picture};
 
 /// The middle of a list, or the mean of the two in the middle; none of an empty one.

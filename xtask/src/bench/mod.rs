@@ -1,0 +1,131 @@
+//! `cargo xtask bench`: figures, each the median and the spread of several runs.
+
+mod runs;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Args, ValueEnum};
+use holdfast_lab::trial::median;
+use holdfast_lab::{LabError, Progress, Result, catch_interrupts};
+use serde::Serialize;
+
+#[derive(Args)]
+pub(crate) struct BenchArguments {
+    /// What to measure
+    #[arg(value_enum, default_value_t = Name::Failover)]
+    name: Name,
+    /// Runs of each measurement
+    #[arg(long, default_value_t = 10)]
+    runs: usize,
+    /// Timing profile of the cluster
+    #[arg(long, default_value = "default", value_parser = ["fast", "default", "patient"])]
+    profile: String,
+    /// Write the figures to this file as well
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// One host with four VMs loses power; a new lab for each run
+    Failover,
+    /// A site with four VMs and both leaders loses power and comes back; a new lab for each run
+    Site,
+    /// The leading manager is killed; with etcd's leader too in a second series
+    Manager,
+    /// A live migration, and the same one by virsh alone
+    Migration,
+    /// One decision for 100 hosts and 2,000 VMs
+    Planner,
+}
+
+/// One figure.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
+    name: String,
+    unit: &'static str,
+    runs: usize,
+    min: u64,
+    median: u64,
+    max: u64,
+    all: Vec<u64>,
+}
+
+impl Figure {
+    fn of(name: &str, all: Vec<u64>) -> Self {
+        Self {
+            name: name.to_owned(),
+            unit: "ms",
+            runs: all.len(),
+            min: all.iter().min().copied().unwrap_or(0),
+            median: median(all.iter().copied()).unwrap_or(0),
+            max: all.iter().max().copied().unwrap_or(0),
+            all,
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
+    catch_interrupts()?;
+    let progress = Progress::stderr();
+    crate::setup::ensure(&progress)?;
+    if arguments.name == Name::Planner {
+        return planner();
+    }
+    progress.step("build the daemons", crate::lab::build_daemons)?;
+    let plan = runs::Plan {
+        runs: arguments.runs.max(1),
+        profile: arguments.profile.clone(),
+    };
+    let figures = match arguments.name {
+        Name::Failover => runs::failover(&plan, &progress)?,
+        Name::Site => runs::site(&plan, &progress)?,
+        Name::Manager => runs::manager(&plan, &progress)?,
+        Name::Migration => runs::migration(&plan, &progress)?,
+        Name::Planner => Vec::new(),
+    };
+    anstream::println!(
+        "{:<52} {:>5} {:>8} {:>8} {:>8}",
+        "",
+        "runs",
+        "min",
+        "median",
+        "max"
+    );
+    for figure in &figures {
+        let Figure {
+            name,
+            unit,
+            runs,
+            min,
+            median,
+            max,
+            ..
+        } = figure;
+        anstream::println!("{name:<52} {runs:>5} {min:>8} {median:>8} {max:>8} {unit}");
+    }
+    if let Some(file) = &arguments.json {
+        let text = serde_json::to_string_pretty(&figures).map_err(|source| LabError::Parse {
+            path: file.clone(),
+            source,
+        })?;
+        std::fs::write(file, text + "\n").map_err(LabError::io("write", file))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn planner() -> Result<ExitCode> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let status = Command::new(&cargo)
+        .args(["bench", "--package", "holdfast-core", "--bench", "planner"])
+        .current_dir(root)
+        .status()
+        .map_err(LabError::io("start", &cargo))?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

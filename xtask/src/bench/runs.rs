@@ -1,0 +1,290 @@
+//! The series of runs behind each figure.
+
+use std::time::Duration;
+
+use holdfast_lab::guest::GuestKind;
+use holdfast_lab::trial::{
+    Cluster, Failover, VmWish, lead_from, leading_manager, lose, lose_site, move_vm,
+    watch_homecoming,
+};
+use holdfast_lab::{Lab, LabError, LabOptions, Progress, Result, clock, wait_until};
+
+use super::Figure;
+
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How often, and under which bounds.
+pub(super) struct Plan {
+    pub runs: usize,
+    pub profile: String,
+}
+
+impl Plan {
+    /// Does something in a lab of its own; the lab goes either way.
+    fn in_lab<T>(
+        &self,
+        progress: &Progress,
+        work: impl FnOnce(&Cluster) -> Result<T>,
+    ) -> Result<T> {
+        let profile = self.profile.clone();
+        let options = LabOptions {
+            vms: 0,
+            linux_vms: 0,
+            profile,
+            ..LabOptions::default()
+        };
+        let lab = Lab::up(options, &Progress::silent())?;
+        let cluster = Cluster::of(&lab);
+        let result = cluster
+            .wait_sites_online(PATIENCE)
+            .and_then(|()| work(&cluster));
+        if result.is_err() {
+            let text = lab
+                .cli(&["status"])
+                .map(|out| out.stdout)
+                .unwrap_or_default();
+            progress.line(&text);
+        }
+        let down = lab.down();
+        let value = result?;
+        down.map(|()| value)
+    }
+}
+
+/// Boot-sector guests: what is measured is not their boot.
+fn wishes(count: usize, site: &'static str) -> Vec<VmWish> {
+    let wish = |number| VmWish {
+        name: format!("vm{number}"),
+        site,
+        priority: 10,
+        kind: GuestKind::BootSector,
+    };
+    (1..=count).map(wish).collect()
+}
+
+fn failover_figures(what: &str, all: &[Failover]) -> Vec<Figure> {
+    let of = |pick: &dyn Fn(&Failover) -> u64| all.iter().map(pick).collect::<Vec<u64>>();
+    let name = |part: &str| format!("{what}: {part}");
+    vec![
+        Figure::of(
+            &name("power-off to noticed"),
+            of(&|f| f.detected_ms.unwrap_or(0)),
+        ),
+        Figure::of(
+            &name("power-off to proven stopped"),
+            of(&|f| f.proven_ms.unwrap_or(0)),
+        ),
+        Figure::of(
+            &name("power-off to first guest sign, first VM"),
+            of(&|f| f.rto_ms().0),
+        ),
+        Figure::of(
+            &name("power-off to first guest sign, median VM"),
+            of(&|f| f.rto_ms().1),
+        ),
+        Figure::of(
+            &name("power-off to first guest sign, last VM"),
+            of(&|f| f.rto_ms().2),
+        ),
+    ]
+}
+
+/// Four VMs are gathered on a1 by draining a2; then a1 loses power.
+pub(super) fn failover(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
+    let mut all = Vec::new();
+    for run in 1..=plan.runs {
+        let name = format!("run {run} of {}", plan.runs);
+        all.push(progress.step(&name, || {
+            plan.in_lab(progress, |cluster| {
+                let wishes = wishes(4, "a");
+                cluster.run_vms(&wishes, PATIENCE)?;
+                cluster
+                    .lab
+                    .cli(&["host", "drain", "a2"])?
+                    .ok("holdfast host drain")?;
+                cluster.wait("all VMs on a1", PATIENCE, |status| {
+                    let there = status.vms.iter().filter(|vm| {
+                        vm.host.as_ref().is_some_and(|host| host.as_str() == "a1")
+                            && vm.state == holdfast_model::status::VmState::Running
+                    });
+                    match there.count() {
+                        4 => Ok(()),
+                        n => Err(format!("{n} of 4")),
+                    }
+                })?;
+                cluster
+                    .lab
+                    .cli(&["host", "resume", "a2"])?
+                    .ok("holdfast host resume")?;
+                cluster.wait_sites_online(PATIENCE)?;
+                lose(cluster, &["a1"], PATIENCE)
+            })
+        })?);
+    }
+    Ok(failover_figures("host with 4 VMs", &all))
+}
+
+pub(super) fn site(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
+    let mut all = Vec::new();
+    let (mut away, mut restarted) = (Vec::new(), 0);
+    for run in 1..=plan.runs {
+        let name = format!("run {run} of {}", plan.runs);
+        let (failover, home) = progress.step(&name, || {
+            plan.in_lab(progress, |cluster| {
+                cluster.run_vms(&wishes(8, "a"), PATIENCE)?;
+                lead_from(cluster, "a-ctl")?;
+                let failover = lose_site(cluster, "a", PATIENCE)?;
+                cluster.lab.power_on_site("a")?;
+                cluster.lab.wait_storage_in_sync(PATIENCE)?;
+                let names: Vec<&str> = failover.vms.keys().map(String::as_str).collect();
+                let home = watch_homecoming(cluster, "a", &names, PATIENCE, |_| {})?;
+                Ok((failover, home))
+            })
+        })?;
+        away.extend(home.moves.values().map(|done| done.downtime_ms));
+        restarted += home.restarted.len();
+        all.push(failover);
+    }
+    if restarted > 0 {
+        return Err(LabError::Refused(format!(
+            "{restarted} VMs were restarted on the way home"
+        )));
+    }
+    let mut figures = failover_figures("site with 8 VMs and both leaders", &all);
+    figures.push(Figure::of("going home live: silence per VM", away));
+    Ok(figures)
+}
+
+pub(super) fn manager(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
+    plan.in_lab(progress, |cluster| {
+        let mut alone = Vec::new();
+        let mut both = Vec::new();
+        for run in 1..=plan.runs {
+            let name = format!("run {run} of {}", plan.runs);
+            progress.step(&name, || {
+                let leader = leading_manager(cluster)?;
+                let other = if leader == "witness" {
+                    "a-ctl"
+                } else {
+                    "witness"
+                };
+                holdfast_lab::trial::move_etcd_leader(cluster, other)?;
+                alone.push(takeover(cluster, &leader, false)?);
+                let leader = leading_manager(cluster)?;
+                holdfast_lab::trial::move_etcd_leader(cluster, &leader)?;
+                both.push(takeover(cluster, &leader, true)?);
+                Ok(())
+            })?;
+        }
+        Ok(vec![
+            Figure::of("leading manager killed: until another leads", alone),
+            Figure::of("killed together with etcd's leader", both),
+        ])
+    })
+}
+
+/// Kills the leading manager, and the etcd member beside it, and waits for the next leader's own
+/// word.
+fn takeover(cluster: &Cluster, leader: &str, with_etcd: bool) -> Result<u64> {
+    use holdfast_model::event::EventKind;
+    let (boottime, unix) = (clock::now_ms(), clock::unix_ms());
+    let killed_ms = if with_etcd {
+        let etcd = cluster.lab.kill(leader, "etcd")?;
+        cluster.lab.stop_service(leader, "manager")?;
+        etcd.at_ms
+    } else {
+        let proof = cluster.lab.kill(leader, "manager")?;
+        cluster.lab.stop_service(leader, "manager")?;
+        proof.at_ms
+    };
+    let killed_unix = unix + killed_ms.saturating_sub(boottime);
+    let elected = wait_until("another manager to lead", PATIENCE, "", || {
+        let events = cluster.events().map_err(|error| error.to_string())?;
+        let found = events.iter().find(|event| {
+            event.kind == EventKind::LeaderElected
+                && event.at.0 >= killed_unix
+                && event.actor != leader
+        });
+        found
+            .map(|event| event.at.0)
+            .ok_or_else(|| "nobody has said so".to_owned())
+    })?;
+    cluster.lab.start_service(leader, "manager")?;
+    cluster.wait("all managers and voters", PATIENCE, |status| {
+        let away = status.quorum.members.iter().chain(&status.managers);
+        match away.filter(|member| !member.healthy).count() {
+            0 => Ok(()),
+            n => Err(format!("{n} do not answer")),
+        }
+    })?;
+    Ok(elected.saturating_sub(killed_unix))
+}
+
+pub(super) fn migration(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
+    plan.in_lab(progress, |cluster| {
+        cluster.run_vms(&wishes(1, "a"), PATIENCE)?;
+        let (mut away, mut total, mut by_virsh) = (Vec::new(), Vec::new(), Vec::new());
+        for run in 1..=plan.runs {
+            let name = format!("run {run} of {}", plan.runs);
+            progress.step(&name, || {
+                let from = cluster.vm("vm1")?.host.map(|host| host.to_string());
+                let to = if from.as_deref() == Some("a1") {
+                    "b1"
+                } else {
+                    "a1"
+                };
+                let done = move_vm(cluster, "vm1", to, PATIENCE)?;
+                away.push(done.downtime_ms);
+                total.extend(done.total_ms);
+                by_virsh.push(virsh(cluster, run)?);
+                Ok(())
+            })?;
+        }
+        Ok(vec![
+            Figure::of("live migration: silence of the guest", away),
+            Figure::of("live migration: request to first sign there", total),
+            Figure::of("the same by virsh alone: silence of the guest", by_virsh),
+        ])
+    })
+}
+
+/// A guest that Holdfast knows nothing of, started and migrated by virsh between the same hosts.
+fn virsh(cluster: &Cluster, run: usize) -> Result<u64> {
+    let name = format!("plain{run}");
+    let spec = holdfast_lab::guest::GuestSpec::new(&name, GuestKind::BootSector, "a");
+    let guest = cluster.lab.add_guest(spec, false)?;
+    let xml = guest.xml_file.to_string_lossy().into_owned();
+    let limit = Duration::from_secs(60);
+    cluster
+        .lab
+        .exec("a1", &["virsh", "-q", "create", &xml], limit)?
+        .ok("virsh create")?;
+    let mut log = cluster.lab.observer_log()?;
+    let first = log.wait_for_beat(&name, 0, limit)?;
+    let address = &cluster.lab.layout().machine("b1")?.address;
+    let (uri, data) = (
+        format!("qemu+tcp://{address}/system"),
+        format!("tcp://{address}"),
+    );
+    let argv = [
+        "virsh", "-q", "migrate", "--live", "--p2p", &name, &uri, &data,
+    ];
+    cluster.lab.exec("a1", &argv, limit)?.ok("virsh migrate")?;
+    log.wait_for_beat_on(&name, "b1", first.at_ms, limit)?;
+    let proof = cluster.lab.proof()?;
+    let stays = proof
+        .vms
+        .into_iter()
+        .find(|vm| vm.vm == name)
+        .map(|vm| vm.stays);
+    cluster
+        .lab
+        .exec("b1", &["virsh", "-q", "destroy", &name], limit)?
+        .ok("virsh destroy")?;
+    match stays.as_deref() {
+        Some([.., before, now]) => Ok(now.first_ms.saturating_sub(before.last_ms)),
+        _ => Err(LabError::Refused(format!(
+            "{name} was heard from one host only"
+        ))),
+    }
+}
