@@ -5,7 +5,7 @@ use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
 use holdfast_model::host::*;
 use holdfast_model::id::*;
 use holdfast_model::op::{Op, Request};
-use holdfast_model::plan::{Plan, Write};
+use holdfast_model::plan::{Plan, Subject, Write};
 use holdfast_model::policy::{Policy, SitePolicy};
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_model::timing::Profile;
@@ -340,4 +340,39 @@ pub fn settle(world: &mut World) -> Vec<Plan> {
         plans.push(plan);
         assert!(plans.len() < 50, "does not settle: {:#?}", plans.last());
     }
+}
+
+/// Whether a report about a subject has these words.
+pub fn says(plan: &Plan, subject: &Subject, text: &str) -> bool {
+    plan.reports.iter().any(|r| {
+        r.subject == *subject
+            && (r.text.contains(text) || r.refused.iter().any(|(_, why)| why.contains(text)))
+    })
+}
+
+/// A VM as a subject of reports.
+pub fn vm_subject(vm: &str) -> Subject {
+    Subject::Vm(name(vm))
+}
+
+/// Time passes; hosts that renewed so far go on renewing.
+pub fn later(world: &mut World, ms: u64) {
+    world.now = world.now.plus(ms);
+    // The other hosts go on renewing.
+    for host in world.hosts.values_mut() {
+        if let Some(session) = &mut host.session
+            && session.seen_at.0 + 2_000 > world.now.0 - ms
+        {
+            session.seen_at = world.now;
+        }
+    }
+}
+
+/// What closed a life of a host.
+pub fn evidence(world: &World, host: &str, life: &str) -> Option<Evidence> {
+    let key = (name::<HostName>(host), name::<Incarnation>(life));
+    world
+        .fences
+        .get(&key)
+        .map(|fence| fence.value.evidence.clone())
 }
