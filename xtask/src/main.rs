@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod lab;
 mod setup;
+mod simulated;
 mod test;
 
 use std::process::ExitCode;
@@ -31,6 +32,12 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Figures: failover, site, manager, migration, planner
     Bench(bench::BenchArguments),
+    /// Run scenario files and print their logs; `--check` compares with the golden file
+    #[command(disable_help_flag = true)]
+    Scenario(simulated::PassedOn),
+    /// Random-fault simulation of the whole cluster
+    #[command(disable_help_flag = true)]
+    Sim(simulated::PassedOn),
     /// The two-site lab on this machine
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -54,6 +61,8 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Scenario(passed) => simulated::run("holdfast-scenario", &passed),
+        Command::Sim(passed) => simulated::run("holdfast-sim", &passed),
         Command::Lab(command) => lab::run(command),
         Command::LabInit { spec } => holdfast_lab::init::run(&spec).map(|()| ExitCode::FAILURE),
         Command::LabObserver { dir } => {
