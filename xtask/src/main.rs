@@ -61,8 +61,8 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
-        Command::Scenario(passed) => simulated::run("holdfast-scenario", &passed),
-        Command::Sim(passed) => simulated::run("holdfast-sim", &passed),
+        Command::Scenario(passed) => simulated::run("holdfast-scenario", "dev", &passed),
+        Command::Sim(passed) => simulated::run("holdfast-sim", "release", &passed),
         Command::Lab(command) => lab::run(command),
         Command::LabInit { spec } => holdfast_lab::init::run(&spec).map(|()| ExitCode::FAILURE),
         Command::LabObserver { dir } => {

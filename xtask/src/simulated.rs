@@ -16,7 +16,7 @@ pub(crate) struct PassedOn {
 
 /// Builds and runs a program of the tests package; its exit status becomes ours. Relative file
 /// names mean what they mean to the caller.
-pub(crate) fn run(program: &str, passed: &PassedOn) -> Result<ExitCode> {
+pub(crate) fn run(program: &str, profile: &str, passed: &PassedOn) -> Result<ExitCode> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let status = Command::new(&cargo)
