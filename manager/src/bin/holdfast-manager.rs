@@ -18,7 +18,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
     /// Check the configuration and end
-    #[arg(long)]
+    #[arg(long = "check-config")]
     check: bool,
 }
 
