@@ -23,7 +23,8 @@ pub(crate) fn run(program: &str, profile: &str, passed: &PassedOn) -> Result<Exi
         .args([
             "run",
             "--quiet",
-            "--release",
+            "--profile",
+            profile,
             "--package",
             "holdfast-tests",
             "--bin",
