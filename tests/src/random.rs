@@ -64,8 +64,57 @@ vm app1 memory=512
 advance 20s
 ";
 
+/// What a run is mostly about, drawn from its seed: faults meet each other more often than if all
+/// were as likely.
+#[derive(Clone, Copy)]
+enum Theme {
+    Mixed,
+    Links,
+    Migrations,
+}
+
 /// One random fault, or an operator's doing.
-fn fault(random: &mut Random) -> String {
+fn fault(random: &mut Random, theme: Theme) -> String {
+    let often = random.below(3) > 0;
+    match theme {
+        Theme::Links if often => of_links(random),
+        Theme::Migrations if often => of_migrations(random),
+        Theme::Links | Theme::Migrations | Theme::Mixed => of_any_kind(random),
+    }
+}
+
+fn of_links(random: &mut Random) -> String {
+    let ends = ["a", "b", "w", "a1", "a2", "b1", "b2", "all"];
+    let (from, to, ms) = (random.of(&ends), random.of(&ends), random.below(2_000));
+    match random.below(8) {
+        _ if from == to => "heal".to_owned(),
+        0 => format!("cut {from} {to}"),
+        1 => format!("cut {from} {to} oneway"),
+        2..=4 => format!("slow {from} {to} {ms}ms"),
+        5 => format!("freeze agent {} {ms}ms", random.of(&HOSTS)),
+        _ => "heal".to_owned(),
+    }
+}
+
+fn of_migrations(random: &mut Random) -> String {
+    let (host, vm) = (random.of(&HOSTS), random.of(&VMS));
+    match random.below(12) {
+        0..=4 => format!("move {vm} {host}"),
+        5 => format!("lose-finish {vm} {}", random.of(&["on", "on", "off"])),
+        6 => format!("agent {host} {}", random.of(&["stop", "kill"])),
+        7 => format!("agent {host} start"),
+        8 => format!("crash {vm}"),
+        9 => format!(
+            "cut {} {}",
+            random.of(&["a", "a1", "a2"]),
+            random.of(&["b", "b1"])
+        ),
+        10 => "heal".to_owned(),
+        _ => format!("{} {host}", random.of(&["drain", "resume", "resume"])),
+    }
+}
+
+fn of_any_kind(random: &mut Random) -> String {
     let (site, host, vm) = (random.of(&SITES), random.of(&HOSTS), random.of(&VMS));
     let (other, ms) = (random.of(&SITES), 100 + random.below(12_000));
     let on = random.of(&["on", "off"]);
@@ -114,6 +163,7 @@ fn demands() -> Vec<String> {
     lines.push("advance 5m".to_owned());
     lines.push("expect all running".to_owned());
     lines.push("expect quiet".to_owned());
+    lines.push("expect no-strays".to_owned());
     lines.push("expect runs-once".to_owned());
     lines
 }
@@ -132,6 +182,11 @@ pub fn run(seed: u64) -> Seeded {
     let mut sim = Sim::default();
     let mut text = format!("# Seed {seed} of the random-fault simulation.\n");
     let profile = format!("policy timing.profile = \"{}\"", random.of(&PROFILES));
+    let theme = match random.below(3) {
+        0 => Theme::Links,
+        1 => Theme::Migrations,
+        _ => Theme::Mixed,
+    };
     let mut errors = Vec::new();
     for line in SETUP.replace("PROFILE", &profile).lines() {
         step(&mut sim, &mut text, line, &mut errors);
@@ -143,7 +198,12 @@ pub fn run(seed: u64) -> Seeded {
     }
     for _ in 0..STEPS {
         // What cannot be done now (a crash of a VM that is down) is not done.
-        step(&mut sim, &mut text, &fault(&mut random), &mut Vec::new());
+        step(
+            &mut sim,
+            &mut text,
+            &fault(&mut random, theme),
+            &mut Vec::new(),
+        );
         let pause_ms = match random.below(4) {
             0 => random.below(50),
             1 => random.below(1_000),

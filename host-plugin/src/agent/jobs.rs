@@ -4,6 +4,7 @@
 //! ```text
 //! Start:    report durable ─> create paused ─> guard watches ─> re-check ─> resume
 //! TakeOver: report durable ─> restamp ───────> guard watches ─> re-check ─> resume
+//! Destroy:  re-check of the owner record, while there is a session ──────> destroy
 //! ```
 //! The re-check is linearizable: the owner record is the one that was decided on, the session is
 //! ours, and the deadline is far enough away.
@@ -264,16 +265,11 @@ pub async fn hand_over(
 
 /// The last look before vCPUs run. Both records are read linearizably.
 async fn recheck(tools: &Tools, target: &Target) -> Result<(), String> {
-    let words = |error: holdfast_store::StoreError| error.to_string();
-    let owner = Key::VmOwner(target.vm.clone());
     let session = Key::HostSession(tools.records.host().clone());
-    let reads = (tools.records.read(&owner), tools.records.read(&session));
+    let reads = (recheck_owner(tools, target), tools.records.read(&session));
     let (owner, session) = futures::future::join(reads.0, reads.1).await;
-    let owner = owner.map_err(words)?.map(|item| item.revision);
-    if owner != target.owner {
-        return Err("its grant has changed meanwhile".to_owned());
-    }
-    let session = session.map_err(words)?;
+    owner?;
+    let session = session.map_err(|error| error.to_string())?;
     let session = session.and_then(|item| serde_json::from_slice::<Session>(&item.value).ok());
     let ours = session.is_some_and(|session| {
         Some(&session.incarnation) == target.incarnation.as_ref()
@@ -297,6 +293,17 @@ async fn recheck(tools: &Tools, target: &Target) -> Result<(), String> {
     }
 }
 
+/// Whether the owner record is still the one that was decided on, read linearizably.
+async fn recheck_owner(tools: &Tools, target: &Target) -> Result<(), String> {
+    let key = Key::VmOwner(target.vm.clone());
+    let found = tools.records.read(&key).await;
+    let found = found.map_err(|error| error.to_string())?;
+    if found.map(|item| item.revision) != target.owner {
+        return Err("its grant has changed meanwhile".to_owned());
+    }
+    Ok(())
+}
+
 /// Asks the guest to shut down.
 pub async fn shutdown(tools: &Tools, target: &Target) -> Outcome {
     let Some(domain) = target.reference() else {
@@ -309,11 +316,18 @@ pub async fn shutdown(tools: &Tools, target: &Target) -> Outcome {
     }
 }
 
-/// Ends the domain.
+/// Ends the domain. While this host has a session, what was decided on is re-checked first, as
+/// before a resume: a view that lags must not cost a VM whose grant is on its way. Without a
+/// session there is nothing to check, and everything goes.
 pub async fn destroy(tools: &Tools, target: &Target) -> Outcome {
     let Some(domain) = target.reference() else {
         return Outcome::failed("there is no domain");
     };
+    if target.incarnation.is_some()
+        && let Err(reason) = recheck_owner(tools, target).await
+    {
+        return Outcome::failed(reason);
+    }
     match tools.driver.destroy(&domain).await {
         Ok(()) => Outcome::ended(EndKind::Destroyed),
         Err(error) => Outcome::failed(error.to_string()),

@@ -101,6 +101,9 @@ pub struct PlacementPolicy {
     pub vcpu_ratio_percent: u32,
     /// Memory kept free on every host for the host itself, in MiB.
     pub reserved_memory_mib: u64,
+    /// How long a start away from the preferred site waits for a host of that site which is just
+    /// coming up, in milliseconds; 0: not at all.
+    pub settle_ms: u64,
 }
 
 impl Default for PlacementPolicy {
@@ -108,6 +111,7 @@ impl Default for PlacementPolicy {
         Self {
             vcpu_ratio_percent: 800,
             reserved_memory_mib: 1024,
+            settle_ms: 10_000,
         }
     }
 }

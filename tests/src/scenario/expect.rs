@@ -13,6 +13,7 @@
 //! leader S | leader none          the manager that leads
 //! says V|H|S "text"               the leading planner's words about it contain this
 //! log "text"                      a line of the log contains this
+//! no-strays                       no host has a domain that the store does not grant it
 //! quiet                           the leader plans nothing, no call is under way, no report wrong
 //! ```
 
@@ -56,6 +57,7 @@ pub fn met(sim: &mut Sim, text: &str) -> Result<(), WordError> {
                 return not_met(format!("no line of the log says `{text}`"));
             }
         }
+        "no-strays" => no_strays(sim)?,
         "quiet" => quiet(sim)?,
         _ => return Err(WordError::Extra(subject)),
     }
@@ -220,6 +222,19 @@ fn says(sim: &Sim, about: &str, text: &str) -> Result<(), WordError> {
         true => Ok(()),
         false => not_met(format!("the planner says of {about}: {found:?}")),
     }
+}
+
+fn no_strays(sim: &Sim) -> Result<(), WordError> {
+    for host in sim.hosts.values() {
+        for vm in host.m.domains.keys() {
+            let owner: Option<Owner> = sim.ctx.record(&Key::VmOwner(vm.clone()));
+            let mut runners = owner.iter().flat_map(Owner::possible_runners);
+            if !runners.any(|runner| runner.host == host.m.name) {
+                return not_met(format!("{} has a domain of {vm}", host.m.name));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn quiet(sim: &Sim) -> Result<(), WordError> {

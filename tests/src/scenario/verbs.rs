@@ -4,12 +4,13 @@
 //! setup      site S | witness S | host H site=S memory=MIB cpus=N | policy KEY = VALUE
 //!            vm V memory=MIB [vcpus=N] [priority=N] [site=S] [rule=must] [spread=WORD] [run=false]
 //! power      power host H on|off | power site S on|off
-//! links      cut A B [oneway] | heal A B | heal          A, B: a site, a host, or `all`
+//! links      cut A B [oneway] | slow A B TIME | heal A B | heal
+//!            A, B: a site, a host, or `all`; `slow` adds to what goes from A to B
 //! processes  manager S kill|stop|start | manager S pause TIME
 //!            agent H kill|stop|start | freeze agent H TIME | freeze libvirt H TIME
 //!            clock H drift PPM
 //!            sabotage H                                   its guard does nothing: tests the invariants
-//! VMs        crash V | guest-shutdown V | io-error V | stubborn V | fail-start H V "words" [TIMES]
+//! VMs        crash V [on H] | guest-shutdown V | io-error V | stubborn V | fail-start H V "words" [TIMES]
 //!            lose-finish V on|off
 //! storage    storage A synced|syncing|unusable            A: a site or a host
 //! operator   stop V | start V | delete V | restart V | move V [H] | drain H | resume H
@@ -185,6 +186,12 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             let one_way = words.takes("oneway");
             sim.cut(a, b, one_way);
         }
+        "slow" => {
+            let a = end_of(sim, &words.word("one end")?)?;
+            let b = end_of(sim, &words.word("the other end")?)?;
+            let ms = words.time_ms()?;
+            sim.slow(a, b, ms);
+        }
         "heal" => {
             let link = match words.next() {
                 Some(a) => Some((
@@ -224,7 +231,13 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             }
             sim.drift(&host, words.parse("parts per million")?)?;
         }
-        "crash" => sim.crash(&words.parse("VM")?)?,
+        "crash" => {
+            let vm = words.parse("VM")?;
+            match words.takes("on") {
+                true => sim.crash_on(&vm, &words.parse("host")?)?,
+                false => sim.crash(&vm)?,
+            }
+        }
         "guest-shutdown" => sim.guest_shutdown(&words.parse("VM")?)?,
         "io-error" => sim.io_error(&words.parse("VM")?)?,
         "stubborn" => sim.make_stubborn(&words.parse("VM")?),

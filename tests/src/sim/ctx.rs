@@ -100,27 +100,43 @@ impl Ctx {
         }
     }
 
-    /// Sends a call to the store. An answer always comes, after the time-out at the latest.
+    /// One way between two places, as the network is now.
+    fn way_ms(&self, from: &Place, to: &Place) -> u64 {
+        Self::latency_ms(&from.site, &to.site) + self.net.delay_ms(from, to)
+    }
+
+    /// Sends a call to the store. One answer always comes, after the time-out at the latest; the
+    /// call itself may get there later than that.
     pub fn call(&mut self, client: Client, place: Place, tag: Tag, request: Request) {
         let Some(voter) = self.voters.route(&self.net, &place) else {
-            let reason = "no voter answers";
-            let answer = failed(&request, |_| unavailable(reason));
-            return self.after(
-                CALL_TIMEOUT_MS,
-                Event::To(client, Inbox::Reply(tag, answer)),
-            );
+            let answer = failed(&request, |_| unavailable("no voter answers"));
+            return self.answer_after(CALL_TIMEOUT_MS, client, tag, answer);
         };
-        let leader = self.voters.leader().unwrap_or(&voter);
-        let way = Self::latency_ms(&place.site, &voter) + Self::latency_ms(&voter, leader);
+        let at_voter = voter_place(&voter);
+        let at_leader = voter_place(self.voters.leader().unwrap_or(&voter));
+        let way = self.way_ms(&place, &at_voter)
+            + self.way_ms(&at_voter, &at_leader)
+            + self.net.delay_ms(&at_leader, &at_voter)
+            + COMMIT_MS;
+        let given_up = way >= CALL_TIMEOUT_MS;
+        if given_up {
+            let answer = unanswered(&request, &voter);
+            self.answer_after(CALL_TIMEOUT_MS, client.clone(), tag.clone(), answer);
+        }
         let call = Call {
             client,
             place,
             tag,
             request,
             sent_at: self.now,
+            given_up,
             voter,
         };
-        self.after(way + COMMIT_MS, Event::Arrive(call));
+        self.after(way, Event::Arrive(call));
+    }
+
+    fn answer_after(&mut self, ms: u64, client: Client, tag: Tag, answer: Answer) {
+        self.after(ms, Event::To(client, Inbox::Reply(tag, answer)));
     }
 
     /// A call reaches the store.
@@ -128,23 +144,25 @@ impl Ctx {
         let voter = voter_place(&call.voter);
         let left = (call.sent_at + CALL_TIMEOUT_MS).saturating_sub(self.now);
         if !self.voters.serves(&self.net, &call.voter) || !self.net.passes(&call.place, &voter) {
-            let answer = failed(&call.request, |_| unavailable("the connection broke"));
-            return self.after(left, Event::To(call.client, Inbox::Reply(call.tag, answer)));
+            if !call.given_up {
+                let answer = failed(&call.request, |_| unavailable("the connection broke"));
+                self.answer_after(left, call.client, call.tag, answer);
+            }
+            return;
         }
         let answer = match &call.request {
             Request::List(prefix) => Answer::Read(Ok(self.store.list_now(prefix))),
             Request::Txn(txn) => Answer::Txn(Ok(self.apply(&call.client, txn.clone()))),
         };
-        if self.net.passes(&voter, &call.place) {
-            let way = Self::latency_ms(&call.voter, &call.place.site);
-            self.after(way, Event::To(call.client, Inbox::Reply(call.tag, answer)));
+        if call.given_up {
+            return;
+        }
+        let way = self.way_ms(&voter, &call.place);
+        if way <= left && self.net.passes(&voter, &call.place) {
+            self.answer_after(way, call.client, call.tag, answer);
         } else {
-            let endpoint = call.voter.to_string();
-            let answer = failed(&call.request, |write| match write {
-                true => StoreError::OutcomeUnknown { endpoint },
-                false => unavailable("no answer"),
-            });
-            self.after(left, Event::To(call.client, Inbox::Reply(call.tag, answer)));
+            let answer = unanswered(&call.request, &call.voter);
+            self.answer_after(left, call.client, call.tag, answer);
         }
     }
 
@@ -212,10 +230,11 @@ impl Ctx {
         let Some(voter) = self.voters.route(&self.net, place) else {
             return;
         };
-        if !self.net.connects(place, &voter_place(&voter)) {
+        let voter = voter_place(&voter);
+        if !self.net.connects(place, &voter) {
             return;
         }
-        let way = Self::latency_ms(&voter, &place.site);
+        let way = self.way_ms(&voter, place);
         self.after(way, Event::To(client, Inbox::Watch(revision)));
     }
 
@@ -267,6 +286,15 @@ fn unavailable(reason: &str) -> StoreError {
         tried: "all voters".to_owned(),
         reason: reason.to_owned(),
     }
+}
+
+/// Nobody answered in time: a write may have happened.
+fn unanswered(request: &Request, voter: &SiteName) -> Answer {
+    let endpoint = voter.to_string();
+    failed(request, |write| match write {
+        true => StoreError::OutcomeUnknown { endpoint },
+        false => unavailable("no answer"),
+    })
 }
 
 fn failed(request: &Request, error: impl FnOnce(bool) -> StoreError) -> Answer {

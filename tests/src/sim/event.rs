@@ -102,6 +102,8 @@ pub struct Call {
     pub request: Request,
     /// When it was sent.
     pub sent_at: u64,
+    /// The client has given it up already.
+    pub given_up: bool,
     /// Which voter it goes to.
     pub voter: SiteName,
 }

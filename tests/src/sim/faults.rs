@@ -152,6 +152,11 @@ impl Sim {
         self.look_at_migrations();
     }
 
+    /// Slows a link down, in one direction.
+    pub fn slow(&mut self, from: End, to: End, ms: u64) {
+        self.ctx.net.slow(from, to, ms);
+    }
+
     /// Mends one link, or all of them.
     pub fn heal(&mut self, link: Option<(End, End)>) {
         match link {
@@ -223,6 +228,24 @@ impl Sim {
     /// A VM's QEMU dies.
     pub fn crash(&mut self, vm: &VmName) -> Result<(), FaultError> {
         let (machine, ctx, id) = self.runs_on(vm)?;
+        let reason = "QEMU was killed by signal 9".to_owned();
+        let how = EndKind::Crashed { reason };
+        machine.end(ctx, vm, id, Stop::Scenario, "crashes", how);
+        self.look_at_migrations();
+        Ok(())
+    }
+
+    /// A VM's domain on one host dies, whatever it does there.
+    pub fn crash_on(&mut self, vm: &VmName, host: &HostName) -> Result<(), FaultError> {
+        self.host_mut(host)?;
+        let ctx = &mut self.ctx;
+        let found = self.hosts.get_mut(host).and_then(|host| {
+            let id = host.m.domains.get(vm)?.id;
+            Some((&mut host.m, id))
+        });
+        let Some((machine, id)) = found else {
+            return Err(FaultError::Unknown(format!("{vm} on {host}")));
+        };
         let reason = "QEMU was killed by signal 9".to_owned();
         let how = EndKind::Crashed { reason };
         machine.end(ctx, vm, id, Stop::Scenario, "crashes", how);

@@ -3,6 +3,7 @@
 //! ```text
 //! Start:            create (paused) ─> guard watches ─> re-check ─> resume
 //! TakeOver, Resume:                    guard watches ─> re-check ─> resume (restamped)
+//! Destroy:          re-check of the owner record, while there is a session ─> destroy
 //! ```
 //! The re-check is one linearizable read: the owner record is the one that was decided on, and the
 //! session is still this process's own.
@@ -18,7 +19,7 @@ use holdfast_model::time::Instant;
 use holdfast_store::TxnOutcome;
 use holdfast_store::api::Compare;
 use holdfast_store::guarded::Answer;
-use holdfast_store::guards::{check_txn, session_guard};
+use holdfast_store::guards::{check_txn, expect, session_guard};
 use holdfast_store::keyspace::Key;
 
 /// A heartbeat may come between: the re-check is repeated that often.
@@ -51,7 +52,6 @@ impl Agent {
                 }
                 Action::Destroy { why } => {
                     ctx.log(&m.name, format!("{vm} is to be destroyed: {why}"));
-                    m.destroy(ctx, &vm);
                     Job::Destroy
                 }
                 Action::Migrate { generation, to } => {
@@ -84,8 +84,11 @@ impl Agent {
                 failed_until: None,
             };
             self.jobs.insert(vm.clone(), work);
-            if matches!(job, Job::TakeOver { .. } | Job::Resume { .. }) {
-                self.watch_and_check(m, ctx, &vm);
+            match job {
+                Job::TakeOver { .. } | Job::Resume { .. } => self.watch_and_check(m, ctx, &vm),
+                Job::Destroy if self.incarnation(m).is_some() => self.check_owner(m, ctx, &vm),
+                Job::Destroy => m.destroy(ctx, &vm),
+                Job::Start { .. } | Job::Shutdown { .. } | Job::Migrate { .. } => {}
             }
         }
     }
@@ -126,10 +129,22 @@ impl Agent {
         self.call(ctx, m, Tag::Check(vm.clone()), Request::Txn(txn));
     }
 
+    fn check_owner(&mut self, m: &Machine, ctx: &mut Ctx, vm: &VmName) {
+        let owner = self.jobs.get(vm).and_then(|work| work.owner);
+        let txn = check_txn(vec![expect(&Key::VmOwner(vm.clone()), owner)]);
+        self.call(ctx, m, Tag::Check(vm.clone()), Request::Txn(txn));
+    }
+
     pub(super) fn on_check(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName, answer: Answer) {
         let Some(work) = self.jobs.get_mut(vm) else {
             return;
         };
+        if work.job == Job::Destroy {
+            return match answer {
+                Answer::Txn(Ok(TxnOutcome::Committed(_))) => m.destroy(ctx, vm),
+                _ => self.call_failed(m, ctx, vm, "its owner record has changed or is not known"),
+            };
+        }
         let (Job::Start { generation } | Job::TakeOver { generation } | Job::Resume { generation }) =
             work.job
         else {
@@ -175,7 +190,7 @@ impl Agent {
         }
         let until = now.plus(REFUSED_MS);
         work.failed_until = Some(until);
-        ctx.log(&m.name, format!("{vm} is not set going: {reason}"));
+        ctx.log(&m.name, format!("{vm} is left as it is: {reason}"));
         self.wake(ctx, m, until);
     }
 

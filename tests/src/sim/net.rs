@@ -1,7 +1,7 @@
 //! Who reaches whom. Links are cut in one direction at a time; a host can be cut off by itself.
 
 use holdfast_model::id::{HostName, SiteName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Where a process runs: at a site, on a host of it or on a machine of its own.
@@ -38,6 +38,8 @@ impl fmt::Display for End {
 #[derive(Debug, Clone, Default)]
 pub struct Net {
     cuts: BTreeSet<(End, End)>,
+    /// Added to every message, in milliseconds.
+    delays: BTreeMap<(End, End), u64>,
 }
 
 impl Net {
@@ -46,32 +48,48 @@ impl Net {
         self.cuts.insert((from, to));
     }
 
+    /// Slows one direction down.
+    pub fn slow(&mut self, from: End, to: End, ms: u64) {
+        self.delays.insert((from, to), ms);
+    }
+
     /// Mends both directions between two ends.
     pub fn heal(&mut self, a: &End, b: &End) {
-        self.cuts.remove(&(a.clone(), b.clone()));
-        self.cuts.remove(&(b.clone(), a.clone()));
+        for link in [(a.clone(), b.clone()), (b.clone(), a.clone())] {
+            self.cuts.remove(&link);
+            self.delays.remove(&link);
+        }
     }
 
     /// Mends everything.
     pub fn heal_all(&mut self) {
         self.cuts.clear();
+        self.delays.clear();
     }
 
     /// Whether a message gets from one place to another.
     pub fn passes(&self, from: &Place, to: &Place) -> bool {
-        if from == to {
-            return true;
-        }
-        !self.cuts.iter().any(|(a, b)| match (a, b) {
-            (End::Rest, b) => covers(b, to) && !covers(b, from),
-            (a, End::Rest) => covers(a, from) && !covers(a, to),
-            (a, b) => covers(a, from) && covers(b, to),
-        })
+        from == to || !self.cuts.iter().any(|link| is_on(link, from, to))
+    }
+
+    /// How much longer a message takes than usual, in milliseconds.
+    pub fn delay_ms(&self, from: &Place, to: &Place) -> u64 {
+        let delays = self.delays.iter();
+        let on_the_way = delays.filter(|(link, _)| from != to && is_on(link, from, to));
+        on_the_way.map(|(_, ms)| *ms).max().unwrap_or(0)
     }
 
     /// Whether messages get through in both directions.
     pub fn connects(&self, a: &Place, b: &Place) -> bool {
         self.passes(a, b) && self.passes(b, a)
+    }
+}
+
+fn is_on((a, b): &(End, End), from: &Place, to: &Place) -> bool {
+    match (a, b) {
+        (End::Rest, b) => covers(b, to) && !covers(b, from),
+        (a, End::Rest) => covers(a, from) && !covers(a, to),
+        (a, b) => covers(a, from) && covers(b, to),
     }
 }
 

@@ -20,7 +20,7 @@ use holdfast_store::memory::MemoryStore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -30,14 +30,33 @@ use tokio::task::JoinHandle;
 pub const WAIT: Duration = Duration::from_secs(60);
 pub const UUID: &str = "11111111-2222-3333-4444-555555555555";
 
+/// What a test does just before a key is read.
+type BeforeRead = Option<(String, Box<dyn FnOnce() + Send>)>;
+
 /// A store that can be cut off.
 #[derive(Clone)]
 pub struct Wire {
     pub store: MemoryStore,
     cut: Arc<AtomicBool>,
+    before_read: Arc<Mutex<BeforeRead>>,
 }
 
 impl Wire {
+    /// Does something once, just before this very key is read: what a lagging view has not seen.
+    pub fn before_read(&self, key: &Key, act: impl FnOnce() + Send + 'static) {
+        let mut slot = self.before_read.lock().expect("no panic in between");
+        *slot = Some((key.path(), Box::new(act)));
+    }
+
+    fn about_to_read(&self, path: &str) {
+        let mut slot = self.before_read.lock().expect("no panic in between");
+        let now = slot.take_if(|(key, _)| key == path);
+        drop(slot);
+        if let Some((_, act)) = now {
+            act();
+        }
+    }
+
     pub fn cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::SeqCst);
     }
@@ -57,6 +76,7 @@ impl Wire {
 impl Store for Wire {
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
         self.check()?;
+        self.about_to_read(prefix);
         self.store.list(prefix).await
     }
 
@@ -121,6 +141,7 @@ impl Bench {
             wire: Wire {
                 store: MemoryStore::new(),
                 cut: Arc::default(),
+                before_read: Arc::default(),
             },
             driver: FakeDriver::default(),
             agent: None,
@@ -238,6 +259,18 @@ impl Bench {
         holder: Option<&str>,
         incoming: Option<&str>,
     ) {
+        let owner = self.owner_record(generation, intent, holder, incoming);
+        self.put(&Key::VmOwner(name("web")), &owner);
+    }
+
+    /// The owner record, not written yet.
+    pub fn owner_record(
+        &self,
+        generation: u64,
+        intent: Intent,
+        holder: Option<&str>,
+        incoming: Option<&str>,
+    ) -> Owner {
         let own = self.session().expect("a session").incarnation;
         let runner = |host: &str| Runner {
             host: name(host),
@@ -246,7 +279,7 @@ impl Bench {
                 _ => name("peer"),
             },
         };
-        let owner = Owner {
+        Owner {
             holder: holder.map(runner),
             incoming: incoming.map(runner),
             generation: Generation(generation),
@@ -256,8 +289,7 @@ impl Bench {
             placed_by_hand: false,
             reason: "by the test".into(),
             ..owner_rest()
-        };
-        self.put(&Key::VmOwner(name("web")), &owner);
+        }
     }
 
     /// Grants the VM to this host and waits until it runs.

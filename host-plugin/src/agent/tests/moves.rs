@@ -6,6 +6,8 @@ use crate::driver::{Activity, SeenDomain, StopKind};
 use holdfast_model::host::{Capacity, HostReport, LibvirtState, RunState, StorageState, VmReport};
 use holdfast_model::id::Generation;
 use holdfast_model::vm::Intent;
+use holdfast_store::api::{Txn, TxnOp};
+use holdfast_store::guards::encode;
 use holdfast_store::keyspace::Key;
 
 const LONG_MS: u64 = 60_000;
@@ -82,6 +84,34 @@ async fn a_destination_takes_over_only_what_is_whole_and_granted() {
     bench.owner(2, Intent::Run, Some("h1"), None);
     bench.reported(2, |state| *state == RunState::Running).await;
     assert_eq!(bench.driver.calls(), ["restamp web 2", "resume web 2"]);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_grant_is_not_seen_yet_is_not_destroyed() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    bench.open_session().await;
+    bench.spec();
+    let grant = bench.owner_record(1, Intent::Migrate, Some("h2"), Some("h1"));
+    let key = Key::VmOwner(name("web"));
+    let ops = vec![TxnOp::Put(key.path(), encode(&grant))];
+    let store = bench.wire.store.clone();
+    let (said, read) = std::sync::mpsc::channel();
+    bench.wire.before_read(&key, move || {
+        let compares = Vec::new();
+        store.txn_now(Txn { compares, ops });
+        said.send(()).expect("the test waits");
+    });
+    // Nobody has granted it, as far as the agent's view goes: it is to be destroyed.
+    bench
+        .driver
+        .with(|state| state.put(arrived(Activity::PausedOnRequest)));
+    let whole = |state: &RunState| matches!(state, RunState::Incoming { complete: true });
+    bench.reported(1, whole).await;
+    read.try_recv()
+        .expect("the owner was read before the destroy");
+    assert_eq!(bench.driver.calls(), Vec::<String>::new());
     bench.stop().await;
 }
 

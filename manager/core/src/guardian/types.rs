@@ -198,7 +198,9 @@ pub enum Action {
     },
     /// Ask the guest to shut down.
     Shutdown,
-    /// Destroy the domain, whatever it does.
+    /// Destroy the domain, whatever it does. While this life is open its owner record is re-checked
+    /// first, as before a resume: a view that lags must not cost a VM whose grant is on its way.
+    /// Without a session there is nothing to check.
     Destroy {
         /// Why, in words.
         why: String,

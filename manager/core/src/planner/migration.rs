@@ -47,11 +47,7 @@ fn settle(draft: &mut Draft, name: &VmName, owner: &Owner, from: &Runner, to: &R
     match (source, destination) {
         (Some(Resolution::MigratedAway), None) => match arrived {
             Some(RunState::Incoming { complete: true }) => commit(draft, name, owner, to),
-            _ => draft.report(
-                PlannerStep::Migration,
-                subject,
-                format!("moved whole; waiting for {} to say that it has it", to.host),
-            ),
+            _ => arrives(draft, name, owner, from, to),
         },
         (_, Some(_)) => clear(draft, name, owner, &failure(said, &from.host, &to.host)),
         (Some(_), None) => abort(draft, name, owner, to, &format!("{} lost it", from.host)),
@@ -64,6 +60,33 @@ fn settle(draft: &mut Draft, name: &VmName, owner: &Owner, from: &Runner, to: &R
             ),
         },
     }
+}
+
+/// The source has sent it whole and the destination has not said that it has it. It cannot tell
+/// "not yet" from "came and died before I looked", so it is asked to give up after a while: it
+/// answers that nothing is there, and the VM is started from its disk.
+fn arrives(draft: &mut Draft, name: &VmName, owner: &Owner, from: &Runner, to: &Runner) {
+    let world = draft.world;
+    let host = world.hosts.get(&from.host);
+    let left = host.and_then(|host| host.vms.get(name));
+    let since = left.map_or(world.now, |report| report.seen_at.max(world.view_since));
+    let until = since.plus(2 * draft.timing.suspect_after_ms);
+    if world.now >= until {
+        return abort(
+            draft,
+            name,
+            owner,
+            to,
+            &format!("{} has nothing of it", to.host),
+        );
+    }
+    let text = format!("moved whole; waiting for {} to say that it has it", to.host);
+    draft.wait(
+        PlannerStep::Migration,
+        Subject::Vm(name.clone()),
+        text,
+        until,
+    );
 }
 
 fn failure(

@@ -21,6 +21,7 @@ mod migration;
 mod operations;
 mod placement;
 mod recovery;
+mod settle;
 
 pub use facts::{Resolution, resolution};
 

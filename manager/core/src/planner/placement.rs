@@ -5,8 +5,10 @@
 
 use super::draft::Draft;
 use super::facts::{is_drained, open_session, silence_ms};
+use super::settle::awaited;
 use holdfast_model::host::{GuardState, HostReport, LibvirtState, Membership, StorageState};
 use holdfast_model::id::{HostName, SiteName, VmName};
+use holdfast_model::time::Instant;
 use holdfast_model::vm::{Failures, Runner, SiteRule, VmSpec};
 use holdfast_model::world::HostView;
 use std::cmp::Reverse;
@@ -37,6 +39,8 @@ pub(super) enum Choice {
     Host(Runner),
     /// The best host has as much under way as it may: wait for it rather than go further away.
     Busy(String),
+    /// A host of the preferred site is just coming: wait for it, until then at the most.
+    Coming(HostName, Instant),
     /// No host may take it, each with its reason.
     Nowhere(Vec<(HostName, String)>),
 }
@@ -82,6 +86,12 @@ pub(super) fn choose(draft: &Draft, request: &Request) -> Choice {
         return Choice::Nowhere(refused);
     };
     let best = best.clone();
+    if !request.live
+        && best.away_from_site
+        && let Some((host, until)) = awaited(draft, request)
+    {
+        return Choice::Coming(host, until);
+    }
     let mut busy = None;
     for (rank, runner) in ranked {
         if !rank.as_good_as(&best) {
@@ -197,7 +207,7 @@ fn takes_vms(draft: &Draft, name: &HostName, host: &HostView) -> Result<(Runner,
 }
 
 /// Whether the request allows this host.
-fn wanted(request: &Request, name: &HostName, host: &HostView) -> Result<(), String> {
+pub(super) fn wanted(request: &Request, name: &HostName, host: &HostView) -> Result<(), String> {
     if request.leaving == Some(name) {
         return Err("it is there already".to_owned());
     }

@@ -269,6 +269,10 @@ fn start(draft: &mut Draft, name: &VmName, spec: &Seen<VmSpec>, past: &Past) {
             let text = format!("waits its turn: {reason}");
             draft.report(PlannerStep::Recovery, subject, text);
         }
+        Choice::Coming(host, until) => {
+            let text = format!("waits a moment for {host}, which is just coming up");
+            draft.wait(PlannerStep::Recovery, subject, text, until);
+        }
         Choice::Nowhere(refused) => draft.report_whole(Report {
             step: PlannerStep::Recovery,
             subject,

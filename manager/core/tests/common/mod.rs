@@ -61,7 +61,7 @@ pub fn session(incarnation: &str, boot: &str) -> Session {
         incarnation: name(incarnation),
         boot_id: name(boot),
         machine_id: name("machine"),
-        beat: 1,
+        beat: 10_000,
         state: SessionState::Open,
         bounds: RunnerBounds {
             runner_deadline_ms: 4_000,

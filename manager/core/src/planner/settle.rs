@@ -1,0 +1,72 @@
+//! Hosts that are just coming: not there yet, but soon enough that a VM which belongs with them
+//! rather waits a moment than starts at the wrong site and goes home by migration later.
+//!
+//! Two things are waited for: a host that has just opened its session and has not reported its
+//! capacity and storage yet, and, while the whole cluster has just come up (a new one, or after a
+//! power loss of both sites), the hosts that have no session yet. A cluster that lost one site has
+//! hosts that were there before: it never waits.
+
+use super::draft::Draft;
+use super::facts::{is_drained, open_session};
+use super::placement::{Request, wanted};
+use holdfast_model::host::{GuardState, Session, StorageState};
+use holdfast_model::id::HostName;
+use holdfast_model::time::Instant;
+use holdfast_model::vm::SiteRule;
+use holdfast_model::world::HostView;
+
+/// The host of the VM's preferred site that is waited for, and until when at the most; none if a
+/// start elsewhere is to go ahead.
+pub(super) fn awaited(draft: &Draft, request: &Request) -> Option<(HostName, Instant)> {
+    let home = request.spec.preferred_site.as_ref()?;
+    if request.spec.site_rule == SiteRule::Must {
+        return None; // placed elsewhere it never is
+    }
+    let attempts = draft.world.policy.restart.same_host_attempts;
+    let coming = draft.world.hosts.iter().filter_map(|(name, host)| {
+        let at_home = host.spec.as_ref().map(|spec| &spec.value.site) == Some(home);
+        let failures = request.failures.per_host.get(name);
+        let failed_too_often = failures.is_some_and(|found| found.count >= attempts);
+        if !at_home || failed_too_often || wanted(request, name, host).is_err() {
+            return None;
+        }
+        Some((name.clone(), comes_until(draft, host)?))
+    });
+    coming.max_by_key(|(_, until)| *until)
+}
+
+/// Until when this host is given a moment; none if it is there, or has had its time.
+fn comes_until(draft: &Draft, host: &HostView) -> Option<Instant> {
+    if is_drained(host) {
+        return None;
+    }
+    let settle_ms = draft.world.policy.placement.settle_ms;
+    let since_ms = match open_session(host) {
+        Some(session) if session.value.guard == GuardState::Absent => return None,
+        Some(session) if !is_found_out(host, &session.value) => age_ms(draft, &session.value),
+        Some(_) => return None,
+        None => cluster_age_ms(draft)?,
+    };
+    let left_ms = settle_ms.checked_sub(since_ms).filter(|left| *left > 0)?;
+    Some(draft.world.now.plus(left_ms))
+}
+
+/// Whether this life of the host has said whether it can take VMs.
+fn is_found_out(host: &HostView, session: &Session) -> bool {
+    let report = host.report.as_ref().map(|report| &report.value);
+    report
+        .filter(|report| report.incarnation == session.incarnation)
+        .is_some_and(|report| !matches!(report.storage, StorageState::Unknown { .. }))
+}
+
+/// How long a life has renewed its session, by its own count of heartbeats: that needs neither a
+/// common clock nor this leader to have been there from the beginning.
+fn age_ms(draft: &Draft, session: &Session) -> u64 {
+    session.beat.saturating_mul(draft.timing.heartbeat_ms)
+}
+
+/// The age of the oldest open session; none without any.
+fn cluster_age_ms(draft: &Draft) -> Option<u64> {
+    let sessions = draft.world.hosts.values().filter_map(open_session);
+    sessions.map(|session| age_ms(draft, &session.value)).max()
+}
