@@ -88,6 +88,9 @@ fn decide(
     // The view stands still only while it is copied, not while the planner thinks.
     let world = cache.read_fresh(|view, view_since, now| {
         let view_since = view_since?;
+        if !view.is_led_by(epoch) {
+            return None; // deposed, or its own election is not in the view yet
+        }
         Some(match view.can_plan() {
             Ok(()) => Ok(view.world(now, wall(), view_since, epoch, &shared.me.name)),
             Err(why) => Err(why),

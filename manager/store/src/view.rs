@@ -120,6 +120,14 @@ impl View {
         }
     }
 
+    /// Whether the leader of this epoch still leads, as far as this view goes. One that sees another
+    /// epoch, or not its own yet, plans nothing: every write of it would be refused.
+    pub fn is_led_by(&self, epoch: Revision) -> bool {
+        self.leader_epoch
+            .as_ref()
+            .is_some_and(|seen| seen.revision == epoch)
+    }
+
     /// Hosts and VMs that [`Self::world`] leaves out because a record of theirs cannot be read.
     pub fn excluded(&self) -> (BTreeSet<HostName>, BTreeSet<VmName>) {
         let (mut hosts, mut vms) = (BTreeSet::new(), BTreeSet::new());

@@ -252,7 +252,8 @@ impl Manager {
         let due = process.planned.is_none_or(|(revision, wake_at)| {
             process.view.revision > revision || wake_at.is_some_and(|at| now >= at)
         });
-        if !due || process.view.can_plan().is_err() {
+        let view = &process.view;
+        if !due || !view.is_led_by(epoch) || view.can_plan().is_err() {
             return;
         }
         let wall = UnixMs(1_700_000_000_000 + ctx.now);
