@@ -2,6 +2,9 @@
 //! A process id may be given to another process at any time; id and start time together are not.
 
 use holdfast_model::id::VmUuid;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -31,6 +34,20 @@ pub fn verified(pid: u32, uuid: &VmUuid) -> Option<ProcessId> {
     let ours = line.split(|byte| *byte == 0).any(is_of);
     let same = self::start_ticks(pid) == Some(start_ticks);
     (ours && same).then_some(ProcessId { pid, start_ticks })
+}
+
+/// Takes hold of a process: what comes back is readable once it has exited. The start time is
+/// compared after that, so what is held is what was meant, even if the id was given away in between.
+///
+/// # Errors
+/// `SRCH` if it has ended; otherwise what the system says.
+pub fn hold(process: ProcessId) -> Result<OwnedFd, Errno> {
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+    let fd = pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
+    match start_ticks(process.pid) == Some(process.start_ticks) {
+        true => Ok(fd),
+        false => Err(Errno::SRCH),
+    }
 }
 
 /// When a process began; `None` if there is none with that id. Does not block.

@@ -15,7 +15,7 @@ use super::records::{Records, WriteError};
 use crate::config::Config;
 use crate::domain_xml::prepare;
 use crate::domain_xml::stamp::{Phase, Stamp};
-use crate::driver::{DomainRef, DriverError, SeenDomain, VmDriver};
+use crate::driver::{DomainRef, DriverError, Left, SeenDomain, VmDriver};
 use crate::guard::client::GuardClient;
 use crate::guard::protocol::{Call, Process};
 use holdfast_core::guardian::EndKind;
@@ -72,6 +72,8 @@ pub struct Target {
 pub struct Outcome {
     /// What is known of the grant's end by it.
     pub end: Option<EndKind>,
+    /// That end is proven by its process's exit; libvirt's list is not needed to believe it.
+    pub has_exited: bool,
     /// When it set vCPUs going.
     pub resumed_at: Option<UnixMs>,
     /// Why it did not do what it was for, in words.
@@ -346,7 +348,10 @@ pub async fn migrate(tools: &Tools, target: &Target, to: &HostName) -> Outcome {
         Err(reason) => return failed(reason),
     };
     match tools.driver.migrate(&domain, &peer).await {
-        Ok(()) => Outcome::ended(EndKind::MigratedAway),
+        Ok(left) => Outcome {
+            has_exited: left == Left::Exited,
+            ..Outcome::ended(EndKind::MigratedAway)
+        },
         Err(error) if error.is_settled() => failed(error.to_string()),
         Err(error) => Outcome::failed(error.to_string()),
     }

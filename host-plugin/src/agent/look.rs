@@ -28,14 +28,21 @@ impl Vms {
 
     /// A list has ended.
     pub(super) fn on_listed(&mut self, listed: Listed) {
+        let number = listed.number;
+        let begun_before = |after: &u64| *after > number;
         match listed.domains {
-            Some(domains) => self.seen.listed(domains, (self.tools.clock)()),
+            Some(mut domains) => {
+                // One that began before they left may still have them.
+                let left = |vm: &VmName| self.left.get(vm).is_some_and(begun_before);
+                domains.retain(|seen| !left(&seen.stamp.vm));
+                self.seen.listed(domains, (self.tools.clock)());
+            }
             None => self.seen.lost(),
         }
         self.carried_on = listed.carried_on;
         self.processes = listed.processes;
-        let begun_before = |number: &u64| *number > listed.number;
-        self.settling.retain(|_, number| begun_before(number));
+        self.settling.retain(|_, after| begun_before(after));
+        self.left.retain(|_, after| begun_before(after));
     }
 
     /// VMs to leave alone this time: their end is not told yet, or the last list is older than what

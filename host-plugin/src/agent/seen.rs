@@ -79,6 +79,14 @@ impl Seen {
         self.deaf = true;
     }
 
+    /// It was migrated away: not here any more, whatever the last list said.
+    pub fn left(&mut self, vm: &VmName) {
+        self.last.remove(vm);
+        if let Some(domains) = &mut self.domains {
+            domains.remove(vm);
+        }
+    }
+
     /// A new list.
     pub fn listed(&mut self, list: Vec<SeenDomain>, now: Instant) {
         let mut domains: BTreeMap<VmName, SeenDomain> = BTreeMap::new();

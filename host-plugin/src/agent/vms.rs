@@ -69,6 +69,8 @@ pub struct Vms {
     pub(super) lister: Lister,
     /// VMs that are judged by lists from that number on: something about them ended meanwhile.
     pub(super) settling: BTreeMap<VmName, u64>,
+    /// VMs that are not in lists before that number, whatever those say: their processes have exited.
+    pub(super) left: BTreeMap<VmName, u64>,
     /// Migrations that libvirtd carries on although no call of this process is under way: an agent
     /// before this one began them.
     pub(super) carried_on: BTreeMap<VmName, Generation>,
@@ -97,6 +99,7 @@ impl Vms {
             judges_from: None,
             lister: Lister::default(),
             settling: BTreeMap::new(),
+            left: BTreeMap::new(),
             carried_on: BTreeMap::new(),
             processes: None,
             fenced_told: BTreeSet::new(),
@@ -189,12 +192,20 @@ impl Vms {
         if !self.tasks.finish(&finished, (self.tools.clock)()) {
             return;
         }
-        self.settling.insert(vm.clone(), self.lister.next());
         let Outcome {
             end,
+            has_exited,
             resumed_at,
             failure,
         } = finished.outcome;
+        let next_list = self.lister.next();
+        if has_exited {
+            // The destination waits for the word.
+            self.seen.left(&vm);
+            self.left.insert(vm.clone(), next_list);
+        } else {
+            self.settling.insert(vm.clone(), next_list);
+        }
         if let Some(failure) = failure {
             tracing::warn!(%vm, %generation, failure, "not done");
         }

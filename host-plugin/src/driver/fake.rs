@@ -2,8 +2,8 @@
 //! domains is told by events, as libvirt would.
 
 use super::{
-    Activity, DomainRef, DriverError, DriverEvent, Events, MigrateTarget, SeenDomain, StopKind,
-    VmDriver,
+    Activity, DomainRef, DriverError, DriverEvent, Events, Left, MigrateTarget, SeenDomain,
+    StopKind, VmDriver,
 };
 use crate::domain_xml::stamp::{Phase, Stamp, find};
 use crate::domain_xml::tree;
@@ -223,7 +223,7 @@ impl VmDriver for FakeDriver {
         })
     }
 
-    async fn migrate(&self, domain: &DomainRef, to: &MigrateTarget) -> Result<(), DriverError> {
+    async fn migrate(&self, domain: &DomainRef, to: &MigrateTarget) -> Result<Left, DriverError> {
         self.with(|state| {
             let uuid = state.find(domain)?.uuid.clone();
             state.note("migrate", &domain.vm, domain.generation.0);
@@ -231,7 +231,7 @@ impl VmDriver for FakeDriver {
                 return Err(refused("migrate", "no route to host".to_owned()));
             }
             state.remove(&uuid, StopKind::Migrated);
-            Ok(())
+            Ok(Left::Told)
         })
     }
 

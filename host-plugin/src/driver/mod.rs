@@ -112,6 +112,16 @@ pub struct DomainRef {
     pub generation: Generation,
 }
 
+/// How sure it is that a migrated domain has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Its process has exited after libvirt had decided for the destination. libvirt may still be
+    /// tidying up; the driver does not show the domain any more.
+    Exited,
+    /// libvirt says so.
+    Told,
+}
+
 /// Where to migrate to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrateTarget {
@@ -212,7 +222,7 @@ pub trait VmDriver: Send + Sync + 'static {
     async fn restamp(&self, domain: &DomainRef, stamp: &Stamp) -> Result<(), DriverError>;
 
     /// Migrates live; the domain stands paused on arrival. Returns when it is over.
-    async fn migrate(&self, domain: &DomainRef, to: &MigrateTarget) -> Result<(), DriverError>;
+    async fn migrate(&self, domain: &DomainRef, to: &MigrateTarget) -> Result<Left, DriverError>;
 
     /// Whether a migration of this domain is under way, whoever began it.
     async fn is_migrating(&self, domain: &DomainRef) -> Result<bool, DriverError>;

@@ -1,11 +1,11 @@
 //! One process, held by a pidfd: signals reach it and no other, and its end can be waited for.
 
 use super::protocol::Process;
-use crate::process::start_ticks;
+use crate::process::hold;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 
 /// A process that is watched.
 #[derive(Debug)]
@@ -37,27 +37,17 @@ pub enum WatchError {
 }
 
 impl Watched {
-    /// Takes hold of a process. The start time is compared after that, so what is held is what was
-    /// meant, even if the id was given away in between.
+    /// Takes hold of a process.
     pub fn open(process: Process) -> Result<Self, WatchError> {
-        let wanted = process.process;
-        let gone = || WatchError::Gone {
-            pid: wanted.pid,
-            vm: process.vm.to_string(),
-        };
-        let pid = i32::try_from(wanted.pid).ok().and_then(Pid::from_raw);
-        let fd = match pidfd_open(pid.ok_or_else(gone)?, PidfdFlags::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::SRCH) => return Err(gone()),
-            Err(source) => {
-                let pid = wanted.pid;
-                return Err(WatchError::System { pid, source });
-            }
-        };
-        if start_ticks(wanted.pid) != Some(wanted.start_ticks) {
-            return Err(gone());
+        let pid = process.process.pid;
+        match hold(process.process) {
+            Ok(fd) => Ok(Self { process, fd }),
+            Err(Errno::SRCH) => Err(WatchError::Gone {
+                pid,
+                vm: process.vm.to_string(),
+            }),
+            Err(source) => Err(WatchError::System { pid, source }),
         }
-        Ok(Self { process, fd })
     }
 
     /// Sends SIGKILL. An error other than "it is gone already" comes back.

@@ -1,13 +1,14 @@
 //! This cluster's domains among all that libvirtd has, and their stamps.
 
+use super::departure::Departure;
 use super::translate::{Failure, activity, is_no_domain, is_no_metadata};
 use crate::domain_xml::stamp::{NAMESPACE, PREFIX, Stamp};
 use crate::driver::{DomainRef, SeenDomain};
 use crate::process;
 use holdfast_model::id::{ClusterName, VmUuid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use virt::connect::Connect;
 use virt::domain::Domain as Handle;
 use virt_sys as sys;
@@ -22,6 +23,24 @@ pub struct Ours {
     /// The stamps last read. A running domain whose metadata somebody removed is still ours.
     /// Never locked over a call to libvirt.
     known: Mutex<BTreeMap<Life, Stamp>>,
+    /// Migrated away for good, although libvirt is not done with them yet: not there any more.
+    departed: Arc<Mutex<BTreeSet<VmUuid>>>,
+}
+
+/// A domain that is not looked at any more, until this is dropped.
+pub struct Departed {
+    uuid: VmUuid,
+    all: Arc<Mutex<BTreeSet<VmUuid>>>,
+}
+
+impl Drop for Departed {
+    fn drop(&mut self) {
+        lock(&self.all).remove(&self.uuid);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Ours {
@@ -31,11 +50,32 @@ impl Ours {
             cluster,
             run_dir,
             known: Mutex::default(),
+            departed: Arc::default(),
         }
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<Life, Stamp>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
+    }
+
+    /// This domain's QEMU has exited and it runs elsewhere.
+    pub fn depart(&self, uuid: VmUuid) -> Departed {
+        lock(&self.departed).insert(uuid.clone());
+        let all = Arc::clone(&self.departed);
+        Departed { uuid, all }
+    }
+
+    fn has_departed(&self, uuid: &VmUuid) -> bool {
+        lock(&self.departed).contains(uuid)
+    }
+
+    /// A domain that is to be migrated away, while its QEMU is held.
+    pub fn departure(&self, handle: &Handle, stamp: Stamp) -> Result<Option<Departure>, Failure> {
+        let process = self.see(handle, stamp)?.and_then(|seen| seen.process);
+        let Some(process) = process else {
+            return Ok(None);
+        };
+        Ok(Departure::of(&self.run_dir, &handle.get_name()?, process))
     }
 
     /// The domain of a grant, if its stamp says so.
@@ -45,6 +85,9 @@ impl Ours {
         domain: &DomainRef,
     ) -> Result<(Handle, Stamp), Failure> {
         let missing = || Failure::NoSuchDomain(domain.clone());
+        if self.has_departed(&domain.uuid) {
+            return Err(missing());
+        }
         let handle = match Handle::lookup_by_uuid_string(connection, domain.uuid.as_str()) {
             Ok(handle) => handle,
             Err(error) if is_no_domain(&error) => return Err(missing()),
@@ -84,6 +127,9 @@ impl Ours {
         let Ok(uuid) = handle.get_uuid_string()?.parse::<VmUuid>() else {
             return Ok(None);
         };
+        if self.has_departed(&uuid) {
+            return Ok(None);
+        }
         Ok(Some(SeenDomain {
             process: process::of_domain(&self.run_dir, &handle.get_name()?, &uuid),
             stamp,

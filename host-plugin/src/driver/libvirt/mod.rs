@@ -1,6 +1,7 @@
 //! The libvirt back end of [`VmDriver`].
 //!
 //! - [`connection`]: opens the connections, notices their loss, opens them again
+//! - [`departure`]: a migrated domain's end, seen early
 //! - [`domains`]: which domains are ours
 //! - [`lane`]: calls with a bound, on threads that can be left behind
 //! - [`event_loop`]: libvirt's own event loop
@@ -8,6 +9,7 @@
 
 mod bounds;
 mod connection;
+mod departure;
 mod domains;
 mod event_loop;
 mod lane;
@@ -17,7 +19,9 @@ mod translate;
 mod tests;
 
 use super::ffi::{self, Sink};
-use super::{DomainRef, DriverError, DriverEvent, Events, MigrateTarget, SeenDomain, VmDriver};
+use super::{
+    DomainRef, DriverError, DriverEvent, Events, Left, MigrateTarget, SeenDomain, VmDriver,
+};
 use crate::domain_xml::stamp::{Phase, Stamp};
 use async_trait::async_trait;
 use connection::Lanes;
@@ -27,6 +31,7 @@ use holdfast_model::id::ClusterName;
 use lane::Lane;
 pub use lane::on_thread;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -52,6 +57,9 @@ pub struct LibvirtDriver {
     shared: Arc<Shared>,
     ours: Arc<Ours>,
 }
+
+/// The call that migrates a domain.
+type Migration = Pin<Box<dyn Future<Output = Result<Left, DriverError>> + Send>>;
 
 struct Shared {
     uri: String,
@@ -147,6 +155,18 @@ impl LibvirtDriver {
             self.shared.doubt.notify_one();
         }
         result
+    }
+
+    /// It has left for good: it is not seen here any more while libvirt tidies up after it.
+    fn depart(&self, domain: &DomainRef, migration: Migration) {
+        let departed = self.ours.depart(domain.uuid.clone());
+        let vm = domain.vm.clone();
+        tokio::spawn(async move {
+            if let Err(error) = migration.await {
+                tracing::warn!(%vm, %error, "libvirt after a migration that was complete");
+            }
+            drop(departed);
+        });
     }
 
     /// A call about one domain.
@@ -262,7 +282,7 @@ impl VmDriver for LibvirtDriver {
     }
 
     /// Over a connection of its own: the call takes as long as the migration.
-    async fn migrate(&self, domain: &DomainRef, to: &MigrateTarget) -> Result<(), DriverError> {
+    async fn migrate(&self, domain: &DomainRef, to: &MigrateTarget) -> Result<Left, DriverError> {
         let uri = self.shared.uri.clone();
         let connection = lane::on_thread("migrate", bounds::OPEN, move || {
             connection::open_one(&uri).map_err(|e| e.message().to_owned())
@@ -271,18 +291,36 @@ impl VmDriver for LibvirtDriver {
         let connection = connection.await.and_then(|opened| opened);
         let connection = connection.map_err(|reason| DriverError::Unreachable { reason })?;
         let lane = Lane::new(Arc::new(connection), 1);
+        let (ours, wanted) = (Arc::clone(&self.ours), domain.clone());
+        let held = lane.call("find", bounds::SHORT, move |connection| {
+            let (handle, stamp) = ours.look_up(connection, &wanted)?;
+            ours.departure(&handle, stamp)
+        });
+        let departure = held.await?;
         let (ours, wanted, target) = (Arc::clone(&self.ours), domain.clone(), to.clone());
         let call = move |connection: &Connect| {
             let (handle, _) = ours.look_up(connection, &wanted)?;
             let flags = migrate_flags(&target);
             ffi::migrate(&handle, &target.connect_uri, &target.data_uri, flags)?;
-            Ok(())
+            Ok(Left::Told)
         };
         let bound = Duration::from_millis(to.bound_ms);
-        let migration = lane.call("migrate", bound + bounds::MIGRATE_EXTRA, call);
-        tokio::pin!(migration);
+        let mut migration: Migration = Box::pin(async move {
+            lane.call("migrate", bound + bounds::MIGRATE_EXTRA, call)
+                .await
+        });
+        let departs = async {
+            match departure {
+                Some(departure) => departure.ended(bound).await,
+                None => false,
+            }
+        };
         tokio::select! {
             result = &mut migration => return result,
+            true = departs => {
+                self.depart(domain, migration);
+                return Ok(Left::Exited);
+            }
             () = tokio::time::sleep(bound) => {}
         }
         tracing::warn!(vm = %domain.vm, "the migration takes longer than its bound; aborting it");
