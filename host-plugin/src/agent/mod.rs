@@ -123,7 +123,7 @@ fn start(
     let (ended_sender, ended) = mpsc::unbounded_channel();
     let (fenced_sender, fenced) = mpsc::unbounded_channel();
     let (timing_sender, timing) = watch::channel(timing);
-    let (storage_sender, storage) = watch::channel(storage::not_checked());
+    let (storage_sender, storage) = watch::channel(storage::before_the_first(&config));
     let (store, clock) = (parts.store, parts.clock);
     let cache = Cache::spawn(Arc::clone(&store), prefixes(&config), Arc::clone(&clock));
     let tools = Tools {
@@ -157,7 +157,7 @@ fn start(
         ended: ended_sender,
         fenced: fenced_sender,
     };
-    let checks = storage::check_for_ever(config.storage.clone(), storage_sender);
+    let checks = storage::check_for_ever(Arc::clone(&config), storage_sender);
     tokio::spawn(checks);
     tokio::spawn(report::report_for_ever(tools.clone(), life, storage));
     tokio::spawn(events::tell_fenced(tools.clone(), fenced));

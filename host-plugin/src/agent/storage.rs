@@ -2,12 +2,13 @@
 //! looks at: it runs on a thread that can be left behind, one at a time, and counts as unknown
 //! meanwhile.
 
-use crate::config::{StorageCheck, StorageSection};
+use crate::config::{Config, StorageCheck, StorageSection};
 use crate::driver::libvirt::on_thread;
 use holdfast_model::host::StorageState;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -17,22 +18,44 @@ const EVERY: Duration = Duration::from_secs(5);
 /// settings the documentation asks for).
 const BOUND: Duration = Duration::from_secs(8);
 
-/// What a host without a configured check says.
-pub fn not_checked() -> StorageState {
-    StorageState::NotChecked
+/// A check that is configured: where, and how.
+#[derive(Clone)]
+struct Probe {
+    check: StorageCheck,
+    path: PathBuf,
+    /// The file that is written and removed. Other hosts check the same directory at the same time.
+    file: PathBuf,
+}
+
+fn probe(config: &Config) -> Option<Probe> {
+    let StorageSection { check, path, .. } = &config.storage;
+    let path = path.as_ref().filter(|_| *check != StorageCheck::None)?;
+    let (cluster, host) = (&config.cluster, &config.name);
+    Some(Probe {
+        check: *check,
+        path: path.clone(),
+        file: path.join(format!(".holdfast-check-{cluster}-{host}")),
+    })
+}
+
+/// What is said before the first check has ended: with none configured, that is all there is.
+pub fn before_the_first(config: &Config) -> StorageState {
+    match probe(config) {
+        None => StorageState::NotChecked,
+        Some(_) => StorageState::Unknown {
+            reason: "its first check has not ended yet".to_owned(),
+        },
+    }
 }
 
 /// Checks for ever.
-pub async fn check_for_ever(section: StorageSection, state: watch::Sender<StorageState>) {
-    let Some(path) = section.path else { return };
-    if section.check == StorageCheck::None {
-        return;
-    }
+pub async fn check_for_ever(config: Arc<Config>, state: watch::Sender<StorageState>) {
+    let Some(probe) = probe(&config) else { return };
     loop {
-        let (path, check) = (path.clone(), section.check);
+        let probe = probe.clone();
         let (sender, mut receiver) = tokio::sync::oneshot::channel();
         let began = on_thread("storage-check", BOUND, move || {
-            let _ = sender.send(check_once(check, &path));
+            let _ = sender.send(check_once(&probe));
         });
         let result = match began.await {
             Ok(()) => receiver.await.ok(),
@@ -65,32 +88,31 @@ fn tell(state: &watch::Sender<StorageState>, found: StorageState) {
     });
 }
 
-fn check_once(check: StorageCheck, path: &Path) -> StorageState {
-    if let Err(error) = write_and_remove(path) {
-        let shown = path.display();
+fn check_once(probe: &Probe) -> StorageState {
+    if let Err(error) = write_and_remove(probe) {
+        let shown = probe.path.display();
         return StorageState::Unusable {
             reason: format!("{shown}: {error}"),
         };
     }
-    match check {
-        StorageCheck::Gluster => gluster(path),
+    match probe.check {
+        StorageCheck::Gluster => gluster(&probe.path),
         // That a file can be written says nothing about copies.
         StorageCheck::Statvfs | StorageCheck::None => StorageState::NotChecked,
     }
 }
 
 /// Something is mounted there, it has room, and a file can be written to the end.
-fn write_and_remove(path: &Path) -> std::io::Result<()> {
-    let stat = rustix::fs::statvfs(path)?;
+fn write_and_remove(probe: &Probe) -> std::io::Result<()> {
+    let stat = rustix::fs::statvfs(&probe.path)?;
     if stat.f_bavail == 0 {
         return Err(std::io::Error::other("the file system is full"));
     }
-    let file: PathBuf = path.join(format!(".holdfast-check-{}", std::process::id()));
-    let written = std::fs::File::create(&file).and_then(|mut open| {
+    let written = std::fs::File::create(&probe.file).and_then(|mut open| {
         open.write_all(b"holdfast\n")?;
         open.sync_all()
     });
-    let _ = std::fs::remove_file(&file);
+    let _ = std::fs::remove_file(&probe.file);
     written
 }
 
@@ -223,19 +245,43 @@ mod tests {
         assert!(matches!(heal_state(""), StorageState::Degraded { .. }));
     }
 
+    fn probe_of(host: &str, path: &Path) -> Probe {
+        let shown = path.display();
+        let text = format!(
+            "cluster = \"c1\"\nname = \"{host}\"\nsite = \"a\"\n\
+             [etcd]\nendpoints = [\"http://127.0.0.1:1\"]\n\
+             [libvirt]\nmigrate_address = \"192.0.2.1\"\n\
+             [storage]\ncheck = \"statvfs\"\npath = \"{shown}\"\n"
+        );
+        let config = Config::parse(&text, "host.toml").expect("a good file");
+        assert!(matches!(
+            before_the_first(&config),
+            StorageState::Unknown { .. }
+        ));
+        probe(&config).expect("it is configured")
+    }
+
     #[test]
     fn a_directory_that_is_not_there_is_unusable() {
         let dir = tempfile::tempdir().expect("a directory");
-        let check = StorageCheck::Statvfs;
-        assert_eq!(check_once(check, dir.path()), StorageState::NotChecked);
+        let entries = || std::fs::read_dir(dir.path()).expect("it is there").count();
         assert_eq!(
-            std::fs::read_dir(dir.path()).expect("it is there").count(),
-            0
+            check_once(&probe_of("h1", dir.path())),
+            StorageState::NotChecked
         );
-        let state = check_once(check, &dir.path().join("gone"));
+        assert_eq!(entries(), 0);
+        let state = check_once(&probe_of("h1", &dir.path().join("gone")));
         let StorageState::Unusable { reason } = state else {
             panic!("{state:?}");
         };
         assert!(reason.contains("gone"), "{reason}");
+    }
+
+    /// Agents on different hosts may have the same process id.
+    #[test]
+    fn hosts_that_check_at_the_same_time_do_not_meet() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (one, other) = (probe_of("h1", dir.path()), probe_of("h2", dir.path()));
+        assert_ne!(one.file, other.file);
     }
 }
