@@ -142,13 +142,7 @@ pub(super) fn link_lost(lab: &Lab) -> Result<()> {
     in_mid_migration(lab, |cluster, source, destination| {
         let generation = cluster.vm(VM)?.generation;
         let cut = cluster.lab.cut(source, destination, false)?;
-        wait_until("the cut to have dropped packets", PATIENCE, "", || {
-            let cuts = cluster.lab.cuts().map_err(|error| error.to_string())?;
-            match cuts.iter().map(|cut| cut.dropped).sum() {
-                0u64 => Err("none yet".into()),
-                _ => Ok(()),
-            }
-        })?;
+        cuts_dropped(cluster)?;
         runs_on(cluster, &[source], cut.at_ms)?;
         cluster.lab.heal("all", "all")?;
         wait_gone(cluster, destination, VM)?;
@@ -156,6 +150,60 @@ pub(super) fn link_lost(lab: &Lab) -> Result<()> {
         expect(now == generation, || {
             format!("it was started anew: generation {now}")
         })
+    })
+}
+
+/// The whole memory is over, the destination has taken it, and its answer never arrives: with plain
+/// libvirt and a destination that resumes by itself, this is how a VM comes to run twice.
+pub(super) fn finish_lost(lab: &Lab) -> Result<()> {
+    in_mid_migration(lab, |cluster, source, destination| {
+        let generation = cluster.vm(VM)?.generation;
+        let second = Duration::from_secs(10);
+        let lab = cluster.lab;
+        // QEMU sends to QEMU; libvirtd is asked only at the end.
+        lab.freeze(destination, "libvirtd")?;
+        let fast = ["virsh", "-q", "migrate-setspeed", VM, "1000"];
+        lab.exec(source, &fast, second)?
+            .ok("virsh migrate-setspeed")?;
+        let status_file = format!("/run/libvirt/qemu/{VM}.xml");
+        wait_until("the source to ask for the finish", PATIENCE, "", || {
+            let phase = lab.exec(source, &["grep", "<job ", &status_file], second);
+            let phase = phase.map_err(|error| error.to_string())?.stdout;
+            match phase.contains("phase='perform3_done'") {
+                true => Ok(()),
+                false => Err(phase),
+            }
+        })?;
+        let cut = lab.cut(source, destination, false)?;
+        lab.thaw(destination, "libvirtd")?;
+        // It finished, and so it is proven that the question had arrived before the cut.
+        wait_until("the destination to have it whole", PATIENCE, "", || {
+            let argv = ["virsh", "-q", "domstate", VM, "--reason"];
+            let state = lab.exec(destination, &argv, second);
+            let state = state.map_err(|error| error.to_string())?.stdout;
+            match state.trim() {
+                "paused (user)" => Ok(()),
+                _ => Err(state),
+            }
+        })?;
+        cuts_dropped(cluster)?;
+        runs_on(cluster, &[source], cut.at_ms)?;
+        lab.heal("all", "all")?;
+        wait_gone(cluster, destination, VM)?;
+        let now = cluster.vm(VM)?.generation;
+        expect(now == generation, || {
+            format!("it was started anew: generation {now}")
+        })
+    })
+}
+
+fn cuts_dropped(cluster: &Cluster) -> Result<()> {
+    wait_until("the cut to have dropped packets", PATIENCE, "", || {
+        let cuts = cluster.lab.cuts().map_err(|error| error.to_string())?;
+        match cuts.iter().map(|cut| cut.dropped).sum() {
+            0u64 => Err("none yet".into()),
+            _ => Ok(()),
+        }
     })
 }
 

@@ -62,6 +62,11 @@ pub const ALL: &[Scenario] = &[
         run: migration::link_lost,
     },
     Scenario {
+        name: "migration-finish-lost",
+        what: "30: the last answer of a migration is lost with the link: one copy goes on",
+        run: migration::finish_lost,
+    },
+    Scenario {
         name: "cut-witness-sees-both",
         what: "14: the inter-site link is cut, the witness sees both: nothing stops",
         run: cut::witness_sees_both,
