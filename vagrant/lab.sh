@@ -121,12 +121,12 @@ holdfast() {
 }
 
 up() {
-    need vagrant "vagrant vagrant-libvirt"
-    need virsh libvirt-clients
     for binary in holdfast-manager holdfast-host holdfast-guard holdfast; do
         [ -x "$BIN_DIR/$binary" ] || die "there is no $BIN_DIR/$binary; build on Debian 12 or older \
 (cargo build --release --workspace), or set LAB_BIN_DIR"
     done
+    need vagrant "vagrant vagrant-libvirt"
+    need virsh libvirt-clients
     # One after the other: the last machine's provisioning needs all others.
     (cd "$HERE" && vagrant up --no-parallel --provider libvirt)
     (cd "$HERE" && vagrant ssh-config >"$SSH_CONFIG")

@@ -1,5 +1,6 @@
 //! The command line's words: nouns and verbs.
 
+use super::lease::LeaseCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_model::id::{HostName, SiteName, VmName};
 use std::path::PathBuf;
@@ -92,6 +93,9 @@ pub enum Command {
     /// Cluster policy
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Lease volumes on shared storage
+    #[command(subcommand)]
+    Lease(LeaseCommand),
 }
 
 /// Only say what would happen.

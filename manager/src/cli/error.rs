@@ -71,6 +71,9 @@ pub enum CliError {
         /// Why.
         reason: String,
     },
+    /// A lease volume is refused.
+    #[error("{0}")]
+    Lease(String),
     /// The command line is wrong.
     #[error("{0}")]
     Usage(String),

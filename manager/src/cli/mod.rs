@@ -5,6 +5,7 @@ pub mod args;
 mod client;
 mod error;
 mod files;
+mod lease;
 mod paint;
 mod show;
 mod show_status;
@@ -67,6 +68,7 @@ impl Session {
             } => self.events(*follow, vm.as_ref(), host.as_ref(), *limit),
             Command::Timeline { id } => self.timeline(id.as_deref()),
             Command::Rto => self.rto(),
+            Command::Lease(command) => lease::run(command, self.output),
             Command::Config(ConfigCommand::Show) => self.config_show(),
             Command::Config(ConfigCommand::Apply {
                 file,

@@ -54,9 +54,9 @@ pub(crate) fn create(layout: &Layout) -> Result<()> {
         "netns",
         "exec",
         NET_NAMESPACE,
-        "sysctl",
-        "-qw",
-        "net.ipv4.ip_forward=1",
+        "sh",
+        "-c",
+        "echo 1 >/proc/sys/net/ipv4/ip_forward",
     ];
     run("ip", &forward)?;
     for machine in &layout.machines {

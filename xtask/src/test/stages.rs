@@ -88,10 +88,17 @@ pub(super) fn units(_: &Progress) -> Result<Tally> {
     counted(cargo().args(["test", "--workspace", "--no-fail-fast"]))
 }
 
+/// With the programs as they are built for tests: the script asks them about its files.
 pub(super) fn install(_: &Progress) -> Result<Tally> {
+    let packages = ["-p", "holdfast-manager", "-p", "holdfast-host"];
+    let built = one(cargo().args(["build", "-q", "--bins"]).args(packages))?;
+    if built.failed > 0 {
+        return Ok(built);
+    }
     counted(
         Command::new("bash")
             .arg("manager/packaging/test-install.sh")
+            .env("HOLDFAST_BIN_DIR", crate::lab::target_dir()?.join("debug"))
             .current_dir(root()),
     )
 }

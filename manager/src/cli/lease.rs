@@ -1,0 +1,308 @@
+//! `holdfast lease …`: lease volumes, made, looked at and mended where they are. No manager is asked.
+
+use super::args::{Output, Sure};
+use super::error::CliError;
+use super::paint::{Line, Tone, table};
+use super::{hint, print, print_json};
+use clap::{Args, Subcommand, ValueEnum};
+use holdfast_lease::error::VolumeError;
+use holdfast_lease::layout::Layout;
+use holdfast_lease::record::{Ask, Claim, Heartbeat, Holder, HostPhase, Kind, Mail, Record};
+use holdfast_lease::record::{StorageClass, Superblock};
+use holdfast_lease::survey::{Damage, Slot, Survey, survey};
+use holdfast_lease::volume::{Access, Volume};
+use holdfast_model::id::ClusterName;
+use holdfast_model::time::UnixMs;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// `holdfast lease …`
+#[derive(Debug, Subcommand)]
+pub enum LeaseCommand {
+    /// Make a lease volume: a file on shared storage, or a block device
+    Create(CreateArguments),
+    /// Everything that stands on a volume
+    Show {
+        /// The file or device
+        volume: PathBuf,
+    },
+    /// Mend what can be mended without knowing more: a superblock from its copy, mailboxes
+    Repair {
+        /// The file or device
+        volume: PathBuf,
+        /// Not asked
+        #[command(flatten)]
+        sure: Sure,
+    },
+}
+
+/// How a volume is made.
+#[derive(Debug, Args)]
+pub struct CreateArguments {
+    /// The file or device
+    volume: PathBuf,
+    /// Whose volume it is
+    #[arg(long)]
+    cluster: ClusterName,
+    /// What the storage promises when the sites are cut from each other
+    #[arg(long, value_enum, default_value_t = Class::Plain)]
+    class: Class,
+    /// Bytes that the storage writes at once: 4096, or 512
+    #[arg(long, default_value_t = Layout::default().sector_size)]
+    sector_size: u32,
+    /// Slots for hosts
+    #[arg(long, default_value_t = Layout::default().hosts_max)]
+    hosts: u32,
+    /// Slots for VMs
+    #[arg(long, default_value_t = Layout::default().vms_max)]
+    vms: u32,
+    /// Also over a volume or other data
+    #[arg(long)]
+    force: bool,
+}
+
+/// See [`StorageClass`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Class {
+    /// Only one side can write: Gluster with an arbiter, Ceph stretch, DRBD with quorum
+    Quorum,
+    /// Copies may diverge
+    Plain,
+}
+
+/// Carries it out.
+pub(super) fn run(command: &LeaseCommand, output: Output) -> Result<(), CliError> {
+    match command {
+        LeaseCommand::Create(arguments) => create(arguments, output),
+        LeaseCommand::Show { volume } => show(volume, output),
+        LeaseCommand::Repair { volume, sure } => repair(volume, *sure, output),
+    }
+}
+
+fn refused(error: VolumeError) -> CliError {
+    CliError::Lease(error.to_string())
+}
+
+fn create(arguments: &CreateArguments, output: Output) -> Result<(), CliError> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let superblock = Superblock {
+        cluster: arguments.cluster.clone(),
+        class: match arguments.class {
+            Class::Quorum => StorageClass::Quorum,
+            Class::Plain => StorageClass::Plain,
+        },
+        layout: Layout {
+            sector_size: arguments.sector_size,
+            hosts_max: arguments.hosts,
+            vms_max: arguments.vms,
+        },
+        created_ms: now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0)),
+    };
+    let layout = superblock.layout;
+    let volume = Volume::create(&arguments.volume, &superblock, arguments.force);
+    let volume = volume.map_err(refused)?;
+    if output == Output::Json {
+        return print_json(&survey(&volume).map_err(refused)?);
+    }
+    let line = Line::new().add(Tone::Good, "ok: ").text(format!(
+        "lease volume {} of cluster {}: {} hosts, {} VMs, {:.1} MiB",
+        volume.id(),
+        superblock.cluster,
+        layout.hosts_max,
+        layout.vms_max,
+        layout.bytes() as f64 / f64::from(1 << 20),
+    ));
+    print(&(line.draw() + "\n"))
+}
+
+fn show(path: &Path, output: Output) -> Result<(), CliError> {
+    let volume = Volume::open(path, Access::Read).map_err(refused)?;
+    let found = survey(&volume).map_err(refused)?;
+    if output == Output::Json {
+        return print_json(&found);
+    }
+    print(&draw(&found))
+}
+
+/// What was done, and what is left.
+#[derive(Serialize)]
+struct Repaired {
+    superblock: bool,
+    mailboxes: Vec<u64>,
+    left: Vec<Damage>,
+}
+
+fn repair(path: &Path, sure: Sure, output: Output) -> Result<(), CliError> {
+    let access = match sure.dry.dry_run {
+        true => Access::Read,
+        false => Access::Write,
+    };
+    let mut volume = Volume::open(path, access).map_err(refused)?;
+    let found = survey(&volume).map_err(refused)?;
+    let (mailboxes, left): (Vec<Damage>, Vec<Damage>) = found
+        .damaged
+        .into_iter()
+        .filter(|damage| damage.kind != Kind::Superblock)
+        .partition(|damage| damage.kind == Kind::Mailbox);
+    let superblock = volume.damage().is_some();
+    let anything = superblock || !mailboxes.is_empty();
+    if anything && !sure.dry.dry_run {
+        if !sure.yes {
+            return Err(CliError::Usage(format!(
+                "this writes to {}: add --yes, or --dry-run to see what would be mended",
+                path.display()
+            )));
+        }
+        if superblock {
+            volume.repair_superblocks().map_err(refused)?;
+        }
+        for damage in &mailboxes {
+            // Whoever asked for something asks again.
+            let free = volume.write_and_check(damage.sector, 1, Record::Mailbox(None));
+            free.map_err(refused)?;
+        }
+    }
+    let done = Repaired {
+        superblock,
+        mailboxes: mailboxes.iter().map(|damage| damage.slot).collect(),
+        left,
+    };
+    if output == Output::Json {
+        return print_json(&done);
+    }
+    told(&done, anything, sure.dry.dry_run)
+}
+
+fn told(done: &Repaired, anything: bool, dry_run: bool) -> Result<(), CliError> {
+    let mut what = Vec::new();
+    what.extend(done.superblock.then(|| "the superblock".to_owned()));
+    what.extend(
+        (!done.mailboxes.is_empty()).then(|| format!("{} mailboxes", done.mailboxes.len())),
+    );
+    let line = match (anything, dry_run) {
+        (false, _) => Line::new().add(Tone::Dim, "nothing to mend"),
+        (true, true) => Line::new()
+            .add(Tone::Busy, "would mend ")
+            .text(what.join(" and ")),
+        (true, false) => Line::new()
+            .add(Tone::Good, "mended: ")
+            .text(what.join(" and ")),
+    };
+    print(&(line.draw() + "\n"))?;
+    for damage in &done.left {
+        let advice = match damage.kind {
+            Kind::Heartbeat => "its host's guard writes it anew; nothing is to be done",
+            _ => {
+                "it is kept as it is, and its VM is not started by this volume's word: the record \
+                 is in etcd, see `holdfast vm show`"
+            }
+        };
+        let text = format!(
+            "left: {} {}: {}; {advice}",
+            damage.kind, damage.slot, damage.problem
+        );
+        hint(&Line::new().add(Tone::Warn, "note: ").text(text).draw());
+    }
+    Ok(())
+}
+
+fn draw(found: &Survey) -> String {
+    let Superblock {
+        cluster,
+        class,
+        layout,
+        created_ms,
+    } = &found.superblock;
+    let mut out = Line::new()
+        .add(Tone::Bold, format!("lease volume {}", found.volume))
+        .text(format!(
+            "  cluster {cluster}  class {class}  {} B sectors  made {}",
+            layout.sector_size,
+            crate::wall::moment(UnixMs(*created_ms)),
+        ))
+        .draw();
+    out += "\n";
+    for damage in &found.damaged {
+        let text = format!(
+            "sector {} ({} {}): {}",
+            damage.sector, damage.kind, damage.slot, damage.problem
+        );
+        out += &(Line::new().add(Tone::Bad, "damaged  ").text(text).draw() + "\n");
+    }
+    let used = format!(
+        "\nhosts  {} of {} slots, VMs {} of {}\n",
+        found.hosts.len(),
+        layout.hosts_max,
+        found.claims.len(),
+        layout.vms_max
+    );
+    out += &used;
+    if !found.hosts.is_empty() {
+        let heads = [
+            "SLOT",
+            "HOST",
+            "PHASE",
+            "COUNTER",
+            "EVERY",
+            "DEADLINE",
+            "INCARNATION",
+        ];
+        out += &table(&heads, found.hosts.iter().map(host_row).collect());
+    }
+    if !found.mail.is_empty() {
+        out += &table(
+            &["SLOT", "TO", "MESSAGE", "ASKS", "BY"],
+            found.mail.iter().map(mail_row).collect(),
+        );
+    }
+    if !found.claims.is_empty() {
+        let heads = ["SLOT", "VM", "GENERATION", "HOLDER", "INCOMING"];
+        out += &table(&heads, found.claims.iter().map(claim_row).collect());
+    }
+    out
+}
+
+fn plain(text: impl ToString) -> (Tone, String) {
+    (Tone::Plain, text.to_string())
+}
+
+fn host_row(slot: &Slot<Heartbeat>) -> Vec<(Tone, String)> {
+    let host = &slot.record;
+    vec![
+        plain(slot.slot),
+        plain(&host.host),
+        match host.phase {
+            HostPhase::Holding => (Tone::Good, "holding".to_owned()),
+            HostPhase::Released => (Tone::Dim, "released".to_owned()),
+        },
+        plain(host.counter),
+        plain(format!("{} ms", host.period_ms)),
+        plain(format!("{} ms", host.runner_deadline_ms)),
+        (Tone::Dim, host.incarnation.to_string()),
+    ]
+}
+
+fn mail_row(slot: &Slot<Mail>) -> Vec<(Tone, String)> {
+    let Ask::Release = slot.record.ask;
+    vec![
+        plain(slot.slot),
+        plain(&slot.record.to),
+        plain(slot.record.message),
+        plain("release everything"),
+        plain(&slot.record.by),
+    ]
+}
+
+fn claim_row(slot: &Slot<Claim>) -> Vec<(Tone, String)> {
+    let runner = |runner: &Option<Holder>| match runner {
+        Some(runner) => plain(&runner.host),
+        None => (Tone::Dim, "-".to_owned()),
+    };
+    vec![
+        plain(slot.slot),
+        plain(&slot.record.vm),
+        plain(slot.record.generation),
+        runner(&slot.record.holder),
+        runner(&slot.record.incoming),
+    ]
+}

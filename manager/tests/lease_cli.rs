@@ -1,0 +1,108 @@
+//! `holdfast lease …`, as a person types it.
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn holdfast(arguments: &[&str], volume: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_holdfast"))
+        .arg("lease")
+        .arg(arguments[0])
+        .arg(volume)
+        .args(&arguments[1..])
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn a_volume_is_made_shown_and_mended() {
+    // On the disk that the build is on: `/tmp` may be in memory.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("leases");
+    let made = [
+        "create",
+        "--cluster",
+        "prod",
+        "--class",
+        "quorum",
+        "--hosts",
+        "8",
+        "--vms",
+        "100",
+    ];
+    let (code, out, _) = said(&holdfast(&made, &path));
+    assert_eq!(code, Some(0));
+    assert!(out.contains("of cluster prod: 8 hosts, 100 VMs"), "{out}");
+    let (code, _, err) = said(&holdfast(&["create", "--cluster", "test"], &path));
+    assert_eq!(code, Some(1));
+    assert!(
+        err.contains("of cluster prod") && err.contains("--force"),
+        "{err}"
+    );
+
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let (mailbox, claim) = (2 + 8 + 3, 2 + 2 * 8 + 5);
+    for sector in [0, mailbox, claim] {
+        file.write_all_at(&[0; 4096], sector * 4096).unwrap();
+    }
+    file.sync_all().unwrap();
+    let (code, out, _) = said(&holdfast(&["show"], &path));
+    assert_eq!(code, Some(0));
+    for named in ["(superblock 0)", "(mailbox 3)", "(claim 5)", "class quorum"] {
+        assert!(out.contains(named), "{named}: {out}");
+    }
+    let before = std::fs::read(&path).unwrap();
+    let (code, _, err) = said(&holdfast(&["repair"], &path));
+    assert!(code == Some(2) && err.contains("--yes"), "{err}");
+    let (code, out, _) = said(&holdfast(&["repair", "--dry-run"], &path));
+    assert!(code == Some(0) && out.contains("would mend the superblock and one mailbox"));
+    assert!(
+        std::fs::read(&path).unwrap() == before,
+        "nothing was written"
+    );
+    let (code, _, err) = said(&holdfast(&["repair", "--yes"], &path));
+    assert_eq!(code, Some(0));
+    assert!(err.contains("left: claim 5: nothing but zeros"), "{err}");
+    let (_, out, _) = said(&holdfast(&["show", "-o", "json"], &path));
+    let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let damaged = shown["damaged"].as_array().unwrap();
+    assert_eq!(damaged.len(), 1, "{shown}");
+    assert_eq!(damaged[0]["slot"], 5);
+}
+
+#[test]
+fn what_cannot_be_a_volume_is_said() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("leases");
+    for (arguments, code, says) in [
+        (&["show"][..], 1, "No such file"),
+        (&["create", "--cluster", "a b"], 2, "has ' ' in it"),
+        (
+            &["create", "--cluster", "c", "--hosts", "1"],
+            1,
+            "use 2 to 1024",
+        ),
+        (
+            &["create", "--cluster", "c", "--sector-size", "1024"],
+            1,
+            "use 4096, or 512",
+        ),
+    ] {
+        let (found, _, err) = said(&holdfast(arguments, &path));
+        assert!(
+            found == Some(code) && err.contains(says),
+            "{arguments:?}: {err}"
+        );
+        assert!(!path.exists(), "{arguments:?} left something behind");
+    }
+}
