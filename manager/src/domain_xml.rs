@@ -1,8 +1,8 @@
 //! What Holdfast needs to know of a libvirt domain: name, UUID, memory, vCPUs, disks. Everything
 //! else is libvirt's business and passes through untouched.
 
-use crate::strict::place_of;
 use holdfast_model::id::VmUuid;
+use holdfast_strict::place_of;
 use quick_xml::Reader;
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};

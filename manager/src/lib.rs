@@ -8,7 +8,6 @@ pub mod daemon;
 pub mod domain_xml;
 pub mod rto;
 pub mod status;
-pub mod strict;
 pub mod timeline;
 pub mod vm_file;
 pub mod wall;

@@ -1,7 +1,7 @@
 //! How a command fails, and with which exit code.
 
 use crate::api::problem::Problem;
-use crate::strict::TextError;
+use holdfast_strict::TextError;
 
 /// What the process returns. See `holdfast --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

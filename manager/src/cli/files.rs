@@ -3,10 +3,10 @@
 
 use super::error::CliError;
 use crate::domain_xml::DomainXml;
-use crate::strict::{Format, TextError, read};
 use crate::vm_file::VmFile;
 use holdfast_model::id::VmName;
 use holdfast_model::policy::Policy;
+use holdfast_strict::{Format, TextError, read};
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;

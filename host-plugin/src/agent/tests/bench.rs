@@ -2,7 +2,7 @@
 
 use crate::agent::error::AgentError;
 use crate::agent::{Parts, run};
-use crate::config::Config;
+use crate::config::{Config, parse};
 use crate::driver::fake::FakeDriver;
 use crate::guard::client::GuardClient;
 use crate::guard::protocol::{Answer, Call, Status};
@@ -136,7 +136,7 @@ impl Bench {
              [guard]\nsocket = \"{shown}/guard.sock\"\n"
         );
         let bench = Self {
-            config: Config::parse(&text, "host.toml").expect("a good file"),
+            config: parse(&text, "host.toml").expect("a good file"),
             _dir: dir,
             wire: Wire {
                 store: MemoryStore::new(),
