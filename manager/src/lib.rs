@@ -7,6 +7,7 @@ pub mod config;
 pub mod daemon;
 pub mod domain_xml;
 pub mod rto;
+pub mod schema;
 pub mod status;
 pub mod timeline;
 pub mod vm_file;

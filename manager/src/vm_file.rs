@@ -20,6 +20,7 @@ use std::str::FromStr;
 #[serde(deny_unknown_fields)]
 pub struct VmFile {
     /// Its name; the XML's if left out.
+    #[schemars(with = "Option<VmName>")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// It should run. Default: yes.

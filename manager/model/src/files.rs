@@ -126,6 +126,7 @@ impl HostFile {
 #[serde(deny_unknown_fields)]
 pub struct EtcdSection {
     /// Client addresses of the voters, the own site's first.
+    #[schemars(length(min = 1), inner(regex(pattern = r"^http://[^ /]+:[0-9]+/*$")))]
     pub endpoints: Vec<String>,
     /// Deadline of one call, in milliseconds.
     #[serde(default = "default_call_timeout_ms")]

@@ -68,6 +68,7 @@ impl Session {
             Command::Timeline { id } => self.timeline(id.as_deref()),
             Command::Rto => self.rto(),
             Command::Config(ConfigCommand::Show) => self.config_show(),
+            Command::Config(ConfigCommand::Schema { of }) => self.config_schema(*of),
             Command::Config(ConfigCommand::Apply {
                 file,
                 revision,
