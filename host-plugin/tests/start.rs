@@ -3,6 +3,8 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -145,6 +147,38 @@ fn an_empty_guard_section_passes_the_check() {
         let output = command.arg("--check-config").output().expect("it runs");
         assert!(output.status.success(), "{output:?}");
     }
+}
+
+/// A guard that may neither lock memory nor take priority works, and says what its unit lacks.
+#[test]
+fn a_guard_without_rights_says_which_limits_its_unit_needs() {
+    const NOBODY: u32 = 65534;
+    let dir = directory();
+    // The build's own directory may be one that only root may enter.
+    let guard = dir.path().join("guard");
+    std::fs::copy(GUARD, &guard).expect("a copy");
+    let anybody = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(dir.path(), anybody).expect("permissions");
+    let inner = program(GUARD, dir.path(), &host_toml(dir.path()));
+    let mut command = Command::new("prlimit");
+    command.args(["--memlock=0:0", "--rtprio=0:0"]).arg(guard);
+    command.args(inner.get_args()).env_remove("HOLDFAST_LOG");
+    command
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped());
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let guard = Running::start(command);
+    let line = guard.line("memory is not locked");
+    assert!(
+        line.contains("give the unit LimitMEMLOCK=infinity"),
+        "{line}"
+    );
+    let line = guard.line("no real-time priority");
+    assert!(line.contains("give the unit LimitRTPRIO=20"), "{line}");
+    guard.line("guarding");
 }
 
 #[test]

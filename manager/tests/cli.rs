@@ -410,7 +410,15 @@ async fn the_daemon_binary_refuses_a_bad_file_and_lives_without_etcd() {
         None,
         "it goes on trying"
     );
-    running.kill().await.expect("it ends");
+    running.start_kill().expect("it ends");
+    let Output { stderr, .. } = running.wait_with_output().await.expect("its log");
+    let log = String::from_utf8_lossy(&stderr);
+    let told = log
+        .lines()
+        .filter(|line| line.contains("Start etcd's members"));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "told once, not at every attempt: {log}");
+    assert!(told[0].contains("http://127.0.0.1:1"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
