@@ -95,8 +95,9 @@ impl Shared {
             tracing::warn!(
                 reason,
                 uri = self.uri,
-                "libvirt is not reachable: VMs run on, none is started or moved; start libvirtd, or \
-                 correct `uri` of [libvirt] in host.toml; trying on"
+                "libvirt is not reachable: VMs run on, none is started or moved, and a host that \
+                 comes up takes no part yet; start libvirtd, or correct `uri` of [libvirt] in \
+                 host.toml; trying on"
             );
             let _ = sink.events.send(DriverEvent::Lost { reason });
         }
