@@ -12,7 +12,3 @@ pub mod domain_xml;
 pub mod driver;
 pub mod guard;
 pub mod process;
-// The manager's reader of what people write, shared by its source: it depends on nothing of the
-// manager, and the manager's package is no dependency of a host.
-#[path = "../../manager/src/strict.rs"]
-pub mod strict;

@@ -1,8 +1,8 @@
 //! What Holdfast needs to know of a libvirt domain: name, UUID, memory, vCPUs, disks. Everything
 //! else is libvirt's business and passes through untouched.
 
-use crate::strict::place_of;
 use holdfast_model::id::VmUuid;
+use holdfast_strict::place_of;
 use quick_xml::Reader;
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
@@ -149,23 +149,32 @@ impl Walk {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         match path.as_slice() {
             ["domain", "name"] => {
-                self.found.name = Some(text.to_owned());
+                once("name", &mut self.found.name, text.to_owned())?;
                 self.found.after_name = Some(end);
             }
-            ["domain", "uuid"] => self.found.uuid = Some(uuid(text)?),
+            ["domain", "uuid"] => once("uuid", &mut self.found.uuid, uuid(text)?)?,
             ["domain", "memory"] => {
-                self.found.memory_mib = Some(mebibytes(text, self.unit.as_deref())?);
+                let memory_mib = mebibytes(text, self.unit.as_deref())?;
+                once("memory", &mut self.found.memory_mib, memory_mib)?;
             }
             ["domain", "vcpu"] => {
                 let count = text
                     .parse()
                     .map_err(|_| format!("<vcpu> is `{text}`, not a number"));
-                self.found.vcpus = Some(count?);
+                once("vcpu", &mut self.found.vcpus, count?)?;
             }
             _ => {}
         }
         self.path.pop();
         Ok(())
+    }
+}
+
+/// Of two, libvirt would take one and Holdfast perhaps the other.
+fn once<T>(tag: &str, slot: &mut Option<T>, value: T) -> Result<(), String> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(format!("a second <{tag}> of the domain; keep one of them")),
     }
 }
 
@@ -276,6 +285,16 @@ mod tests {
                 "</domain>\n",
                 "</domain>\n<domain/>",
                 "line 13, column 1: <domain> comes after",
+            ),
+            (
+                "<name>web1</name>",
+                "<name>web1</name><name>web2</name>",
+                "line 3, column 30: a second <name> of the domain; keep one of them",
+            ),
+            (
+                "<devices>",
+                "<uuid>11111111-2222-3333-4444-555555555555</uuid><devices>",
+                "line 7, column 45: a second <uuid>",
             ),
             ("</domain>\n", "</domain> x", "text outside of the domain"),
             (">2<", ">two<", "line 6, column 31: <vcpu> is `two`"),

@@ -7,18 +7,20 @@
 //! ```
 
 use crate::domain_xml::{DomainXml, XmlError};
-use crate::strict::nearest;
 use holdfast_model::id::{NameError, SiteName, VmName, VmUuid};
 use holdfast_model::policy::Policy;
 use holdfast_model::vm::{SiteRule, VmSpec};
+use holdfast_strict::nearest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 /// The file. What is left out keeps its present value when the VM exists, else gets its default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VmFile {
     /// Its name; the XML's if left out.
+    #[schemars(with = "Option<VmName>")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// It should run. Default: yes.

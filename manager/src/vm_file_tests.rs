@@ -1,5 +1,5 @@
 use super::*;
-use crate::strict::{Format, read};
+use holdfast_strict::{Format, read};
 
 const XML: &str = "<domain><name>web1</name><memory unit='MiB'>64</memory>\
                    <uuid>11111111-2222-3333-4444-555555555555</uuid></domain>";

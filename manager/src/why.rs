@@ -249,7 +249,14 @@ fn owner_lines(owner: &Owner) -> Vec<String> {
     )];
     let failures = &owner.failures;
     if failures.in_a_row > 0 {
-        lines.push(format!("it failed {} times in a row", failures.in_a_row));
+        let times = match failures.in_a_row {
+            1 => "once".to_owned(),
+            n => format!("{n} times in a row"),
+        };
+        lines.push(format!(
+            "it failed {times}; it is tried again by itself, each time later. Mend what the host \
+             names, or the VM with `holdfast vm apply -f FILE`"
+        ));
     }
     for (host, failed) in &failures.per_host {
         lines.push(format!("its last failure on {host}: {}", failed.reason));

@@ -3,10 +3,11 @@
 mod support;
 
 use holdfast_model::host::ExitKind;
+use holdfast_store::keyspace::Key;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use support::requests::{JSON, check_problem, one_manager};
-use support::{Cluster, domain_xml};
+use support::{Cluster, domain_xml, name, put};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_fails_is_told_by_why() {
@@ -23,7 +24,12 @@ async fn a_start_that_fails_is_told_by_why() {
     ));
     let (status, answer) = cluster.manager.ask("PUT", "/vms/web", body).await;
     assert_eq!(status, 200, "{answer:#}");
-    let told = |why: &Value| why["because"].to_string().contains("/srv/web.qcow2");
+    // A disk that is not there is known to the host alone: in its words, with what to do.
+    let told = |why: &Value| {
+        let because = why["because"].to_string();
+        because.contains("Cannot access storage file '/srv/web.qcow2': No such file")
+            && because.contains("Mend what the host names, or the VM with `holdfast vm apply")
+    };
     cluster
         .manager
         .until("/why/vm/web", "the failure's words", told)
@@ -33,6 +39,30 @@ async fn a_start_that_fails_is_told_by_why() {
         .manager
         .until("/status", "the condition", waiting)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_libvirt_is_told_and_gets_no_vm() {
+    let cluster = Cluster::start().await;
+    let manager = &cluster.manager;
+    let key = Key::HostReport(name("a1"));
+    let there = cluster.store.get_now(&key.path()).expect("a report");
+    let mut report: Value = serde_json::from_slice(&there.value).expect("JSON");
+    let reason = "Failed to connect socket to '/run/libvirt/libvirt-sock': No such file";
+    report["libvirt"] = json!({"state": "unreachable", "reason": reason});
+    put(&cluster.store, key, &report);
+    let told = |status: &Value| {
+        let conditions = status["conditions"].to_string();
+        conditions.contains("libvirt-unreachable")
+            && conditions.contains(&format!("libvirt on host a1 does not answer ({reason})"))
+            && conditions.contains("Restart libvirtd there")
+    };
+    manager.until("/status", "the condition", told).await;
+    cluster.run_vm("web", 1, "a").await;
+    let (_, why) = manager.get("/why/vm/web?not_on=a1").await;
+    assert_eq!(why["vm"]["host"], "a2", "{why:#}");
+    let not_on = why["not_on"]["reason"].as_str().unwrap_or_default();
+    assert!(not_on.contains("libvirt does not answer there"), "{why:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use holdfast_model::id::Revision;
 use holdfast_store::StoreError;
 use holdfast_store::api::{Listing, Store, Txn, TxnOutcome, Voter, Watch};
+use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -252,6 +253,10 @@ async fn a_bad_policy_is_refused_and_a_good_one_warns() {
             "line 2, column 1: unknown key `heartbeat`; did you mean `heartbeat_ms`?",
         ),
         (
+            "[timing]\nheartbeat_s = 1\n",
+            "did you mean `heartbeat_ms`? It is in milliseconds.",
+        ),
+        (
             "[timing]\nheartbeat_ms = \"1s\"\n",
             "write `heartbeat_ms = 1000`",
         ),
@@ -277,6 +282,18 @@ async fn a_bad_policy_is_refused_and_a_good_one_warns() {
             .await;
         check_problem(&answer, (422, "invalid"), says);
     }
+    let applied = cluster.store.get_now(&Key::Policy.path());
+    let revision = applied.expect("a policy").revision;
+    let path = format!("/config?revision={}", revision.0 - 1);
+    let answer = manager
+        .ask(
+            "PUT",
+            &path,
+            Some((TOML, "[[sites]]\nname = \"a\"\n".to_owned())),
+        )
+        .await;
+    let says = format!("it is at revision {revision} now");
+    check_problem(&answer, (409, "stale-revision"), &says);
     let one_site = Some((TOML, "[[sites]]\nname = \"a\"\n".to_owned()));
     let (status, answer) = manager.ask("PUT", "/config?dry_run", one_site).await;
     assert_eq!(

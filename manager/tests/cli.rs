@@ -207,6 +207,85 @@ async fn bad_files_are_refused_by_name_and_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_files_are_applied_all_or_none() {
+    let cluster = Cluster::start().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let vm = |name: &str, number: u8, more: &str| {
+        let xml = format!("vm{number}.xml");
+        file(&dir, &xml, &domain_xml(name, number));
+        let text = format!("domain_xml_file = \"{xml}\"\n{more}");
+        file(&dir, &format!("vm{number}.toml"), &text)
+    };
+    let (web, db) = (vm("web", 1, ""), vm("db", 2, ""));
+    let same_name = vm("web", 3, "");
+    let same_uuid = {
+        let xml = domain_xml("twin", 1);
+        file(&dir, "twin.toml", &format!("domain_xml = \"{xml}\""))
+    };
+    let long = vm(&"x".repeat(300), 4, "");
+    let slash = vm("a/b", 5, "");
+    let no_site = vm("mail", 6, "preferred_site = \"nowhere\"\n");
+    let broken = file(&dir, "broken.toml", "domain_xml = \"<domain><name>x\"");
+    let before = cluster.store.list_now("/holdfast/v1/vms/").items;
+    for (third, says) in [
+        (&same_name, "vm3.toml: the VM is named `web` as in "),
+        (
+            &same_uuid,
+            "twin.toml: the VM has the UUID 00000000-0000-4000-8000-000000000001 (make another \
+             with `uuidgen`) as in ",
+        ),
+        (&long, "has 300 characters"),
+        (&slash, "a/b` has '/' in it"),
+        (
+            &no_site,
+            "which is no site of this cluster; use a or b; nothing was changed",
+        ),
+        (&broken, "broken.toml: domain XML, line 1"),
+    ] {
+        let args = ["vm", "apply", "-f", &web, "-f", &db, "-f", third];
+        let ran = cluster.manager.cli(&args).await;
+        check_error(&ran, 1, says);
+        assert_eq!(ran.err.lines().count(), 1, "one error: {ran:?}");
+        assert!(
+            ran.err.contains(third) || ran.err.contains("broken"),
+            "{ran:?}"
+        );
+        let after = cluster.store.list_now("/holdfast/v1/vms/").items;
+        assert_eq!(after, before, "nothing half done");
+    }
+    let args = ["vm", "apply", "-f", &web, "-f", &db];
+    check_done(&cluster.manager.cli(&args).await, "ok: create VM db");
+    // The name of a VM that is there, for another machine.
+    let ran = cluster
+        .manager
+        .cli(&["vm", "apply", "-f", &same_name])
+        .await;
+    check_error(&ran, 1, "vm3.toml: VM `web` has the UUID");
+    assert!(ran.err.contains("give it another name"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_are_printed_without_a_manager() {
+    let gone = "http://127.0.0.1:1";
+    for (of, key) in [
+        ("policy", "timing"),
+        ("vm", "domain_xml_file"),
+        ("host", "libvirt"),
+        ("manager", "listen"),
+    ] {
+        let ran = cli(gone, &["config", "schema", of]).await;
+        let schema: Value = serde_json::from_str(&ran.out).expect("JSON alone on stdout");
+        assert!(schema["properties"][key].is_object(), "{ran:?}");
+        assert_eq!(schema["additionalProperties"], false, "{ran:?}");
+    }
+    check_done(
+        &cli(gone, &["config", "schema"]).await,
+        "Holdfast: cluster policy",
+    );
+    check_error(&cli(gone, &["config", "schema", "hots"]).await, 2, "host");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_manager_that_is_well_is_asked() {
     let cluster = Cluster::start().await;
     // Nothing listens on port 1 of the loopback.
@@ -289,6 +368,20 @@ async fn the_daemon_binary_refuses_a_bad_file_and_lives_without_etcd() {
         "{text}"
     );
 
+    // What --check-config passes, the start does not refuse, and the other way round.
+    let tls = "cluster = \"lab\"\nname = \"m\"\nsite = \"a\"\nlisten = \"127.0.0.1:7070\"\n\
+               [etcd]\nendpoints = [\"https://192.0.2.1:2379\"]\n";
+    let tls = file(&dir, "tls.toml", tls);
+    for more in [&["--check-config"][..], &[]] {
+        let ended = tokio::time::timeout(BOUND, daemon(&tls).args(more).output()).await;
+        let Output { status, stderr, .. } = ended.expect("it ends").expect("it runs");
+        let text = String::from_utf8_lossy(&stderr);
+        assert_eq!(status.code(), Some(1), "{text}");
+        let says = "tls.toml, line 6, column 1: `https://192.0.2.1:2379`: TLS to etcd is not \
+                    supported yet; write http://";
+        assert!(text.contains(says), "{text}");
+    }
+
     // A port that was free a moment ago; nothing serves etcd on port 1.
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
     let api = port.expect("a free port").to_string();
@@ -317,7 +410,15 @@ async fn the_daemon_binary_refuses_a_bad_file_and_lives_without_etcd() {
         None,
         "it goes on trying"
     );
-    running.kill().await.expect("it ends");
+    running.start_kill().expect("it ends");
+    let Output { stderr, .. } = running.wait_with_output().await.expect("its log");
+    let log = String::from_utf8_lossy(&stderr);
+    let told = log
+        .lines()
+        .filter(|line| line.contains("Start etcd's members"));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "told once, not at every attempt: {log}");
+    assert!(told[0].contains("http://127.0.0.1:1"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

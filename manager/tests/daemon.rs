@@ -130,7 +130,8 @@ async fn another_cluster_s_etcd_ends_the_daemon_with_both_names() {
         Key::Cluster,
         &name::<holdfast_model::id::ClusterName>("prod"),
     );
-    let manager = Manager::of_cluster(Arc::new(store), "lab", "m-a", "a").await;
+    let before = store.revision();
+    let manager = Manager::of_cluster(Arc::new(store.clone()), "lab", "m-a", "a").await;
     let error = manager
         .end()
         .await
@@ -141,6 +142,7 @@ async fn another_cluster_s_etcd_ends_the_daemon_with_both_names() {
         "{error}"
     );
     assert!(error.contains("manager.toml"), "{error}");
+    assert_eq!(store.revision(), before, "nothing was written");
 }
 
 #[tokio::test(flavor = "multi_thread")]

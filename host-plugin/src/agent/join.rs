@@ -18,6 +18,30 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Between two lines in the log about it.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
+/// What has to change before this host can take part; it is looked at again.
+#[derive(Debug, thiserror::Error)]
+enum NotYet {
+    #[error("{0}; start etcd's members, or correct [etcd] endpoints in host.toml")]
+    NoStore(StoreError),
+    #[error("{0}")]
+    Store(StoreError),
+    // Registering with a store that is nobody's yet could be with that of another cluster.
+    #[error(
+        "etcd names no cluster yet; its first manager does: start holdfast-manager for cluster \
+         `{0}`, or correct [etcd] endpoints in host.toml"
+    )]
+    NoCluster(ClusterName),
+}
+
+impl From<StoreError> for NotYet {
+    fn from(error: StoreError) -> Self {
+        match error {
+            error @ StoreError::Unavailable { .. } => Self::NoStore(error),
+            error => Self::Store(error),
+        }
+    }
+}
+
 /// Until all of it is done; the bounds in force.
 pub async fn join(config: &Config, store: &dyn Store) -> Result<Timing, AgentError> {
     let begin = Instant::now();
@@ -30,7 +54,7 @@ pub async fn join(config: &Config, store: &dyn Store) -> Result<Timing, AgentErr
         if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
             let waited_s = begin.elapsed().as_secs();
             let endpoints = config.etcd.endpoints.join(", ");
-            tracing::warn!(%error, endpoints, waited_s, "waiting for the store; trying again");
+            tracing::warn!(%error, endpoints, waited_s, "waiting to take part; trying again");
             told = Some(Instant::now());
         }
         tokio::time::sleep(RETRY).await;
@@ -41,14 +65,13 @@ pub async fn join(config: &Config, store: &dyn Store) -> Result<Timing, AgentErr
 async fn try_join(
     config: &Config,
     store: &dyn Store,
-) -> Result<Result<Timing, StoreError>, AgentError> {
-    let cluster = match read::<ClusterName>(store, &Key::Cluster).await {
-        Ok(cluster) => cluster,
-        Err(error) => return Ok(Err(error)),
+) -> Result<Result<Timing, NotYet>, AgentError> {
+    let found = match read::<ClusterName>(store, &Key::Cluster).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(Err(NotYet::NoCluster(config.cluster.clone()))),
+        Err(error) => return Ok(Err(error.into())),
     };
-    if let Some(found) = cluster
-        && found != config.cluster
-    {
+    if found != config.cluster {
         return Err(AgentError::OtherCluster {
             own: config.cluster.clone(),
             found,
@@ -57,7 +80,7 @@ async fn try_join(
     }
     let policy = match read::<Policy>(store, &Key::Policy).await {
         Ok(policy) => policy.unwrap_or_default(),
-        Err(error) => return Ok(Err(error)),
+        Err(error) => return Ok(Err(error.into())),
     };
     let timing = policy.timing.resolve();
     timing.check()?;
@@ -70,7 +93,7 @@ async fn try_join(
     }
     match register(config, store).await {
         Ok(()) => Ok(Ok(timing)),
-        Err(error) => Ok(Err(error)),
+        Err(error) => Ok(Err(error.into())),
     }
 }
 

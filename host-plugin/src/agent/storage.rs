@@ -253,7 +253,7 @@ mod tests {
              [libvirt]\nmigrate_address = \"192.0.2.1\"\n\
              [storage]\ncheck = \"statvfs\"\npath = \"{shown}\"\n"
         );
-        let config = Config::parse(&text, "host.toml").expect("a good file");
+        let config = crate::config::parse(&text, "host.toml").expect("a good file");
         assert!(matches!(
             before_the_first(&config),
             StorageState::Unknown { .. }

@@ -1,7 +1,7 @@
 //! `holdfast-guard`: kills this host's VMs at the runner's deadline.
 
 use clap::Parser;
-use holdfast_host::config::{Config, DEFAULT_PATH};
+use holdfast_host::config::{Config, DEFAULT_PATH, load};
 use holdfast_host::guard::log::Lines;
 use holdfast_host::guard::server::Server;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let config = match Config::load(&args.config) {
+    let config = match load(&args.config) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("holdfast-guard: {error}");

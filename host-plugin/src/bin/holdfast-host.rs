@@ -3,7 +3,7 @@
 use clap::Parser;
 use holdfast_host::agent::error::AgentError;
 use holdfast_host::agent::{Parts, run};
-use holdfast_host::config::{Config, DEFAULT_PATH};
+use holdfast_host::config::{Config, DEFAULT_PATH, load};
 use holdfast_host::driver::libvirt::{LibvirtConfig, LibvirtDriver};
 use holdfast_store::clock::boottime;
 use holdfast_store::etcd::{EtcdConfig, EtcdStore};
@@ -29,7 +29,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let config = match Config::load(&args.config) {
+    let config = match load(&args.config) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("holdfast-host: {error}");

@@ -67,6 +67,19 @@ impl FakeDriver {
         self.with(|state| state.remove(&uuid, how));
     }
 
+    /// Loses or finds the connection, and tells so.
+    pub fn connected(&self, connected: bool) {
+        self.with(|state| {
+            state.unreachable = !connected;
+            state.tell(match connected {
+                true => DriverEvent::Connected,
+                false => DriverEvent::Lost {
+                    reason: "by the test".to_owned(),
+                },
+            });
+        });
+    }
+
     /// The calls so far, and forgets them.
     pub fn calls(&self) -> Vec<String> {
         self.with(|state| std::mem::take(&mut state.calls))

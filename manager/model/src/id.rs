@@ -1,6 +1,8 @@
 //! Names and numbers, one newtype per kind, so that one cannot be passed for another.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -106,6 +108,23 @@ macro_rules! name {
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(&self.0)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                // As `check` has it.
+                json_schema!({
+                    "description": concat!($kind, " name"),
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": NAME_MAX,
+                    "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+                })
             }
         }
     };

@@ -3,6 +3,7 @@
 //! - [`id`]: one newtype per kind of name or number
 //! - [`time`], [`timing`]: instants as data, and the bounds that make a takeover safe
 //! - [`policy`]: what operators set for the whole cluster
+//! - [`files`]: what a manager and a host read about themselves
 //! - [`host`], [`vm`], [`fence`], [`op`], [`leader`], [`event`]: the records kept in etcd
 //! - [`world`], [`plan`]: what the planner reads and what it answers
 //! - [`status`]: what the HTTP API sends
@@ -13,6 +14,7 @@
 
 pub mod event;
 pub mod fence;
+pub mod files;
 pub mod host;
 pub mod id;
 pub mod leader;

@@ -2,10 +2,11 @@
 
 use crate::id::SiteName;
 use crate::timing::{Profile, Timing, TimingError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Cluster policy. As a file it refuses unknown keys; every key has a default but `sites`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// Heartbeats, deadlines, waits.
@@ -32,7 +33,7 @@ pub struct Policy {
 }
 
 /// A profile and what differs from it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimingPolicy {
     /// The set of bounds to begin with.
@@ -83,7 +84,7 @@ impl TimingPolicy {
 }
 
 /// One site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SitePolicy {
     /// Its name, as hosts' and managers' configuration gives it.
@@ -94,7 +95,7 @@ pub struct SitePolicy {
 }
 
 /// Where VMs may be put.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlacementPolicy {
     /// vCPUs granted per physical CPU at the most, in percent (800 = 8 to 1).
@@ -117,7 +118,7 @@ impl Default for PlacementPolicy {
 }
 
 /// How failed VMs are started again. Holdfast never gives up; it waits longer each time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RestartPolicy {
     /// Failures in a row on one host after which another host is tried.
@@ -161,7 +162,7 @@ impl RestartPolicy {
 
 /// How long a host that was lost is held back once it is there again. It may take VMs in the
 /// meantime only where no other host can.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RejoinPolicy {
     /// After one loss; doubles with each further one.
@@ -193,7 +194,7 @@ impl RejoinPolicy {
 }
 
 /// When VMs go back to their preferred site by live migration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FailbackPolicy {
     /// Off: VMs stay where they are until an operator moves them.
@@ -212,7 +213,7 @@ impl Default for FailbackPolicy {
 }
 
 /// How much may be under way at once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budgets {
     /// VMs being started on one host.

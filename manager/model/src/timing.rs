@@ -8,6 +8,7 @@
 //! *saw* it, which is later. Only the rates of the two clocks matter, and they differ by less than
 //! [`DRIFT`]. Source of the inequality: Gray and Cheriton's leases, with the kill made explicit.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Largest assumed difference of a clock's rate from true time (1e-3, ten times worse than any
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub const DRIFT: f64 = 1e-3;
 
 /// A named set of bounds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Heartbeat 0.5 s, runner's deadline 2 s: short links, quiet machines.

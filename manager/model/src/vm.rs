@@ -1,6 +1,7 @@
 //! A virtual machine: what operators want, and who owns it.
 
 use crate::id::{Generation, HostName, Incarnation, SiteName, VmName, VmUuid};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -41,7 +42,7 @@ pub struct VmSpec {
 }
 
 /// How strictly a preferred site is meant.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SiteRule {
     /// Elsewhere if it must be.

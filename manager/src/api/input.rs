@@ -2,11 +2,11 @@
 //! is refused with a problem document that says what is expected.
 
 use super::problem::Problem;
-use crate::strict::{Format, nearest, read};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::{HeaderMap, header, request::Parts};
 use holdfast_model::id::NameError;
+use holdfast_strict::{Format, nearest, read};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::str::FromStr;

@@ -1,7 +1,7 @@
 //! The manager daemon. See `holdfast_manager::daemon`.
 
 use clap::Parser;
-use holdfast_manager::config::{Config, DEFAULT_PATH};
+use holdfast_manager::config::{Config, DEFAULT_PATH, load};
 use holdfast_manager::daemon;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    let config = match Config::load(&arguments.config) {
+    let config = match load(&arguments.config) {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };

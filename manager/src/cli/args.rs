@@ -1,6 +1,7 @@
 //! The command line's words: nouns and verbs.
 
 use super::lease::LeaseCommand;
+use crate::schema::SchemaOf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_model::id::{HostName, SiteName, VmName};
 use std::path::PathBuf;
@@ -282,6 +283,12 @@ pub enum WhyCommand {
 pub enum ConfigCommand {
     /// The policy in force, as TOML
     Show,
+    /// A JSON Schema of a file, for editors and checks of one's own
+    Schema {
+        /// Which file
+        #[arg(value_enum, default_value_t = SchemaOf::Policy)]
+        of: SchemaOf,
+    },
     /// Replace the policy
     Apply {
         /// TOML or JSON (by the file's ending); `-` reads TOML from the standard input

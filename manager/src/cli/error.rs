@@ -1,7 +1,7 @@
 //! How a command fails, and with which exit code.
 
 use crate::api::problem::Problem;
-use crate::strict::TextError;
+use holdfast_strict::TextError;
 
 /// What the process returns. See `holdfast --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,16 @@ pub enum CliError {
     /// A manager said no.
     #[error("{}", .0.detail)]
     Problem(Problem),
+    /// A manager said no to what is in a file.
+    #[error("{path}: {}{so_far}", .problem.detail)]
+    FileRefused {
+        /// Which file.
+        path: String,
+        /// Why.
+        problem: Problem,
+        /// What became of the other files of the same command.
+        so_far: String,
+    },
     /// A file is refused.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -91,11 +101,13 @@ impl CliError {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::NotConfirmed => Exit::NotNow,
-            Self::Problem(problem) => match problem.code.as_str() {
-                "no-quorum" => Exit::NoQuorum,
-                "not-possible" | "stale-revision" | "contended" => Exit::NotNow,
-                _ => Exit::Failed,
-            },
+            Self::Problem(problem) | Self::FileRefused { problem, .. } => {
+                match problem.code.as_str() {
+                    "no-quorum" => Exit::NoQuorum,
+                    "not-possible" | "stale-revision" | "contended" => Exit::NotNow,
+                    _ => Exit::Failed,
+                }
+            }
             _ => Exit::Failed,
         }
     }

@@ -3,12 +3,12 @@
 
 use super::error::CliError;
 use crate::domain_xml::DomainXml;
-use crate::strict::{Format, TextError, read};
 use crate::vm_file::VmFile;
-use holdfast_model::id::VmName;
+use holdfast_model::id::{VmName, VmUuid};
 use holdfast_model::policy::Policy;
+use holdfast_strict::{Format, TextError, read};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The text of a file, or of the standard input for `-`; and what to call it.
@@ -38,8 +38,44 @@ pub fn policy(path: &Path) -> Result<Policy, CliError> {
     Ok(policy)
 }
 
-/// A VM with its domain XML in it, and its name.
-pub fn vm(path: &Path) -> Result<(VmName, VmFile), CliError> {
+/// A VM with its domain XML in it.
+pub struct ReadVm {
+    /// The file.
+    pub path: String,
+    /// Its name.
+    pub name: VmName,
+    /// Its UUID, if the XML gives one.
+    uuid: Option<VmUuid>,
+    /// What is sent.
+    pub file: VmFile,
+}
+
+/// All of them, or the first mistake in any of them.
+pub fn vms(paths: &[PathBuf]) -> Result<Vec<ReadVm>, CliError> {
+    let vms = paths
+        .iter()
+        .map(|path| vm(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    for (at, vm) in vms.iter().enumerate() {
+        let earlier = &vms[..at];
+        let refuse = |other: &ReadVm, what: String| CliError::Content {
+            path: vm.path.clone(),
+            what: format!("{what} as in {}; nothing was changed", other.path),
+        };
+        if let Some(other) = earlier.iter().find(|other| other.name == vm.name) {
+            let what = format!("the VM is named `{}`", vm.name);
+            return Err(refuse(other, what));
+        }
+        let twin = |other: &&ReadVm| vm.uuid.is_some() && other.uuid == vm.uuid;
+        if let (Some(uuid), Some(other)) = (&vm.uuid, earlier.iter().find(twin)) {
+            let what = format!("the VM has the UUID {uuid} (make another with `uuidgen`)");
+            return Err(refuse(other, what));
+        }
+    }
+    Ok(vms)
+}
+
+fn vm(path: &Path) -> Result<ReadVm, CliError> {
     let (text, name) = text_of(path)?;
     let mut file: VmFile = read(&text, Format::of_file(&name), &name)?;
     let content = |what: String| CliError::Content {
@@ -75,5 +111,10 @@ pub fn vm(path: &Path) -> Result<(VmName, VmFile), CliError> {
         content("the VM has no name; add `name = …` or a domain XML with <name>".to_owned())
     })?;
     let vm = VmName::from_str(&given).map_err(|error| content(error.to_string()))?;
-    Ok((vm, file))
+    Ok(ReadVm {
+        path: name,
+        name: vm,
+        uuid: domain.uuid,
+        file,
+    })
 }

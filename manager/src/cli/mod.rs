@@ -70,6 +70,7 @@ impl Session {
             Command::Rto => self.rto(),
             Command::Lease(command) => lease::run(command, self.output),
             Command::Config(ConfigCommand::Show) => self.config_show(),
+            Command::Config(ConfigCommand::Schema { of }) => self.config_schema(*of),
             Command::Config(ConfigCommand::Apply {
                 file,
                 revision,

@@ -3,9 +3,11 @@
 use super::args::{DryRun, Output, Sure};
 use super::client::Verb;
 use super::error::CliError;
+use super::files::ReadVm;
 use super::paint::{Line, Tone};
 use super::{Session, files, hint, print, print_json};
 use crate::api::write::Outcome;
+use crate::schema::{SchemaOf, schema};
 use holdfast_model::id::VmName;
 use serde_json::Value;
 use std::io::{BufRead, IsTerminal, Write};
@@ -115,22 +117,57 @@ impl Session {
             let text = "--revision is that of one VM; give one file with it";
             return Err(CliError::Usage(text.to_owned()));
         }
-        // All are read first: a mistake in the third leaves the first two alone.
-        let vms = files
-            .iter()
-            .map(|file| files::vm(file))
-            .collect::<Result<Vec<_>, _>>()?;
-        for (name, file) in vms {
-            let path = with(
-                &format!("/vms/{name}"),
-                &[("revision", revision.map(|r| r.to_string()))],
-            );
-            let outcome = self
-                .client
-                .change(Verb::Put, &trial(&path, dry), Some(&file))?;
+        // All are read first, and tried if there are several: a mistake in the third leaves the
+        // first two alone.
+        let vms = files::vms(files)?;
+        if let (false, [_, _, ..]) = (dry.dry_run, vms.as_slice()) {
+            let trial = DryRun { dry_run: true };
+            for vm in &vms {
+                let none = || "; nothing was changed".to_owned();
+                self.put_vm(vm, revision, trial, none)?;
+            }
+        }
+        for (at, vm) in vms.iter().enumerate() {
+            let so_far = || match at {
+                0 => String::new(),
+                _ => {
+                    let names: Vec<&str> = vms[..at].iter().map(|vm| vm.name.as_str()).collect();
+                    format!("; applied before it: {}", names.join(", "))
+                }
+            };
+            let outcome = self.put_vm(vm, revision, dry, so_far)?;
             self.tell(&outcome)?;
         }
         Ok(())
+    }
+
+    fn put_vm(
+        &self,
+        vm: &ReadVm,
+        revision: Option<i64>,
+        dry: DryRun,
+        so_far: impl Fn() -> String,
+    ) -> Result<Outcome, CliError> {
+        let path = with(
+            &format!("/vms/{}", vm.name),
+            &[("revision", revision.map(|r| r.to_string()))],
+        );
+        let answer = self
+            .client
+            .change(Verb::Put, &trial(&path, dry), Some(&vm.file));
+        answer.map_err(|error| match error {
+            CliError::Problem(problem) => CliError::FileRefused {
+                path: vm.path.clone(),
+                problem,
+                so_far: so_far(),
+            },
+            other => other,
+        })
+    }
+
+    /// What an editor or a check of one's own can hold a file against.
+    pub(super) fn config_schema(&self, of: SchemaOf) -> Result<(), CliError> {
+        print_json(&schema(of))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::Config;
 use cluster::WrongCluster;
 use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName};
 use holdfast_store::StoreError;
-use holdfast_store::api::Store;
+use holdfast_store::api::{Store, Voter};
 use holdfast_store::cache::{Cache, Clock};
 use holdfast_store::clock::boottime;
 use holdfast_store::etcd::{EtcdConfig, EtcdStore};
@@ -216,6 +216,11 @@ async fn serve(
     }
 }
 
+fn nobody_answers(voters: &Voters) -> bool {
+    let answers = |voters: &Vec<Voter>| voters.iter().any(|voter| voter.healthy);
+    !voters.as_ref().is_ok_and(answers)
+}
+
 async fn poll_voters(mut shared: Shared, voters: watch::Sender<Voters>) -> Result<(), DaemonError> {
     let mut told = None;
     loop {
@@ -227,6 +232,10 @@ async fn poll_voters(mut shared: Shared, voters: watch::Sender<Voters>) -> Resul
         let trouble = trouble(&answer);
         if told.as_ref() != Some(&trouble) {
             match &trouble {
+                Some(trouble) if nobody_answers(&answer) => tracing::warn!(
+                    "etcd: {trouble}; trying on. Start etcd's members, or correct [etcd] endpoints \
+                     in manager.toml"
+                ),
                 Some(trouble) => tracing::warn!("etcd: {trouble}; trying on"),
                 None => tracing::info!("etcd answers"),
             }

@@ -82,7 +82,11 @@ impl Scene<'_> {
         let said = self.said(&Subject::Host(name.clone()));
         let Some(state) = &host.state else {
             return said.unwrap_or_else(|| match &host.session {
-                None => "it never had a session: is holdfast-host running there?".to_owned(),
+                None => {
+                    "it never had a session: is holdfast-host running there, and libvirtd? Its log \
+                         (journalctl -u holdfast-host) says what it waits for"
+                        .to_owned()
+                }
                 Some(_) => "waits for a leader to admit it".to_owned(),
             });
         };

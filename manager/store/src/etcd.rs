@@ -29,6 +29,7 @@ use crate::api::{KeyValue, Listing, Store, StoreError, Txn, TxnOutcome, Voter, W
 use async_trait::async_trait;
 use etcd_client::GetOptions;
 use futures::stream::{self, StreamExt};
+use holdfast_model::files::endpoint_fault;
 use holdfast_model::id::Revision;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -73,21 +74,8 @@ impl EtcdStore {
             ));
         }
         for url in &cfg.endpoints {
-            if url.starts_with("https://") {
-                return refuse(format!(
-                    "[etcd] endpoint `{url}`: TLS to etcd is not supported by this version; use \
-                     http:// on a network of its own"
-                ));
-            }
-            let address = url.strip_prefix("http://").unwrap_or(url);
-            let port = address
-                .trim_end_matches('/')
-                .rsplit_once(':')
-                .map(|(_, port)| port);
-            if port.is_none_or(|port| port.parse::<u16>().is_err()) {
-                return refuse(format!(
-                    "[etcd] endpoint `{url}` is not an address; write http://HOST:PORT"
-                ));
+            if let Some((what, advice)) = endpoint_fault(url) {
+                return refuse(format!("[etcd] endpoint {what}; {advice}"));
             }
         }
         let deadline = Duration::from_millis(cfg.call_timeout_ms);

@@ -47,8 +47,8 @@ pub fn policy() -> Policy {
     let text = "[timing]\nprofile = \"fast\"\n[[sites]]\nname = \"a\"\n[[sites]]\nname = \"b\"\n\
                 [[sites]]\nname = \"w\"\nwitness = true\n[failback]\nenabled = false\n\
                 [rejoin]\nhold_down_ms = 200\n";
-    let format = holdfast_manager::strict::Format::Toml;
-    holdfast_manager::strict::read(text, format, "policy").expect("a policy")
+    let format = holdfast_strict::Format::Toml;
+    holdfast_strict::read(text, format, "policy").expect("a policy")
 }
 
 /// A running manager.

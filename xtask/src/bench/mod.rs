@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Args, ValueEnum};
 use holdfast_lab::trial::median;
-use holdfast_lab::{LabError, Progress, Result, catch_interrupts};
+use holdfast_lab::{Lab, LabError, Progress, Result, catch_interrupts};
 use serde::Serialize;
 
 #[derive(Args)]
@@ -68,6 +68,9 @@ impl Figure {
 
 pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
     catch_interrupts()?;
+    if arguments.name != Name::Planner {
+        Lab::require_root()?;
+    }
     let progress = Progress::stderr();
     crate::setup::ensure(&progress)?;
     if arguments.name == Name::Planner {

@@ -32,6 +32,8 @@ pub(crate) struct DemoArguments {
 
 pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
     catch_interrupts()?;
+    // Before anything is installed or built for nothing.
+    Lab::require_root()?;
     let progress = Progress::stderr();
     crate::setup::ensure(&progress)?;
     progress.step("build the daemons", crate::lab::build_daemons)?;

@@ -13,6 +13,11 @@ use arguments::{Format, Process, UpArguments, View, Where};
 
 /// Runs one verb.
 pub(crate) fn run(command: LabCommand) -> Result<ExitCode> {
+    // Asked for once and first, so that no verb fails half-way with the kernel's words. Logs are
+    // only files.
+    if !matches!(command, LabCommand::Logs { .. }) {
+        Lab::require_root()?;
+    }
     match command {
         LabCommand::Up(arguments) => up(*arguments)?,
         LabCommand::Status(view) => {
@@ -159,7 +164,6 @@ fn pass_through(mut command: Command) -> Result<ExitCode> {
 
 fn up(arguments: UpArguments) -> Result<()> {
     catch_interrupts()?;
-    Lab::require_root()?;
     let build = !arguments.no_daemons && !arguments.no_build && arguments.bin_dir.is_none();
     let options = arguments.options();
     let progress = Progress::stderr();

@@ -88,17 +88,13 @@ pub(super) fn units(_: &Progress) -> Result<Tally> {
     counted(cargo().args(["test", "--workspace", "--no-fail-fast"]))
 }
 
-/// With the programs as they are built for tests: the script asks them about its files.
+/// With the programs of this very tree: the script asks them about its files.
 pub(super) fn install(_: &Progress) -> Result<Tally> {
-    let packages = ["-p", "holdfast-manager", "-p", "holdfast-host"];
-    let built = one(cargo().args(["build", "-q", "--bins"]).args(packages))?;
-    if built.failed > 0 {
-        return Ok(built);
-    }
+    crate::lab::build_daemons()?;
     counted(
         Command::new("bash")
             .arg("manager/packaging/test-install.sh")
-            .env("HOLDFAST_BIN_DIR", crate::lab::target_dir()?.join("debug"))
+            .env("HOLDFAST_BIN_DIR", holdfast_lab::programs::own_bin_dir())
             .current_dir(root()),
     )
 }

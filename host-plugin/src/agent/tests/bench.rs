@@ -2,14 +2,14 @@
 
 use crate::agent::error::AgentError;
 use crate::agent::{Parts, run};
-use crate::config::Config;
+use crate::config::{Config, parse};
 use crate::driver::fake::FakeDriver;
 use crate::guard::client::GuardClient;
 use crate::guard::protocol::{Answer, Call, Status};
 use crate::guard::server::Server;
 use async_trait::async_trait;
 use holdfast_model::host::{RunState, Session, VmReport};
-use holdfast_model::id::Generation;
+use holdfast_model::id::{ClusterName, Generation};
 use holdfast_model::policy::Policy;
 use holdfast_model::vm::{Failures, Intent, Owner, Runner, SiteRule, VmSpec};
 use holdfast_store::api::{Listing, Store, StoreError, Txn, TxnOp, TxnOutcome, Voter, Watch};
@@ -136,7 +136,7 @@ impl Bench {
              [guard]\nsocket = \"{shown}/guard.sock\"\n"
         );
         let bench = Self {
-            config: Config::parse(&text, "host.toml").expect("a good file"),
+            config: parse(&text, "host.toml").expect("a good file"),
             _dir: dir,
             wire: Wire {
                 store: MemoryStore::new(),
@@ -153,6 +153,7 @@ impl Bench {
         policy.timing.taker_wait_ms = Some(runner_deadline_ms * 2 + 10_000);
         policy.timing.suspect_after_ms = Some(300);
         bench.put(&Key::Policy, &policy);
+        bench.put::<ClusterName>(&Key::Cluster, &name("c1"));
         bench
     }
 

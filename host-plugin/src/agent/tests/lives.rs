@@ -7,6 +7,7 @@ use holdfast_model::host::{GuardState, RunState, Session, SessionState};
 use holdfast_model::id::ClusterName;
 use holdfast_model::policy::Policy;
 use holdfast_model::vm::Intent;
+use holdfast_store::api::{Txn, TxnOp};
 use holdfast_store::keyspace::Key;
 use std::os::unix::net::UnixListener;
 
@@ -157,6 +158,14 @@ async fn what_cannot_take_part_says_why() {
     let error = bench.failure().await;
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains("another machine"), "{error}");
+    for says in ["m2", "name of its own", "host confirm-off h1"] {
+        assert!(error.to_string().contains(says), "{says}: {error}");
+    }
+    assert_eq!(
+        bench.session(),
+        Some(other),
+        "the other's session is left alone"
+    );
 
     bench.put::<ClusterName>(&Key::Cluster, &name("c2"));
     bench.start();
@@ -194,6 +203,10 @@ async fn a_second_agent_on_the_same_machine_is_refused() {
         error.to_string().contains("another agent renews"),
         "{error}"
     );
+    assert!(
+        error.to_string().contains("Stop the other agent"),
+        "{error}"
+    );
     let now = first.session().expect("a session");
     assert_eq!(now.incarnation, session.incarnation);
     // And in the same place it does not get as far.
@@ -217,6 +230,30 @@ async fn an_agent_waits_for_a_store_that_is_not_there_yet() {
     bench.open_session().await;
     bench.wire.cut(true);
     bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_no_cluster_s_yet_gets_nothing_written() {
+    let mut bench = Bench::new(LONG_MS);
+    let delete = |key: &Key| {
+        let ops = vec![TxnOp::Delete(key.path())];
+        let compares = Vec::new();
+        bench.wire.store.txn_now(Txn { compares, ops });
+    };
+    delete(&Key::Cluster);
+    let before = bench.wire.store.revision();
+    bench.start();
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    assert_eq!(bench.wire.store.revision(), before, "two looks, no write");
+    // Another cluster's manager is the first: this host stays out, and leaves no trace.
+    bench.put::<ClusterName>(&Key::Cluster, &name("c2"));
+    let named = bench.wire.store.revision();
+    let error = bench.failure().await;
+    assert_eq!(error.exit_code(), 2);
+    let says = "configured for cluster `c1`, but etcd at http://127.0.0.1:1 belongs to cluster \
+                `c2`; correct `cluster` or `endpoints` in host.toml";
+    assert!(error.to_string().contains(says), "{error}");
+    assert_eq!(bench.wire.store.revision(), named);
 }
 
 #[tokio::test(flavor = "multi_thread")]

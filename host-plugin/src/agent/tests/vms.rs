@@ -3,7 +3,7 @@
 use super::bench::{Bench, UUID, name};
 use crate::driver::StopKind;
 use holdfast_model::event::{Event, EventKind};
-use holdfast_model::host::{ExitKind, RunState};
+use holdfast_model::host::{ExitKind, HostReport, HostSpec, LibvirtState, RunState};
 use holdfast_model::id::Generation;
 use holdfast_model::policy::Policy;
 use holdfast_model::vm::Intent;
@@ -95,14 +95,20 @@ async fn a_start_that_is_refused_is_told_and_one_whose_image_is_held_is_tried_ag
         let texts = texts.iter().map(|text| (*text).to_owned()).collect();
         bench.driver.with(|state| state.refuse_create = texts);
     };
-    refusals(&["no such emulator"]);
+    // As libvirt says it of a disk that is not there.
+    let missing = "Cannot access storage file '/s/web.qcow2': No such file or directory";
+    refusals(&[missing]);
     bench.owner(1, Intent::Run, Some("h1"), None);
     let state = bench.reported(1, exited).await;
-    assert!(
-        format!("{state:?}").contains("no such emulator"),
-        "{state:?}"
-    );
+    let RunState::Exited {
+        how: ExitKind::StartFailed { reason },
+    } = state
+    else {
+        panic!("it cannot start: {state:?}");
+    };
+    assert!(reason.contains(missing), "{reason}");
     assert_eq!(bench.driver.calls(), ["create web 1"], "once");
+    assert_eq!(bench.driver.of("web"), None, "nothing half done");
     refusals(&["a lock", "a lock", "a lock"]);
     bench.run_vm(2).await;
     assert_eq!(
@@ -110,6 +116,46 @@ async fn a_start_that_is_refused_is_told_and_one_whose_image_is_held_is_tried_ag
         5,
         "three refusals, one that works, and the resume"
     );
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_comes_up_without_libvirt_takes_no_part_until_it_is_there() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.driver.with(|state| state.unreachable = true);
+    bench.start();
+    let key = Key::HostSpec(name("h1"));
+    super::bench::until("it is registered", || bench.get::<HostSpec>(&key)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    // What may still run here cannot be known, so no life begins.
+    assert_eq!(bench.session(), None);
+    bench.driver.connected(true);
+    bench.run_vm(1).await;
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_loses_libvirt_says_so_and_begins_nothing() {
+    let mut bench = Bench::new(LONG_MS);
+    bench.start();
+    bench.open_session().await;
+    bench.driver.connected(false);
+    super::bench::until("the host's report", || {
+        let report: HostReport = bench.get(&Key::HostReport(name("h1")))?;
+        matches!(report.libvirt, LibvirtState::Unreachable { .. }).then_some(())
+    })
+    .await;
+    bench.spec();
+    bench.owner(1, Intent::Run, Some("h1"), None);
+    let beat = bench.session().expect("a session").beat;
+    super::bench::until("some heartbeats", || {
+        (bench.session()?.beat > beat + 5).then_some(())
+    })
+    .await;
+    assert_eq!(bench.driver.calls(), Vec::<String>::new());
+    assert_eq!(bench.report(), None, "nothing was begun");
+    bench.driver.connected(true);
+    bench.reported(1, |state| *state == RunState::Running).await;
     bench.stop().await;
 }
 

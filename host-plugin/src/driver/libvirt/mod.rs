@@ -92,7 +92,13 @@ impl Shared {
         let news = self.state() != state;
         self.set(None, state);
         if news {
-            tracing::warn!(reason, "libvirt is not reachable; VMs run on");
+            tracing::warn!(
+                reason,
+                uri = self.uri,
+                "libvirt is not reachable: VMs run on, none is started or moved, and a host that \
+                 comes up takes no part yet; start libvirtd, or correct `uri` of [libvirt] in \
+                 host.toml; trying on"
+            );
             let _ = sink.events.send(DriverEvent::Lost { reason });
         }
     }

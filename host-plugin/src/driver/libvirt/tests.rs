@@ -166,6 +166,23 @@ async fn what_libvirt_refuses_comes_back_in_its_words() {
     assert!(error.to_string().contains("nonsense"), "{error}");
 }
 
+/// Of somebody else's domains libvirt alone knows; ours must not replace one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_or_uuid_that_libvirt_has_already_is_refused_and_nothing_changes() {
+    let (driver, _events, _file) = driver().await;
+    const THEIRS: &str = "99999999-2222-3333-4444-555555555555";
+    for (name, uuid) in [("other", UUID), ("web", THEIRS)] {
+        let id = uuid.parse().expect("a UUID");
+        let xml = prepare(&domain_xml(name, uuid), &id, &stamp(1)).expect("XML");
+        let error = driver.create_paused(&xml).await.expect_err("taken");
+        assert!(error.is_settled(), "{error:?}");
+        for says in ["'other'", THEIRS] {
+            assert!(error.to_string().contains(says), "{says}: {error}");
+        }
+        assert_eq!(driver.list().await, Ok(vec![]), "the other is not ours now");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_is_not_there_is_reported_and_waited_for() {
     let config = LibvirtConfig {

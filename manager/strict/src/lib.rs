@@ -1,8 +1,13 @@
 //! Reading what people write (TOML or JSON) strictly: an unknown key is refused with the nearest
 //! known one, a wrong type with the unit that is meant, always with the place.
+//!
+//! A crate of its own because managers, hosts and the command line all read files, and none of
+//! them depends on another.
+#![warn(missing_docs)]
 
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// How a text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,48 @@ pub struct TextError {
 }
 
 impl std::error::Error for TextError {}
+
+impl TextError {
+    /// About a key that is readable but cannot work, at the line that sets it.
+    pub fn at_key(text: &str, source: &str, key: &str, what: String, advice: String) -> Self {
+        let place = place_of_key(text, key);
+        Self {
+            source: source.to_owned(),
+            line: place.map(|(line, _)| line),
+            column: place.map(|(_, column)| column),
+            what,
+            advice: Some(advice),
+        }
+    }
+}
+
+/// Why a daemon's own file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}; give the file with --config FILE")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its contents are refused.
+    #[error(transparent)]
+    Text(#[from] TextError),
+}
+
+/// Reads a daemon's own file and has `parse` check its text, under the file's name.
+pub fn load<T>(
+    path: &Path,
+    parse: impl FnOnce(&str, &str) -> Result<T, TextError>,
+) -> Result<T, FileError> {
+    let text = std::fs::read_to_string(path).map_err(|source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(parse(&text, &path.display().to_string())?)
+}
 
 impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,6 +133,15 @@ pub fn place_of(text: &str, offset: usize) -> (usize, usize) {
     (line, before[start..].chars().count() + 1)
 }
 
+/// Where a TOML text sets `key`: comments that mention it do not count.
+fn place_of_key(text: &str, key: &str) -> Option<(usize, usize)> {
+    text.lines().enumerate().find_map(|(number, line)| {
+        let rest = line.trim_start().strip_prefix(key)?;
+        let sets = rest.trim_start().starts_with('=');
+        sets.then(|| (number + 1, line.len() - line.trim_start().len() + 1))
+    })
+}
+
 /// The known word nearest to `word`, if one is near enough to be meant.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let score = |candidate: &str| {
@@ -127,7 +183,12 @@ fn unknown_word(message: &str) -> Option<(String, Option<String>)> {
     let known: Vec<&str> = words.collect();
     let listed = known.join(", ");
     let advice = match nearest(word, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`? Known here: {listed}"),
+        Some(near) => {
+            // Whoever left the unit out may have another one in mind.
+            let unit = unit_of(near).filter(|_| unit_of(word) != unit_of(near));
+            let unit = unit.map_or(String::new(), |unit| format!("It is in {unit}. "));
+            format!("did you mean `{near}`? {unit}Known here: {listed}")
+        }
         None if known.is_empty() => "remove it: nothing is expected here".to_owned(),
         None => format!("known here: {listed}"),
     };
@@ -137,6 +198,16 @@ fn unknown_word(message: &str) -> Option<(String, Option<String>)> {
 fn missing(message: &str) -> Option<String> {
     let key = message.strip_prefix("missing field `")?.split('`').next()?;
     Some(format!("add `{key} = …`"))
+}
+
+/// The unit that a key's end names.
+fn unit_of(key: &str) -> Option<&'static str> {
+    match key.rsplit('_').next() {
+        Some("ms") => Some("milliseconds"),
+        Some("mib") => Some("MiB"),
+        Some("percent") => Some("percent"),
+        _ => None,
+    }
 }
 
 /// A value of the wrong type, said with the unit its key ends in.
@@ -149,12 +220,8 @@ fn wrong_type(text: &str, line: Option<usize>, message: &str) -> Option<(String,
     let (key, value) = source.split_once(['=', ':'])?;
     let key = key.trim().trim_matches('"');
     let value = value.trim().trim_end_matches(',').trim_matches('"');
-    let unit = match key.rsplit('_').next() {
-        Some("ms") => " of milliseconds",
-        Some("mib") => " of MiB",
-        Some("percent") => " of percent",
-        _ => "",
-    };
+    let unit = unit_of(key).map_or(String::new(), |unit| format!(" of {unit}"));
+    let unit = unit.as_str();
     let wanted = match expected {
         "u64" | "u32" | "usize" => format!("a whole number{unit}, 0 or more"),
         "i64" | "i32" => format!("a whole number{unit}"),
@@ -206,6 +273,28 @@ mod tests {
                  `heartbeat_ms`?",
             ),
             (
+                "[timing]\nheartbeat_s = 1\n",
+                "unknown key `heartbeat_s`; did you mean `heartbeat_ms`? It is in milliseconds. \
+                 Known here: ",
+            ),
+            (
+                "[timing]\nheartbeat = \"1s\"\n",
+                "did you mean `heartbeat_ms`? It is in milliseconds.",
+            ),
+            (
+                "[timing]\nheartbeat_ms = 0.5\n",
+                "`heartbeat_ms` is floating point `0.5`, but has to be a whole number of \
+                 milliseconds, 0 or more; give `heartbeat_ms` a whole number of milliseconds",
+            ),
+            (
+                "[timing]\nheartbeat_ms = -5\n",
+                "give `heartbeat_ms` a whole number of milliseconds, 0 or more",
+            ),
+            (
+                "[timing]\nheartbeat_ms = 5\nheartbeat_ms = 6\n",
+                "policy.toml, line 3, column 1: duplicate key",
+            ),
+            (
                 "[timing]\ntaker_wiat_ms = 500\n",
                 "unknown key `taker_wiat_ms`; did you mean `taker_wait_ms`?",
             ),
@@ -246,6 +335,15 @@ mod tests {
         assert!(error.contains("did you mean `heartbeat_ms`"), "{error}");
         let error = refused("{\"timing\":\n {\"heartbeat_ms\": \"4s\"}}", Format::Json);
         assert!(error.contains("whole number"), "{error}");
+    }
+
+    #[test]
+    fn a_key_is_found_where_it_is_set() {
+        let text = "# listen = where\nlistener = 1\n[a]\n  listen = 0\n";
+        let error = TextError::at_key(text, "x.toml", "listen", "no".into(), "do".into());
+        assert_eq!(error.to_string(), "x.toml, line 4, column 3: no; do");
+        let error = TextError::at_key(text, "x.toml", "nowhere", "no".into(), "do".into());
+        assert_eq!(error.to_string(), "x.toml: no; do");
     }
 
     #[test]

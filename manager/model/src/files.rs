@@ -1,0 +1,259 @@
+//! What a daemon reads about itself: `manager.toml` and `host.toml`. Everything that is not about
+//! one daemon is cluster policy, kept in etcd.
+//!
+//! Each file says by itself what in it cannot work, so that the check of a configuration and the
+//! start of a daemon refuse the same things.
+
+use crate::id::{ClusterName, HostName, ManagerName, SiteName};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+/// Shortest and longest accepted deadline of one call to etcd, in milliseconds. Below, a healthy
+/// disk's slow write already fails; above, a failover would wait for a dead member.
+const MANAGER_CALL_TIMEOUT_MS: RangeInclusive<u64> = 100..=30_000;
+/// The same for a host. Above, one dead member would cost a heartbeat its deadline.
+const HOST_CALL_TIMEOUT_MS: RangeInclusive<u64> = 100..=10_000;
+/// Longest path of a socket, in bytes (`sun_path` of `unix(7)`, less its end).
+const SOCKET_PATH_MAX: usize = 107;
+
+/// What in a readable file cannot work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub advice: String,
+}
+
+impl Fault {
+    fn new(key: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            key,
+            what: what.into(),
+            advice: advice.into(),
+        }
+    }
+}
+
+/// `manager.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManagerFile {
+    /// The cluster; has to be the one whose name is kept in etcd.
+    pub cluster: ClusterName,
+    /// This manager, unique in the cluster.
+    pub name: ManagerName,
+    /// Where it stands.
+    pub site: SiteName,
+    /// Where its API listens.
+    pub listen: SocketAddr,
+    /// How etcd is reached.
+    pub etcd: EtcdSection,
+}
+
+impl ManagerFile {
+    /// The first thing that cannot work.
+    pub fn fault(&self) -> Option<Fault> {
+        self.etcd.fault(&MANAGER_CALL_TIMEOUT_MS).or_else(|| {
+            let advice = "give a port, such as 7070: managers and the command line look for it";
+            let fault = || Fault::new("listen", "port 0 is no fixed port", advice);
+            (self.listen.port() == 0).then(fault)
+        })
+    }
+}
+
+/// `host.toml`: the agent and the guard read the same file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostFile {
+    /// The cluster; has to be the one whose name is kept in etcd.
+    pub cluster: ClusterName,
+    /// This host, unique in the cluster.
+    pub name: HostName,
+    /// Where it stands.
+    pub site: SiteName,
+    /// Tells this machine from another with the same name.
+    #[serde(default = "default_machine_id_file")]
+    pub machine_id_file: PathBuf,
+    /// Where agent and guard keep what must not outlive a boot.
+    #[serde(default = "default_run_dir")]
+    pub run_dir: PathBuf,
+    /// How etcd is reached.
+    pub etcd: EtcdSection,
+    /// How libvirt is reached.
+    pub libvirt: LibvirtSection,
+    /// How the guard is reached.
+    #[serde(default)]
+    pub guard: GuardSection,
+    /// What to count with instead of what the machine has.
+    #[serde(default)]
+    pub capacity: CapacitySection,
+    /// How the storage under the VMs' disks is checked.
+    #[serde(default)]
+    pub storage: StorageSection,
+}
+
+impl HostFile {
+    /// The first thing that cannot work.
+    pub fn fault(&self) -> Option<Fault> {
+        let address = &self.libvirt.migrate_address;
+        if let Some(fault) = self.etcd.fault(&HOST_CALL_TIMEOUT_MS) {
+            Some(fault)
+        } else if address.is_empty() || address.contains([' ', '\0']) {
+            let what = format!("`{address}` is no address");
+            let advice = "give the address at which other hosts reach this one's libvirtd";
+            Some(Fault::new("migrate_address", what, advice))
+        } else if self.guard.socket.as_os_str().len() > SOCKET_PATH_MAX {
+            let what = format!("`{}` is too long", self.guard.socket.display());
+            let advice = "the system allows 107 bytes for the path of a socket";
+            Some(Fault::new("socket", what, advice))
+        } else if self.storage.check != StorageCheck::None && self.storage.path.is_none() {
+            let advice = "add `path = \"/where/the/storage/is/mounted\"` under [storage]";
+            Some(Fault::new("check", "there is no path to check", advice))
+        } else {
+            None
+        }
+    }
+}
+
+/// `[etcd]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdSection {
+    /// Client addresses of the voters, the own site's first.
+    #[schemars(length(min = 1), inner(regex(pattern = r"^http://[^ /]+:[0-9]+/*$")))]
+    pub endpoints: Vec<String>,
+    /// Deadline of one call, in milliseconds.
+    #[serde(default = "default_call_timeout_ms")]
+    pub call_timeout_ms: u64,
+}
+
+impl EtcdSection {
+    fn fault(&self, bounds: &RangeInclusive<u64>) -> Option<Fault> {
+        if self.endpoints.is_empty() {
+            let advice = "list the client address of each etcd member, this site's first";
+            return Some(Fault::new("endpoints", "`endpoints` is empty", advice));
+        }
+        let fault = |url: &String| endpoint_fault(url);
+        if let Some((what, advice)) = self.endpoints.iter().find_map(fault) {
+            return Some(Fault::new("endpoints", what, advice));
+        }
+        let timeout_ms = self.call_timeout_ms;
+        (!bounds.contains(&timeout_ms)).then(|| {
+            let what = format!("`call_timeout_ms` is {timeout_ms} milliseconds");
+            let (least, most) = (bounds.start(), bounds.end());
+            let advice = format!("use {least} to {most} (it is in milliseconds, not seconds)");
+            Fault::new("call_timeout_ms", what, advice)
+        })
+    }
+}
+
+/// Why this cannot be the client address of an etcd member, and what to write.
+pub fn endpoint_fault(url: &str) -> Option<(String, String)> {
+    if url.starts_with("https://") {
+        let what = format!("`{url}`: TLS to etcd is not supported yet");
+        let advice = "write http:// and keep etcd's client port on a network of its own";
+        return Some((what, advice.to_owned()));
+    }
+    let address = url.strip_prefix("http://").unwrap_or_default();
+    let good = address
+        .trim_end_matches('/')
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains([' ', '/']) && port.parse::<u16>().is_ok()
+        });
+    (!good).then(|| {
+        let what = format!("`{url}` is not an etcd client address");
+        (what, "write it as http://ADDRESS:2379".to_owned())
+    })
+}
+
+/// `[libvirt]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LibvirtSection {
+    /// libvirt's connection URI.
+    #[serde(default = "default_uri")]
+    pub uri: String,
+    /// Where peers reach this host for migrations: an address (libvirtd over plain TCP, for closed
+    /// networks), or a libvirt URI with the transport (`qemu+tls://a1.example/system`).
+    pub migrate_address: String,
+    /// Where libvirtd keeps the state of its domains.
+    #[serde(default = "default_libvirt_run_dir")]
+    pub run_dir: PathBuf,
+}
+
+/// `[guard]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardSection {
+    /// Where the guard listens.
+    pub socket: PathBuf,
+}
+
+impl Default for GuardSection {
+    fn default() -> Self {
+        Self {
+            socket: "/run/holdfast/guard.sock".into(),
+        }
+    }
+}
+
+/// `[capacity]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CapacitySection {
+    /// Memory in MiB.
+    pub memory_mib: Option<u64>,
+    /// CPUs.
+    pub cpus: Option<u32>,
+}
+
+/// `[storage]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StorageSection {
+    /// Where the storage is mounted.
+    pub path: Option<PathBuf>,
+    /// How it is checked.
+    #[serde(default)]
+    pub check: StorageCheck,
+}
+
+/// How storage is checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StorageCheck {
+    /// Not at all.
+    #[default]
+    None,
+    /// The file system answers and a file can be written.
+    Statvfs,
+    /// The same, and GlusterFS says that no copy is behind.
+    Gluster,
+}
+
+fn default_machine_id_file() -> PathBuf {
+    "/etc/machine-id".into()
+}
+
+fn default_run_dir() -> PathBuf {
+    "/run/holdfast".into()
+}
+
+fn default_libvirt_run_dir() -> PathBuf {
+    "/run/libvirt/qemu".into()
+}
+
+fn default_uri() -> String {
+    "qemu:///system".into()
+}
+
+fn default_call_timeout_ms() -> u64 {
+    1_500
+}
