@@ -176,9 +176,11 @@ fn repair(path: &Path, sure: Sure, output: Output) -> Result<(), CliError> {
 fn told(done: &Repaired, anything: bool, dry_run: bool) -> Result<(), CliError> {
     let mut what = Vec::new();
     what.extend(done.superblock.then(|| "the superblock".to_owned()));
-    what.extend(
-        (!done.mailboxes.is_empty()).then(|| format!("{} mailboxes", done.mailboxes.len())),
-    );
+    what.extend(match done.mailboxes.len() {
+        0 => None,
+        1 => Some("one mailbox".to_owned()),
+        count => Some(format!("{count} mailboxes")),
+    });
     let line = match (anything, dry_run) {
         (false, _) => Line::new().add(Tone::Dim, "nothing to mend"),
         (true, true) => Line::new()
