@@ -1,7 +1,7 @@
 //! Why a sector is not believed, and why a volume is not opened.
 
-use crate::record::Kind;
 use crate::sector::VolumeId;
+use holdfast_model::lease::Kind;
 use std::path::PathBuf;
 
 /// Why the bytes of a sector are no sector of this volume. None of these means "free".

@@ -6,9 +6,8 @@
 //! superblock  copy  heartbeat/host   mailbox/host   claim/VM
 //!                   its host writes  others write   the VM's holder writes
 //! ```
-//! - [`layout`]: which sector is where
 //! - [`sector`]: what every sector has: magic, version, kind, volume, number, checksum
-//! - [`record`]: what the four kinds say
+//! - [`record`]: the bytes of what the four kinds say (`holdfast_model::lease`)
 //! - [`error`]: why a sector is not believed
 //! - [`volume`]: creating, opening, reading and writing a volume by direct, synchronous I/O
 //! - [`worker`]: the same on a thread that can be abandoned, because storage may hang
@@ -22,7 +21,6 @@
 
 mod buffer;
 pub mod error;
-pub mod layout;
 pub mod record;
 pub mod sector;
 pub mod survey;

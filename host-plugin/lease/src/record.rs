@@ -1,226 +1,55 @@
-//! What the four kinds of sectors say. Texts are one byte of length and 63 bytes; numbers are
+//! The bytes of the four kinds of records. Texts are one byte of length and 63 bytes; numbers are
 //! little-endian. An empty record says that the slot is free.
 
 use crate::error::SectorError;
-use crate::layout::Layout;
-use holdfast_model::id::{BootId, ClusterName, Generation, HostName, Incarnation, VmName, VmUuid};
-use serde::{Deserialize, Serialize};
+use holdfast_model::id::Generation;
+use holdfast_model::lease::{
+    Ask, Claim, Heartbeat, Holder, HostPhase, Kind, Layout, Mail, Record, StorageClass, Superblock,
+};
 use std::fmt;
 use std::str::FromStr;
 
-/// What a sector is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[repr(u8)]
-pub enum Kind {
-    /// The volume itself, at its beginning, twice.
-    Superblock = 1,
-    /// A host's sign of life. Only that host writes it.
-    Heartbeat = 2,
-    /// What others ask of a host that only the storage reaches. The leader's side writes it.
-    Mailbox = 3,
-    /// Who holds a VM. Its holder writes it.
-    Claim = 4,
+/// The bytes of a record.
+pub fn encode(record: &Record) -> Vec<u8> {
+    let mut out = Writer::default();
+    match record {
+        Record::Heartbeat(None) | Record::Mailbox(None) | Record::Claim(None) => {}
+        Record::Superblock(superblock) => superblock.write(&mut out),
+        Record::Heartbeat(Some(heartbeat)) => heartbeat.write(&mut out),
+        Record::Mailbox(Some(mail)) => mail.write(&mut out),
+        Record::Claim(Some(claim)) => claim.write(&mut out),
+    }
+    out.bytes
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Superblock => "superblock",
-            Self::Heartbeat => "heartbeat",
-            Self::Mailbox => "mailbox",
-            Self::Claim => "claim",
-        })
+/// Reads the bytes of a record of that kind.
+///
+/// # Errors
+/// The first field that is not possible.
+pub fn decode(kind: Kind, bytes: &[u8]) -> Result<Record, SectorError> {
+    let mut from = Reader { bytes };
+    let record = match (kind, bytes.is_empty()) {
+        (Kind::Superblock, _) => Record::Superblock(Superblock::read(&mut from)?),
+        (Kind::Heartbeat, true) => Record::Heartbeat(None),
+        (Kind::Mailbox, true) => Record::Mailbox(None),
+        (Kind::Claim, true) => Record::Claim(None),
+        (Kind::Heartbeat, false) => Record::Heartbeat(Some(Heartbeat::read(&mut from)?)),
+        (Kind::Mailbox, false) => Record::Mailbox(Some(Mail::read(&mut from)?)),
+        (Kind::Claim, false) => Record::Claim(Some(Claim::read(&mut from)?)),
+    };
+    match from.bytes.len() {
+        0 => Ok(record),
+        more => Err(wrong("record", format!("{more} bytes too long"))),
     }
 }
 
-/// What a storage domain promises when the sites are cut from each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[repr(u8)]
-pub enum StorageClass {
-    /// Only one side can write (Gluster with an arbiter, Ceph in stretch mode, DRBD with quorum, an
-    /// array with a mediator): a lease here lets a VM outlive a loss of the control plane.
-    Quorum = 1,
-    /// Copies may diverge: a lease here protects from mistakes only.
-    Plain = 2,
+/// How one kind is written and read.
+trait Coded: Sized {
+    fn write(&self, out: &mut Writer);
+    fn read(from: &mut Reader) -> Result<Self, SectorError>;
 }
 
-impl fmt::Display for StorageClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Quorum => "quorum",
-            Self::Plain => "plain",
-        })
-    }
-}
-
-/// The volume itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Superblock {
-    /// Whose volume it is.
-    pub cluster: ClusterName,
-    /// What the storage under it promises.
-    pub class: StorageClass,
-    /// Which sector is where.
-    pub layout: Layout,
-    /// When it was created, in milliseconds since 1970, by the clock of the machine that did.
-    pub created_ms: u64,
-}
-
-/// Where a host stands with its VMs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[repr(u8)]
-pub enum HostPhase {
-    /// It runs VMs, or may.
-    Holding = 1,
-    /// Everything that this incarnation ran has stopped, confirmed by the kernel, and nothing of it
-    /// will run again.
-    Released = 2,
-}
-
-/// A host's sign of life.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heartbeat {
-    /// Whose.
-    pub host: HostName,
-    /// Which of its lives.
-    pub incarnation: Incarnation,
-    /// On which boot.
-    pub boot_id: BootId,
-    /// Up by one with each heartbeat of this incarnation; what observers compare.
-    pub counter: u64,
-    /// Where it stands.
-    pub phase: HostPhase,
-    /// The last message of its mailbox that it has done.
-    pub answered: u64,
-    /// Between two heartbeats, in milliseconds.
-    pub period_ms: u32,
-    /// From sending the last heartbeat that was written to the kill, in milliseconds.
-    pub runner_deadline_ms: u32,
-    /// From the kill to the last VM gone, in milliseconds.
-    pub kill_bound_ms: u32,
-    /// From there to the watchdog's reset, in milliseconds; 0 without one.
-    pub watchdog_bound_ms: u32,
-}
-
-/// What is asked of a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[repr(u8)]
-pub enum Ask {
-    /// Stop everything of this incarnation, and say so: it will be started elsewhere.
-    Release = 1,
-}
-
-/// A message to a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mail {
-    /// To whom.
-    pub to: HostName,
-    /// To which of its lives: another one does not heed it.
-    pub incarnation: Incarnation,
-    /// Up by one with each message.
-    pub message: u64,
-    /// What is asked.
-    pub ask: Ask,
-    /// Who wrote it.
-    pub by: HostName,
-}
-
-/// One life of a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The host.
-    pub host: HostName,
-    /// Its life.
-    pub incarnation: Incarnation,
-}
-
-/// Who holds a VM.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    /// The VM.
-    pub vm: VmName,
-    /// Its UUID.
-    pub uuid: VmUuid,
-    /// The grant. A claim not above this one is refused.
-    pub generation: Generation,
-    /// Who holds it; nobody once it was released.
-    pub holder: Option<Holder>,
-    /// To whom it is being migrated.
-    pub incoming: Option<Holder>,
-}
-
-/// What a sector says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub enum Record {
-    /// The volume itself.
-    Superblock(Superblock),
-    /// A host's slot; `None`: free.
-    Heartbeat(Option<Heartbeat>),
-    /// A host's mailbox; `None`: never written to.
-    Mailbox(Option<Mail>),
-    /// A VM's slot; `None`: free.
-    Claim(Option<Claim>),
-}
-
-impl Record {
-    /// What it is for.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Superblock(_) => Kind::Superblock,
-            Self::Heartbeat(_) => Kind::Heartbeat,
-            Self::Mailbox(_) => Kind::Mailbox,
-            Self::Claim(_) => Kind::Claim,
-        }
-    }
-
-    /// A free slot of that kind; none for the superblock, which is never free.
-    pub fn free(kind: Kind) -> Option<Self> {
-        match kind {
-            Kind::Superblock => None,
-            Kind::Heartbeat => Some(Self::Heartbeat(None)),
-            Kind::Mailbox => Some(Self::Mailbox(None)),
-            Kind::Claim => Some(Self::Claim(None)),
-        }
-    }
-
-    /// Its bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        match self {
-            Self::Heartbeat(None) | Self::Mailbox(None) | Self::Claim(None) => {}
-            Self::Superblock(superblock) => superblock.write(&mut out),
-            Self::Heartbeat(Some(heartbeat)) => heartbeat.write(&mut out),
-            Self::Mailbox(Some(mail)) => mail.write(&mut out),
-            Self::Claim(Some(claim)) => claim.write(&mut out),
-        }
-        out.bytes
-    }
-
-    /// Reads the bytes of a record of that kind.
-    pub fn decode(kind: Kind, bytes: &[u8]) -> Result<Self, SectorError> {
-        let mut from = Reader { bytes };
-        let record = match (kind, bytes.is_empty()) {
-            (Kind::Superblock, _) => Self::Superblock(Superblock::read(&mut from)?),
-            (Kind::Heartbeat, true) => Self::Heartbeat(None),
-            (Kind::Mailbox, true) => Self::Mailbox(None),
-            (Kind::Claim, true) => Self::Claim(None),
-            (Kind::Heartbeat, false) => Self::Heartbeat(Some(Heartbeat::read(&mut from)?)),
-            (Kind::Mailbox, false) => Self::Mailbox(Some(Mail::read(&mut from)?)),
-            (Kind::Claim, false) => Self::Claim(Some(Claim::read(&mut from)?)),
-        };
-        match from.bytes.len() {
-            0 => Ok(record),
-            more => Err(wrong("record", format!("{more} bytes too long"))),
-        }
-    }
-}
-
-impl Superblock {
+impl Coded for Superblock {
     fn write(&self, out: &mut Writer) {
         out.text(self.cluster.as_str());
         out.u8(self.class as u8);
@@ -254,7 +83,7 @@ impl Superblock {
     }
 }
 
-impl Heartbeat {
+impl Coded for Heartbeat {
     fn write(&self, out: &mut Writer) {
         out.text(self.host.as_str());
         out.text(self.incarnation.as_str());
@@ -288,7 +117,7 @@ impl Heartbeat {
     }
 }
 
-impl Mail {
+impl Coded for Mail {
     fn write(&self, out: &mut Writer) {
         out.text(self.to.as_str());
         out.text(self.incarnation.as_str());
@@ -311,7 +140,7 @@ impl Mail {
     }
 }
 
-impl Claim {
+impl Coded for Claim {
     fn write(&self, out: &mut Writer) {
         out.text(self.vm.as_str());
         out.text(self.uuid.as_str());
@@ -330,20 +159,20 @@ impl Claim {
             vm: from.name("VM")?,
             uuid: from.name("UUID")?,
             generation: Generation(from.u64("generation")?),
-            holder: Self::runner(from, "holder")?,
-            incoming: Self::runner(from, "incoming host")?,
+            holder: runner(from, "holder")?,
+            incoming: runner(from, "incoming host")?,
         })
     }
+}
 
-    fn runner(from: &mut Reader, field: &'static str) -> Result<Option<Holder>, SectorError> {
-        match from.u8(field)? {
-            0 => Ok(None),
-            1 => Ok(Some(Holder {
-                host: from.name(field)?,
-                incarnation: from.name(field)?,
-            })),
-            other => Err(unknown(field, other)),
-        }
+fn runner(from: &mut Reader, field: &'static str) -> Result<Option<Holder>, SectorError> {
+    match from.u8(field)? {
+        0 => Ok(None),
+        1 => Ok(Some(Holder {
+            host: from.name(field)?,
+            incarnation: from.name(field)?,
+        })),
+        other => Err(unknown(field, other)),
     }
 }
 

@@ -12,8 +12,9 @@
 //! stay as they are in every later version, so that an older program can tell "newer" from "torn".
 
 use crate::error::SectorError;
-use crate::record::{Kind, Record};
+use crate::record;
 use crc::{CRC_32_ISCSI, Crc};
+use holdfast_model::lease::{Kind, Record};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -69,7 +70,7 @@ pub struct Place {
 
 /// The bytes of a sector.
 pub fn encode(sector: &Sector, volume: VolumeId, size: usize) -> Vec<u8> {
-    let record = sector.record.encode();
+    let record = record::encode(&sector.record);
     let mut bytes = vec![0; size];
     bytes[..8].copy_from_slice(&MAGIC);
     bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
@@ -166,7 +167,7 @@ pub(crate) fn decode_any(
     let sector = Sector {
         number: u64_at(bytes, 32),
         writes: u64_at(bytes, 40),
-        record: Record::decode(kind, &bytes[HEADER..end])?,
+        record: record::decode(kind, &bytes[HEADER..end])?,
     };
     Ok((VolumeId(uuid::Uuid::from_bytes(id)), sector))
 }

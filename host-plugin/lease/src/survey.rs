@@ -1,10 +1,9 @@
 //! A whole volume, read for people.
 
 use crate::error::VolumeError;
-use crate::layout::Layout;
-use crate::record::{Claim, Heartbeat, Kind, Mail, Record, Superblock};
 use crate::sector::VolumeId;
 use crate::volume::Volume;
+use holdfast_model::lease::{Claim, Heartbeat, Kind, Layout, Mail, Record, Superblock};
 use serde::Serialize;
 
 /// Everything that stands on a volume.

@@ -6,10 +6,9 @@
 
 use crate::buffer::Buffer;
 use crate::error::{SectorError, VolumeError};
-use crate::layout::{Layout, SUPERBLOCKS};
-use crate::record::{Kind, Record, Superblock};
 use crate::sector::{HEADER, Place, Sector, VolumeId, decode, decode_any, encode};
 use holdfast_model::id::ClusterName;
+use holdfast_model::lease::{Kind, Layout, Record, SUPERBLOCKS, Superblock};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;

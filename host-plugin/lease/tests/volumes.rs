@@ -2,12 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use holdfast_lease::error::{SectorError, VolumeError};
-use holdfast_lease::layout::Layout;
-use holdfast_lease::record::*;
 use holdfast_lease::survey::survey;
 use holdfast_lease::volume::{Access, Volume};
 use holdfast_lease::worker::Worker;
 use holdfast_model::id::Generation;
+use holdfast_model::lease::*;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 //!
 //! - [`planner`]: one per cluster, on the leading manager. `World in -> Plan out`.
 //! - [`guardian`]: one per host. `HostWorld in -> Decision out`, and the runner's deadline.
+//! - [`lease`]: the storage plane: heartbeats on a volume, and what they prove.
 //! - [`verify`]: checks a plan without trusting the planner.
 //!
 //! Nothing here does I/O, reads a clock, draws a random number, spawns or awaits; `clippy.toml`
@@ -9,5 +10,6 @@
 #![warn(missing_docs)]
 
 pub mod guardian;
+pub mod lease;
 pub mod planner;
 pub mod verify;

@@ -5,6 +5,7 @@
 //! - [`policy`]: what operators set for the whole cluster
 //! - [`files`]: what a manager and a host read about themselves
 //! - [`host`], [`vm`], [`fence`], [`op`], [`leader`], [`event`]: the records kept in etcd
+//! - [`lease`]: what stands on a lease volume
 //! - [`world`], [`plan`]: what the planner reads and what it answers
 //! - [`status`]: what the HTTP API sends
 //!
@@ -18,6 +19,7 @@ pub mod files;
 pub mod host;
 pub mod id;
 pub mod leader;
+pub mod lease;
 pub mod op;
 pub mod plan;
 pub mod policy;

@@ -1,0 +1,123 @@
+//! The peers' heartbeats, as one host sees them on the volume.
+//!
+//! ```text
+//!  own writes               sent ── ok          sent ── ok
+//!  reads         (c) new                (c) same        (c) same
+//!                   │<──── unchanged ────────────>│ when the last own write before the read was sent
+//! ```
+//! A replica that was left behind can be read without a quorum, but not written: an own write that
+//! was acknowledged proves that this host was with the quorum at some moment after it was *sent*, and
+//! a read that begins after the acknowledgement shows nothing older than that. How long the read
+//! itself took, and whether the quorum was lost again meanwhile, does not matter then. What is
+//! assumed of the storage is exactly this; `docs/safety.md` says so.
+//!
+//! Conservative at both ends: the first sight of a counter counts from the *end* of that read, its
+//! last sight from the *sending* of the own write before it.
+
+use holdfast_model::id::Incarnation;
+use holdfast_model::lease::{Heartbeat, HostPhase};
+use holdfast_model::time::Instant;
+use std::collections::BTreeMap;
+
+/// One read of a sector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadTimes {
+    /// When it was begun.
+    pub began: Instant,
+    /// When it was answered.
+    pub ended: Instant,
+}
+
+/// What is known of one slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Watch {
+    heartbeat: Heartbeat,
+    new_since: Instant,
+    /// Certainly unchanged up to then.
+    same_at: Option<Instant>,
+}
+
+/// What may be said of a life by its heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// It says itself that everything it ran has stopped.
+    Released,
+    /// Its heartbeat has not changed for so long, in milliseconds.
+    Unchanged {
+        /// The counter that was read, again and again.
+        counter: u64,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Nothing: another life is there, or none.
+    Nothing,
+}
+
+/// One host's observation of all slots.
+#[derive(Debug, Clone, Default)]
+pub struct Observer {
+    slots: BTreeMap<u32, Watch>,
+    /// The last own write that was acknowledged: when it was sent, and when that was known.
+    own_write: Option<(Instant, Instant)>,
+}
+
+impl Observer {
+    /// A heartbeat was read in that slot.
+    pub fn saw(&mut self, slot: u32, heartbeat: &Heartbeat, times: ReadTimes) {
+        let same = |watch: &&mut Watch| {
+            watch.heartbeat.incarnation == heartbeat.incarnation
+                && watch.heartbeat.counter == heartbeat.counter
+                && watch.heartbeat.phase == heartbeat.phase
+        };
+        match self.slots.get_mut(&slot).filter(same) {
+            None => {
+                let watch = Watch {
+                    heartbeat: heartbeat.clone(),
+                    new_since: times.ended,
+                    same_at: None,
+                };
+                self.slots.insert(slot, watch);
+            }
+            Some(watch) => {
+                if let Some((sent, acknowledged)) = self.own_write
+                    && acknowledged <= times.began
+                {
+                    watch.same_at = watch.same_at.max(Some(sent));
+                }
+            }
+        }
+    }
+
+    /// The slot was read and is free, or is not readable: nothing is concluded from that, and what
+    /// was known of it counts no more.
+    pub fn saw_nothing(&mut self, slot: u32) {
+        self.slots.remove(&slot);
+    }
+
+    /// An own heartbeat, sent then, was acknowledged. One that failed proves nothing and takes
+    /// nothing back.
+    pub fn own_write_succeeded(&mut self, sent: Instant, acknowledged: Instant) {
+        if self.own_write.is_none_or(|(before, _)| before < sent) {
+            self.own_write = Some((sent, acknowledged));
+        }
+    }
+
+    /// What may be said of that life in that slot, counting only what was seen from `since` on (the
+    /// time at which the other plane was closed).
+    pub fn finding(&self, slot: u32, life: &Incarnation, since: Instant) -> Finding {
+        let Some(watch) = self.slots.get(&slot) else {
+            return Finding::Nothing;
+        };
+        if watch.heartbeat.incarnation != *life {
+            return Finding::Nothing;
+        }
+        if watch.heartbeat.phase == HostPhase::Released {
+            return Finding::Released;
+        }
+        let from = watch.new_since.max(since);
+        Finding::Unchanged {
+            counter: watch.heartbeat.counter,
+            for_ms: watch.same_at.map_or(0, |at| at.since(from)),
+        }
+    }
+}
