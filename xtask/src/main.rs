@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod lab;
+mod mutants;
 mod setup;
 mod simulated;
 mod test;
@@ -38,6 +39,8 @@ enum Command {
     /// Random-fault simulation of the whole cluster
     #[command(disable_help_flag = true)]
     Sim(simulated::PassedOn),
+    /// Does the simulation find seeded bugs? One build for each; takes a while
+    Mutants(mutants::MutantsArguments),
     /// The two-site lab on this machine
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Scenario(passed) => simulated::run("holdfast-scenario", "dev", &passed),
         Command::Sim(passed) => simulated::run("holdfast-sim", "release", &passed),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::LabInit { spec } => holdfast_lab::init::run(&spec).map(|()| ExitCode::FAILURE),
         Command::LabObserver { dir } => {

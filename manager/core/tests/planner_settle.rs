@@ -41,18 +41,39 @@ fn has_owner(w: &World, vm: &str) -> bool {
 }
 
 #[test]
-fn a_new_cluster_waits_for_the_preferred_site_and_not_for_ever() {
+fn a_new_cluster_waits_for_its_hosts_and_not_for_ever() {
     let mut w = coming_up();
     settle(&mut w);
-    assert_eq!(holder(&w, "anywhere"), "b1");
-    assert!(!has_owner(&w, "home-a"));
     let now = plan(&w);
-    assert!(says(&now, &vm_subject("home-a"), "just coming up"));
+    for vm in ["home-a", "anywhere"] {
+        assert!(!has_owner(&w, vm));
+        assert!(says(&now, &vm_subject(vm), "just coming up"));
+    }
     assert_eq!(now.wake_at, Some(Instant(w.now.0 + 2_500)));
     // The default of 10 s is over after ten of the default profile's heartbeats.
     beats(&mut w, "b1", 10);
     settle(&mut w);
     assert_eq!(holder(&w, "home-a"), "b1");
+    assert_eq!(holder(&w, "anywhere"), "b1");
+}
+
+#[test]
+fn in_a_new_cluster_vms_are_spread_over_the_hosts_of_their_site() {
+    let mut w = two_sites();
+    for host in ["a1", "a2", "b1", "b2"] {
+        beats(&mut w, host, 1);
+    }
+    let late = host_mut(&mut w, "a2").report.take();
+    for vm_ in ["one", "two"] {
+        vm(&mut w, vm_, "a", 0, 512);
+    }
+    vm(&mut w, "other", "b", 0, 512);
+    settle(&mut w);
+    assert!(has_owner(&w, "other"), "its own site is there");
+    assert!(!has_owner(&w, "one") && !has_owner(&w, "two"));
+    host_mut(&mut w, "a2").report = late;
+    settle(&mut w);
+    assert_ne!(holder(&w, "one"), holder(&w, "two"));
 }
 
 #[test]

@@ -102,8 +102,8 @@ pub struct PlacementPolicy {
     pub vcpu_ratio_percent: u32,
     /// Memory kept free on every host for the host itself, in MiB.
     pub reserved_memory_mib: u64,
-    /// How long a start away from the preferred site waits for a host of that site which is just
-    /// coming up, in milliseconds; 0: not at all.
+    /// How long a start waits for a better host that is just coming up, in milliseconds; 0: not at
+    /// all.
     pub settle_ms: u64,
 }
 

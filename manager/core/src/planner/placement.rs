@@ -87,8 +87,7 @@ pub(super) fn choose(draft: &Draft, request: &Request) -> Choice {
     };
     let best = best.clone();
     if !request.live
-        && best.away_from_site
-        && let Some((host, until)) = awaited(draft, request)
+        && let Some((host, until)) = awaited(draft, request, best.away_from_site)
     {
         return Choice::Coming(host, until);
     }

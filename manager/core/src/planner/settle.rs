@@ -1,10 +1,12 @@
-//! Hosts that are just coming: not there yet, but soon enough that a VM which belongs with them
-//! rather waits a moment than starts at the wrong site and goes home by migration later.
+//! Hosts that are just coming: not there yet, but soon enough that a VM rather waits a moment for them
+//! than starts where it does not belong.
 //!
-//! Two things are waited for: a host that has just opened its session and has not reported its
-//! capacity and storage yet, and, while the whole cluster has just come up (a new one, or after a
-//! power loss of both sites), the hosts that have no session yet. A cluster that lost one site has
-//! hosts that were there before: it never waits.
+//! A start away from the preferred site waits for hosts of that site which have just opened their
+//! session and have not reported their capacity and storage yet. And while the whole cluster has just
+//! come up (a new one, or after a power loss of both sites), every start waits for the other hosts
+//! that would do, also those without a session: otherwise everything would be put on the one that
+//! reported first. A cluster that lost a host or a site has hosts that were there before: it never
+//! waits.
 
 use super::draft::Draft;
 use super::facts::{is_drained, open_session};
@@ -12,19 +14,21 @@ use super::placement::{Request, wanted};
 use holdfast_model::host::{GuardState, Session, StorageState};
 use holdfast_model::id::HostName;
 use holdfast_model::time::Instant;
-use holdfast_model::vm::SiteRule;
 use holdfast_model::world::HostView;
 
-/// The host of the VM's preferred site that is waited for, and until when at the most; none if a
-/// start elsewhere is to go ahead.
-pub(super) fn awaited(draft: &Draft, request: &Request) -> Option<(HostName, Instant)> {
-    let home = request.spec.preferred_site.as_ref()?;
-    if request.spec.site_rule == SiteRule::Must {
-        return None; // placed elsewhere it never is
+/// The host that is waited for, and until when at the most; none if the start is to go ahead.
+/// `away`: the best host there is now is not at the preferred site.
+pub(super) fn awaited(draft: &Draft, request: &Request, away: bool) -> Option<(HostName, Instant)> {
+    let home = request.spec.preferred_site.as_ref();
+    let settle_ms = draft.world.policy.placement.settle_ms;
+    let is_new = cluster_age_ms(draft).is_some_and(|age_ms| age_ms < settle_ms);
+    if !away && !is_new {
+        return None;
     }
     let attempts = draft.world.policy.restart.same_host_attempts;
     let coming = draft.world.hosts.iter().filter_map(|(name, host)| {
-        let at_home = host.spec.as_ref().map(|spec| &spec.value.site) == Some(home);
+        let site = host.spec.as_ref().map(|spec| &spec.value.site);
+        let at_home = home.is_none_or(|home| Some(home) == site);
         let failures = request.failures.per_host.get(name);
         let failed_too_often = failures.is_some_and(|found| found.count >= attempts);
         if !at_home || failed_too_often || wanted(request, name, host).is_err() {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use holdfast_model::status::VmState;
 
-use super::{PATIENCE, expect, host_of, small, wait_gone, with_vms};
+use super::{PATIENCE, expect, host_of, remove, small, wait_gone, with_vms};
 use crate::clock;
 use crate::error::Result;
+use crate::guest::{GuestKind, GuestSpec};
 use crate::lab::Lab;
+use crate::run::wait_until;
 use crate::trial::Cluster;
 
 pub(super) fn start_stop(lab: &Lab) -> Result<()> {
@@ -45,6 +47,32 @@ pub(super) fn start_stop(lab: &Lab) -> Result<()> {
             }
         })
     })
+}
+
+/// A VM whose disk is not there starts nowhere, says which file is missing, and can be taken away.
+pub(super) fn disk_missing(lab: &Lab) -> Result<()> {
+    const VM: &str = "nodisk";
+    let cluster = Cluster::of(lab);
+    cluster.wait_sites_online(PATIENCE)?;
+    let guest = lab.add_guest(GuestSpec::new(VM, GuestKind::BootSector, "a"), false)?;
+    let image = guest.spec.image();
+    let second = Duration::from_secs(10);
+    lab.exec("a1", &["rm", &image], second)?.ok("rm")?;
+    let file = guest.spec_file.to_string_lossy();
+    lab.cli(&["vm", "apply", "-f", &file])?
+        .ok("holdfast vm apply")?;
+    wait_until("the missing disk to be named", PATIENCE, "", || {
+        let why = lab.cli(&["why", "vm", VM]);
+        let why = why.map_err(|error| error.to_string())?.stdout;
+        match why.contains(&image) && why.contains("No such file") {
+            true => Ok(()),
+            false => Err(why),
+        }
+    })?;
+    for host in ["a1", "a2", "b1", "b2"] {
+        wait_gone(&cluster, host, VM)?;
+    }
+    remove(&cluster, VM)
 }
 
 fn verb(cluster: &Cluster, verb: &str) -> Result<()> {

@@ -32,6 +32,11 @@ pub const ALL: &[Scenario] = &[
         run: life::start_stop,
     },
     Scenario {
+        name: "disk-missing",
+        what: "a VM whose disk is not there starts nowhere, and says which file is missing",
+        run: life::disk_missing,
+    },
+    Scenario {
         name: "qemu-killed",
         what: "22: a killed QEMU is restarted on its host, after three times elsewhere",
         run: life::qemu_killed,
