@@ -168,8 +168,11 @@ impl LibvirtDriver {
         let departed = self.ours.depart(domain.uuid.clone());
         let vm = domain.vm.clone();
         tokio::spawn(async move {
-            if let Err(error) = migration.await {
-                tracing::warn!(%vm, %error, "libvirt after a migration that was complete");
+            match migration.await {
+                Ok(_) => tracing::debug!(%vm, "libvirt has tidied up after its migration"),
+                Err(error) => {
+                    tracing::warn!(%vm, %error, "libvirt after a migration that was complete");
+                }
             }
             drop(departed);
         });
