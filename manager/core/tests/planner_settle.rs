@@ -172,6 +172,18 @@ fn a_lost_site_is_not_waited_for() {
 }
 
 #[test]
+fn a_host_that_is_lost_in_a_new_cluster_is_not_waited_for() {
+    let mut w = two_sites();
+    running(&mut w, "web1", "a", 0, "a1");
+    for host in ["a1", "a2", "b1", "b2"] {
+        beats(&mut w, host, 7);
+    }
+    silent(&mut w, "a1", 5_500);
+    settle(&mut w);
+    assert_eq!(holder(&w, "web1"), "a2");
+}
+
+#[test]
 fn a_vm_that_must_be_at_home_is_told_why_not_when() {
     let mut w = coming_up();
     vm(&mut w, "must", "a", 0, 512);

@@ -49,7 +49,14 @@ fn comes_until(draft: &Draft, host: &HostView) -> Option<Instant> {
         Some(session) if session.value.guard == GuardState::Absent => return None,
         Some(session) if !is_found_out(host, &session.value) => age_ms(draft, &session.value),
         Some(_) => return None,
-        None => cluster_age_ms(draft)?,
+        None => {
+            let age_ms = cluster_age_ms(draft)?;
+            let closed = host.session.as_ref().map(|session| session.seen_at);
+            if closed.is_some_and(|at| draft.world.now.since(at) < age_ms) {
+                return None; // lost since the cluster came up, and not on its way
+            }
+            age_ms
+        }
     };
     let left_ms = settle_ms.checked_sub(since_ms).filter(|left| *left > 0)?;
     Some(draft.world.now.plus(left_ms))
