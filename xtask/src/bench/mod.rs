@@ -30,7 +30,7 @@ pub(crate) struct BenchArguments {
 enum Name {
     /// One host with four VMs loses power; a new lab for each run
     Failover,
-    /// A site with four VMs and both leaders loses power and comes back; a new lab for each run
+    /// A site with eight VMs and both leaders loses power and comes back; a new lab for each run
     Site,
     /// The leading manager is killed; with etcd's leader too in a second series
     Manager,
