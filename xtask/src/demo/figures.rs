@@ -96,7 +96,7 @@ impl Figures {
             let style = verdict(good);
             let _ = writeln!(
                 text,
-                "  {name:<28}{style}{value:<14}{Reset}{dim}{note}{Reset}"
+                "  {name:<30}{style}{value:<12}{Reset}{dim}{note}{Reset}"
             );
         };
         line(
