@@ -9,6 +9,7 @@
 //! processes  manager S kill|stop|start | manager S pause TIME
 //!            agent H kill|stop|start | freeze agent H TIME | freeze libvirt H TIME
 //!            clock H drift PPM
+//!            kills take TIME                              the guards' signals, on every host
 //!            sabotage H                                   its guard does nothing: tests the invariants
 //! VMs        crash V [on H] | guest-shutdown V | io-error V | stubborn V | fail-start H V "words" [TIMES]
 //!            lose-finish V on|off
@@ -23,6 +24,7 @@
 use super::expect;
 use super::words::{WordError, Words, bad, end_of, parse};
 use crate::sim::Sim;
+use crate::sim::bounds::KILL_MS;
 use holdfast_model::host::{Capacity, StorageState};
 use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::op::Request;
@@ -222,6 +224,12 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
                 "libvirt" => sim.freeze_libvirt(&host, ms)?,
                 _ => return Err(WordError::Extra(process)),
             }
+        }
+        "kills" => {
+            if !words.takes("take") {
+                return Err(WordError::Missing("take"));
+            }
+            sim.ctx.kill_extra_ms = words.time_ms()?.saturating_sub(KILL_MS);
         }
         "sabotage" => sim.sabotage_guard(&words.parse("host")?)?,
         "clock" => {

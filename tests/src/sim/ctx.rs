@@ -35,6 +35,8 @@ pub struct Ctx {
     pub log: Vec<String>,
     /// Who watches the store, from where.
     pub watchers: BTreeMap<Client, Place>,
+    /// How much longer than usual the guard's signals take, in milliseconds.
+    pub kill_extra_ms: u64,
     domains: u64,
     /// Per process, when it wakes next by its own wish.
     wakes: BTreeMap<Client, u64>,

@@ -368,7 +368,8 @@ impl Machine {
                 &self.name,
                 format!("guard: the lease has lapsed; killing {}", names.join(", ")),
             );
-            ctx.after(KILL_MS, Event::Killed(self.name.clone(), self.boot));
+            let ms = KILL_MS + ctx.kill_extra_ms;
+            ctx.after(ms, Event::Killed(self.name.clone(), self.boot));
         }
     }
 
