@@ -134,7 +134,17 @@ impl Place {
             .current_dir(root())
             .output()
             .map_err(LabError::io("start", "git"))?;
-        for file in String::from_utf8_lossy(&listed.stdout).lines() {
+        let listed = String::from_utf8_lossy(&listed.stdout);
+        // What went since the last copy.
+        let list = self.tree.with_extension("list");
+        let before = std::fs::read_to_string(&list).unwrap_or_default();
+        for gone in before.lines().filter(|file| !root().join(file).exists()) {
+            let path = self.tree.join(gone);
+            if path.exists() {
+                std::fs::remove_file(&path).map_err(LabError::io("remove", &path))?;
+            }
+        }
+        for file in listed.lines() {
             let (from, to) = (root().join(file), self.tree.join(file));
             let Ok(bytes) = std::fs::read(&from) else {
                 continue; // removed, and not committed yet
@@ -147,7 +157,7 @@ impl Place {
             }
             std::fs::write(&to, bytes).map_err(LabError::io("write", &to))?;
         }
-        Ok(())
+        std::fs::write(&list, listed.as_bytes()).map_err(LabError::io("write", &list))
     }
 
     /// The seed that finds it and what it says, if one does.
