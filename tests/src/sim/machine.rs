@@ -9,11 +9,13 @@ use super::ctx::Ctx;
 use super::event::{Client, Event, Inbox, LibvirtEvent};
 use super::net::Place;
 use super::truth::{Span, Stop};
-use holdfast_core::guardian::deadline::{Deadline, Verdict};
+use holdfast_core::guardian::deadline::{Deadline, Phase, Verdict};
 use holdfast_core::guardian::{DomainState, EndKind};
-use holdfast_model::host::{Capacity, StorageState};
+use holdfast_model::host::{Capacity, Session, SessionState, StorageState};
 use holdfast_model::id::{Generation, HostName, Incarnation, SiteName, VmName};
 use holdfast_model::time::Instant;
+use holdfast_model::vm::{Intent, Owner};
+use holdfast_store::keyspace::Key;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A domain as the hypervisor has it.
@@ -215,6 +217,36 @@ impl Machine {
         self.after(ctx, DESTROY_MS, LibvirtEvent::Destroyed { vm, domain });
     }
 
+    /// An agent must not destroy what a migration brought whole to the life that it was meant for:
+    /// nobody else has the VM's memory any more.
+    fn is_wanted(&self, ctx: &mut Ctx, vm: &VmName, id: u64) {
+        let whole = self.domains.get(vm).is_some_and(|domain| {
+            domain.id == id && domain.state == DomainState::Received && domain.image_at.is_some()
+        });
+        let owner: Option<Owner> = ctx.record(&Key::VmOwner(vm.clone()));
+        let session: Option<Session> = ctx.record(&Key::HostSession(self.name.clone()));
+        let (Some(owner), Some(session), true) = (owner, session, whole) else {
+            return;
+        };
+        // Past its deadline a host destroys everything, and it should.
+        let soon = self.local(ctx).plus(1_000);
+        let in_time =
+            matches!(self.deadline.phase(), Phase::Armed(armed) if soon < armed.deadline());
+        let meant = owner.incoming.as_ref().is_some_and(|runner| {
+            runner.host == self.name && runner.incarnation == session.incarnation
+        });
+        if in_time
+            && meant
+            && owner.intent == Intent::Migrate
+            && session.state == SessionState::Open
+        {
+            ctx.violation(format!(
+                "last-copy: {} destroys {vm}, which is meant for it",
+                self.name
+            ));
+        }
+    }
+
     /// libvirt, or a guest, has done it.
     pub fn done(&mut self, ctx: &mut Ctx, what: LibvirtEvent) {
         match what {
@@ -229,6 +261,7 @@ impl Machine {
                 self.end(ctx, &vm, domain, Stop::Asked, words, EndKind::GuestShutdown);
             }
             LibvirtEvent::Destroyed { vm, domain } => {
+                self.is_wanted(ctx, &vm, domain);
                 let words = "is destroyed by the agent";
                 self.end(ctx, &vm, domain, Stop::Destroyed, words, EndKind::Destroyed);
                 // It may have been gone already: the call has ended all the same.
