@@ -10,7 +10,7 @@
 //! ```
 //! Everything that is not about this one daemon is cluster policy, kept in etcd.
 
-use holdfast_strict::{FileError, Format, TextError, read};
+use holdfast_strict::{FileError, TextError, read_checked};
 use std::path::Path;
 
 pub use holdfast_model::files::ManagerFile as Config;
@@ -25,14 +25,10 @@ pub fn load(path: &Path) -> Result<Config, FileError> {
 
 /// Checks a text; `source` names it in errors.
 pub fn parse(text: &str, source: &str) -> Result<Config, TextError> {
-    let config: Config = read(text, Format::Toml, source)?;
-    match config.fault() {
-        None => Ok(config),
-        Some(fault) => {
-            let (key, what, advice) = (fault.key, fault.what, fault.advice);
-            Err(TextError::at_key(text, source, key, what, advice))
-        }
-    }
+    read_checked(text, source, |config: &Config| {
+        let fault = config.fault()?;
+        Some((fault.key, fault.what, fault.advice))
+    })
 }
 
 #[cfg(test)]

@@ -188,8 +188,43 @@ fn one_lost_superblock_is_repaired_from_the_other() {
     }
 }
 
+/// They meet sooner or later; each looks at what it wrote.
 #[test]
 fn two_writers_of_one_slot_notice() {
+    let (_dir, path) = place();
+    let wanted = superblock("c1", 4096);
+    let ours = Volume::create(&path, &wanted, false).unwrap();
+    let number = wanted.layout.heartbeat(0).unwrap();
+    let theirs = Volume::open(&path, Access::Write).unwrap();
+    let (stop, stopped) = channel::<()>();
+    let other = std::thread::spawn(move || {
+        let mut writes = 1_000_000;
+        while stopped.try_recv().is_err() {
+            writes += 1;
+            theirs
+                .write(number, writes, Record::Heartbeat(None))
+                .unwrap();
+        }
+    });
+    let begin = std::time::Instant::now();
+    let noticed = (1..).find_map(|writes| {
+        assert!(
+            begin.elapsed() < LONG,
+            "{writes} writes, and nobody noticed"
+        );
+        ours.write_and_check(number, writes, Record::Heartbeat(None))
+            .err()
+    });
+    stop.send(()).unwrap();
+    other.join().unwrap();
+    assert!(
+        matches!(noticed, Some(VolumeError::Overwritten { .. })),
+        "{noticed:?}"
+    );
+}
+
+#[test]
+fn what_another_host_wrote_is_read_at_once() {
     let (_dir, path) = place();
     let wanted = superblock("c1", 4096);
     let ours = Volume::create(&path, &wanted, false).unwrap();

@@ -48,7 +48,7 @@ impl std::error::Error for TextError {}
 
 impl TextError {
     /// About a key that is readable but cannot work, at the line that sets it.
-    pub fn at_key(text: &str, source: &str, key: &str, what: String, advice: String) -> Self {
+    fn at_key(text: &str, source: &str, key: &str, what: String, advice: String) -> Self {
         let place = place_of_key(text, key);
         Self {
             source: source.to_owned(),
@@ -86,6 +86,20 @@ pub fn load<T>(
         source,
     })?;
     Ok(parse(&text, &path.display().to_string())?)
+}
+
+/// Reads a daemon's own file's text. `fault` says what in a readable one cannot work: the key, what
+/// is wrong, what to do.
+pub fn read_checked<T: DeserializeOwned>(
+    text: &str,
+    source: &str,
+    fault: impl FnOnce(&T) -> Option<(&'static str, String, String)>,
+) -> Result<T, TextError> {
+    let read = read(text, Format::Toml, source)?;
+    match fault(&read) {
+        None => Ok(read),
+        Some((key, what, advice)) => Err(TextError::at_key(text, source, key, what, advice)),
+    }
 }
 
 impl fmt::Display for TextError {

@@ -305,7 +305,8 @@ impl VmDriver for LibvirtDriver {
             let (handle, stamp) = ours.look_up(connection, &wanted)?;
             ours.departure(&handle, stamp)
         });
-        let departure = held.await?;
+        // Only to know of its end sooner: what is wrong with the domain, the migration itself says.
+        let departure = held.await.ok().flatten();
         let (ours, wanted, target) = (Arc::clone(&self.ours), domain.clone(), to.clone());
         let call = move |connection: &Connect| {
             let (handle, _) = ours.look_up(connection, &wanted)?;

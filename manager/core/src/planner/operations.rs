@@ -176,15 +176,6 @@ fn move_vm(draft: &mut Draft, op: &Seen<Op>, vm: &VmName, to: Option<&HostName>)
             let text = format!("move asked for by {} waits its turn: {why}", op.value.by);
             draft.report(PlannerStep::Operations, Subject::Vm(vm.clone()), text);
         }
-        Choice::Coming(host, until) => {
-            let text = format!("move asked for by {} waits for {host}", op.value.by);
-            draft.wait(
-                PlannerStep::Operations,
-                Subject::Vm(vm.clone()),
-                text,
-                until,
-            );
-        }
         Choice::Nowhere(refused) => {
             let why = match to.and_then(|to| refused.iter().find(|(host, _)| host == to)) {
                 Some((host, why)) => format!("{host}: {why}"),
@@ -282,14 +273,6 @@ pub(super) fn try_migration(
         Choice::Host(runner) => migrate(draft, name, &settled.owner.value, runner, None, reason),
         Choice::Busy(why) => {
             draft.report(step, subject, format!("{reason}; it waits its turn: {why}"));
-        }
-        Choice::Coming(host, until) => {
-            draft.wait(
-                step,
-                subject,
-                format!("{reason}; it waits for {host}"),
-                until,
-            );
         }
         Choice::Nowhere(refused) => draft.report_whole(Report {
             step,

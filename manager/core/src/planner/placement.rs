@@ -5,10 +5,8 @@
 
 use super::draft::Draft;
 use super::facts::{is_drained, open_session, silence_ms};
-use super::settle::awaited;
 use holdfast_model::host::{GuardState, HostReport, LibvirtState, Membership, StorageState};
 use holdfast_model::id::{HostName, SiteName, VmName};
-use holdfast_model::time::Instant;
 use holdfast_model::vm::{Failures, Runner, SiteRule, VmSpec};
 use holdfast_model::world::HostView;
 use std::cmp::Reverse;
@@ -39,8 +37,6 @@ pub(super) enum Choice {
     Host(Runner),
     /// The best host has as much under way as it may: wait for it rather than go further away.
     Busy(String),
-    /// A host of the preferred site is just coming: wait for it, until then at the most.
-    Coming(HostName, Instant),
     /// No host may take it, each with its reason.
     Nowhere(Vec<(HostName, String)>),
 }
@@ -86,11 +82,6 @@ pub(super) fn choose(draft: &Draft, request: &Request) -> Choice {
         return Choice::Nowhere(refused);
     };
     let best = best.clone();
-    if !request.live
-        && let Some((host, until)) = awaited(draft, request, best.away_from_site)
-    {
-        return Choice::Coming(host, until);
-    }
     let mut busy = None;
     for (rank, runner) in ranked {
         if !rank.as_good_as(&best) {

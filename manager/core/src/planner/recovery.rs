@@ -5,6 +5,7 @@ use super::draft::Draft;
 use super::facts::{Resolution, report_of, resolution};
 use super::grant::grant;
 use super::placement::{Choice, Request, choose};
+use super::settle::awaited;
 use holdfast_model::event::EventKind;
 use holdfast_model::host::{ExitKind, RunState};
 use holdfast_model::id::{HostName, VmName};
@@ -249,6 +250,10 @@ fn start(draft: &mut Draft, name: &VmName, spec: &Seen<VmSpec>, past: &Past) {
     let subject = Subject::Vm(name.clone());
     match choose(draft, &request) {
         Choice::Host(runner) => {
+            if let Some((host, until)) = awaited(draft, &request, &runner) {
+                let text = format!("waits a moment for {host}, which is just coming up");
+                return draft.wait(PlannerStep::Recovery, subject, text, until);
+            }
             let generation = past
                 .owner
                 .map(|owner| owner.generation)
@@ -268,10 +273,6 @@ fn start(draft: &mut Draft, name: &VmName, spec: &Seen<VmSpec>, past: &Past) {
         Choice::Busy(reason) => {
             let text = format!("waits its turn: {reason}");
             draft.report(PlannerStep::Recovery, subject, text);
-        }
-        Choice::Coming(host, until) => {
-            let text = format!("waits a moment for {host}, which is just coming up");
-            draft.wait(PlannerStep::Recovery, subject, text, until);
         }
         Choice::Nowhere(refused) => draft.report_whole(Report {
             step: PlannerStep::Recovery,

@@ -9,17 +9,23 @@
 //! waits.
 
 use super::draft::Draft;
-use super::facts::{is_drained, open_session};
+use super::facts::{is_drained, open_session, site_of};
 use super::placement::{Request, wanted};
 use holdfast_model::host::{GuardState, Session, StorageState};
 use holdfast_model::id::HostName;
 use holdfast_model::time::Instant;
+use holdfast_model::vm::Runner;
 use holdfast_model::world::HostView;
 
 /// The host that is waited for, and until when at the most; none if the start is to go ahead.
-/// `away`: the best host there is now is not at the preferred site.
-pub(super) fn awaited(draft: &Draft, request: &Request, away: bool) -> Option<(HostName, Instant)> {
+/// `best`: the best host there is now.
+pub(super) fn awaited(
+    draft: &Draft,
+    request: &Request,
+    best: &Runner,
+) -> Option<(HostName, Instant)> {
     let home = request.spec.preferred_site.as_ref();
+    let away = home.is_some() && home != site_of(draft.world, &best.host);
     let settle_ms = draft.world.policy.placement.settle_ms;
     let is_new = cluster_age_ms(draft).is_some_and(|age_ms| age_ms < settle_ms);
     if !away && !is_new {
