@@ -39,13 +39,13 @@ fn of_one_kind(random: &mut Random) -> Vec<String> {
             format!("move {vm} {host}"),
             wait(random, 1_000, 9_000),
         ],
-        // The same, and the copy dies before it was seen.
+        // Its agent is not there, and the copy dies before anybody has seen it.
         1 => vec![
+            format!("agent {host} stop"),
             format!("move {vm} {host}"),
-            wait(random, 100, 2_500),
-            format!("freeze agent {host} 6000ms"),
-            wait(random, 500, 4_000),
+            wait(random, 3_000, 3_900),
             format!("crash {vm} on {host}"),
+            format!("agent {host} start"),
             wait(random, 1_000, 9_000),
         ],
         // The agent is away while a migration ends, well or not.
