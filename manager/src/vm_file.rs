@@ -44,6 +44,10 @@ pub struct VmFile {
     /// VMs with the same word are kept apart where possible. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<String>,
+    /// Its disks are on the storage of the hosts' lease volume, so that it may run on while etcd is away
+    /// (true if nothing is said). Set it to false for a VM whose disks are elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_lease: Option<bool>,
     /// The libvirt domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain_xml: Option<String>,
@@ -167,6 +171,9 @@ impl VmFile {
                 .spread
                 .clone()
                 .or_else(|| present.and_then(|present| present.spread.clone())),
+            storage_lease: self
+                .storage_lease
+                .unwrap_or(present.is_none_or(|present| present.storage_lease)),
         };
         check_numbers(&spec)?;
         Ok(spec)

@@ -4,7 +4,8 @@
 use crate::error::SectorError;
 use holdfast_model::id::Generation;
 use holdfast_model::lease::{
-    Ask, Claim, Heartbeat, Holder, HostPhase, Kind, Layout, Mail, Record, StorageClass, Superblock,
+    AgentState, Ask, Claim, Heartbeat, Holder, HostPhase, Kind, Layout, Mail, Record, StorageClass,
+    Superblock,
 };
 use std::fmt;
 use std::str::FromStr;
@@ -90,6 +91,7 @@ impl Coded for Heartbeat {
         out.text(self.boot_id.as_str());
         out.u64(self.counter);
         out.u8(self.phase as u8);
+        out.u8(self.agent as u8);
         out.u64(self.answered);
         out.u32(self.period_ms);
         out.u32(self.runner_deadline_ms);
@@ -107,6 +109,12 @@ impl Coded for Heartbeat {
                 1 => HostPhase::Holding,
                 2 => HostPhase::Released,
                 other => return Err(unknown("phase", other)),
+            },
+            agent: match from.u8("agent's state")? {
+                1 => AgentState::Connected,
+                2 => AgentState::CutOff,
+                3 => AgentState::Silent,
+                other => return Err(unknown("agent's state", other)),
             },
             answered: from.u64("answered message")?,
             period_ms: from.u32("period")?,

@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// One read or write of many sectors, in bytes.
@@ -232,6 +233,11 @@ impl Volume {
         &self.path
     }
 
+    /// Which file it is.
+    pub fn stat(&self) -> rustix::io::Result<rustix::fs::Stat> {
+        rustix::fs::fstat(&self.file)
+    }
+
     /// What it says of itself.
     pub fn superblock(&self) -> &Superblock {
         &self.superblock
@@ -320,14 +326,24 @@ impl Volume {
     /// Reads all sectors after the superblocks, in order.
     pub fn read_all(
         &self,
+        each: impl FnMut(u64, Kind, Result<Sector, SectorError>),
+    ) -> Result<(), VolumeError> {
+        self.read_some(0..self.superblock.layout.sectors(), each)
+    }
+
+    /// Reads a run of sectors, in order, and leaves out the superblocks.
+    pub fn read_some(
+        &self,
+        numbers: Range<u64>,
         mut each: impl FnMut(u64, Kind, Result<Sector, SectorError>),
     ) -> Result<(), VolumeError> {
         let layout = self.superblock.layout;
         let size = layout.sector_bytes();
         let per_chunk = (CHUNK / size) as u64;
-        let mut number = 0;
-        while number < layout.sectors() {
-            let count = per_chunk.min(layout.sectors() - number);
+        let end = numbers.end.min(layout.sectors());
+        let mut number = numbers.start;
+        while number < end {
+            let count = per_chunk.min(end - number);
             let length = count as usize * size;
             let bytes = read_at(&self.file, &self.path, number * size as u64, length)?;
             for offset in 0..count {

@@ -53,6 +53,11 @@ fn heartbeat() -> impl Strategy<Value = Heartbeat> {
             true => HostPhase::Holding,
             false => HostPhase::Released,
         },
+        agent: [
+            AgentState::Connected,
+            AgentState::CutOff,
+            AgentState::Silent,
+        ][(numbers.2 % 3) as usize],
         answered: numbers.2,
         period_ms: numbers.3[0],
         runner_deadline_ms: numbers.3[1],

@@ -4,7 +4,9 @@ use super::jobs::Target;
 use super::vms::{Revisions, Vms};
 use holdfast_core::guardian::{Action, Decision, HostWorld};
 use holdfast_model::host::{RunState, VmReport};
-use holdfast_model::id::VmName;
+use holdfast_model::id::{Generation, VmName};
+use holdfast_model::lease::StorageClass;
+use holdfast_model::vm::Owner;
 use holdfast_store::clock::wall;
 use holdfast_store::guards::HostWrite;
 use std::collections::BTreeSet;
@@ -69,9 +71,23 @@ impl Vms {
             spec: grant.and_then(|grant| grant.spec.clone()),
             generation: generation.or(granted).unwrap_or_default(),
             owner: owners.get(vm).copied(),
+            lease: self.lease_of(grant.map(|grant| &grant.owner), generation),
             incarnation: world.incarnation.clone(),
             domain: domain.cloned(),
         }
+    }
+
+    /// The storage lease under which a VM of that generation runs here.
+    pub(super) fn lease_of(
+        &self,
+        owner: Option<&Owner>,
+        generation: Option<Generation>,
+    ) -> StorageClass {
+        let owner = owner.filter(|owner| Some(owner.generation) == generation);
+        let granted = owner.map_or(StorageClass::Plain, |owner| owner.lease);
+        let life = self.sources.life.borrow();
+        life.session()
+            .map_or(StorageClass::Plain, |open| open.lease(granted))
     }
 
     /// What is worth telling of a new report.

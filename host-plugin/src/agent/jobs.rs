@@ -21,6 +21,7 @@ use crate::guard::protocol::{Call, Process};
 use holdfast_core::guardian::EndKind;
 use holdfast_model::host::{Session, SessionState};
 use holdfast_model::id::{Generation, HostName, Incarnation, Revision, VmName};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::time::UnixMs;
 use holdfast_model::vm::VmSpec;
 use holdfast_store::cache::Clock;
@@ -61,6 +62,8 @@ pub struct Target {
     pub generation: Generation,
     /// The owner record's revision that was decided on.
     pub owner: Option<Revision>,
+    /// The storage lease of the grant.
+    pub lease: StorageClass,
     /// This host's life; none while it has no session (only destroying is done then).
     pub incarnation: Option<Incarnation>,
     /// The domain as it was listed.
@@ -226,7 +229,7 @@ async fn set_going(tools: &Tools, target: &Target, domain: &DomainRef) -> Result
     let not = |error: &dyn std::fmt::Display| Stop::Not(error.to_string());
     let seen = tools.driver.find(domain).await.map_err(|e| not(&e))?;
     let incarnation = target.life().map_err(Stop::Not)?;
-    let watched = hand_over(tools, incarnation, &seen).await;
+    let watched = hand_over(tools, incarnation, &seen, target.lease).await;
     watched.map_err(Stop::Not)?;
     recheck(tools, target).await.map_err(|e| not(&e))?;
     match tools.driver.resume(domain).await {
@@ -241,6 +244,7 @@ pub async fn hand_over(
     tools: &Tools,
     incarnation: &Incarnation,
     seen: &SeenDomain,
+    lease: StorageClass,
 ) -> Result<(), String> {
     if !tools.driver.has_processes() {
         return Ok(());
@@ -259,6 +263,7 @@ pub async fn hand_over(
             generation: seen.stamp.generation,
             uuid: seen.uuid.clone(),
             process,
+            lease,
         },
     };
     let answer = tools.guard.call(watch).await;

@@ -23,12 +23,14 @@ impl SessionTask {
             heartbeat,
             bounds,
             armed_on,
+            storage,
         } = opened;
         self.life.send_replace(Life::Opening(Open {
             incarnation: incarnation.clone(),
             bounds,
             acknowledged: None,
             armed_on,
+            storage,
         }));
         let heartbeat = Arc::new(Mutex::new(heartbeat));
         let wake = Arc::new(Notify::new());
@@ -94,6 +96,7 @@ impl SessionTask {
         let renewed = Call::Renewed {
             incarnation: incarnation.clone(),
             sent_at: ack.sent_at,
+            revision: ack.revision,
         };
         match self.guard.call(renewed).await {
             Ok(Answer::Renewed { renewal }) => renewal != Renewal::Ignored,
@@ -120,7 +123,10 @@ impl SessionTask {
         let armed_on = match (open.armed_on, self.guard.connection()) {
             (Some(number), Some(now)) if answers && number == now => Some(number),
             (_, None) => None,
-            (_, Some(_)) => self.arm(incarnation, &open.bounds, Duration::ZERO).await,
+            (_, Some(_)) => {
+                self.arm(incarnation, &open.bounds, open.slot(), Duration::ZERO)
+                    .await
+            }
         };
         if armed_on != open.armed_on {
             self.edit(|open| open.armed_on = armed_on);
@@ -155,7 +161,9 @@ impl SessionTask {
         );
         let longer = wanted.runner_deadline_ms > open.bounds.runner_deadline_ms;
         if !longer {
-            let armed_on = self.arm(incarnation, &wanted, Duration::ZERO).await;
+            let armed_on = self
+                .arm(incarnation, &wanted, open.slot(), Duration::ZERO)
+                .await;
             if open.armed_on.is_some() && armed_on.is_none() {
                 // Tried again when the guard is back.
                 return None;
@@ -185,7 +193,8 @@ impl SessionTask {
         let bounds = waiting.bounds.clone();
         *longer = None;
         self.edit(|open| open.bounds = bounds.clone());
-        self.arm(incarnation, &bounds, Duration::ZERO).await;
+        let slot = self.life.borrow().session().and_then(Open::slot);
+        self.arm(incarnation, &bounds, slot, Duration::ZERO).await;
     }
 
     fn edit(&self, change: impl FnOnce(&mut Open)) {

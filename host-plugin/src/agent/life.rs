@@ -9,8 +9,9 @@
 //! `Unknown` and `Opening` touch nothing: a restarted agent must not judge VMs before it knows
 //! whether their session still stands and how far the deadline is.
 
-use holdfast_model::host::RunnerBounds;
+use holdfast_model::host::{RunnerBounds, StoragePlane};
 use holdfast_model::id::{Incarnation, Revision};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::time::Instant;
 
 /// Where this host stands.
@@ -37,6 +38,18 @@ impl Life {
         }
     }
 
+    /// The session was closed, and the life may go on by its storage lease: nothing is touched until
+    /// that is known.
+    pub fn reopening(&mut self) {
+        if let Self::Open(open) = self {
+            let acknowledged = None;
+            *self = Self::Opening(Open {
+                acknowledged,
+                ..open.clone()
+            });
+        }
+    }
+
     /// The same, to be changed.
     pub fn session_mut(&mut self) -> Option<&mut Open> {
         match self {
@@ -57,6 +70,8 @@ pub struct Open {
     pub acknowledged: Option<Acknowledged>,
     /// The guard has this life armed, on this connection to it.
     pub armed_on: Option<u64>,
+    /// The storage plane that is declared.
+    pub storage: Option<StoragePlane>,
 }
 
 /// An acknowledged heartbeat.
@@ -73,7 +88,20 @@ pub struct Acknowledged {
 const START_MARGIN_MS: u64 = 1_000;
 
 impl Open {
-    /// When the guard kills, unless a heartbeat is acknowledged before. In the past before the
+    /// The slot on the lease volume that is declared.
+    pub fn slot(&self) -> Option<u32> {
+        self.storage.as_ref().map(|plane| plane.slot)
+    }
+
+    /// The storage lease under which a VM runs here that was granted under this one.
+    pub fn lease(&self, granted: StorageClass) -> StorageClass {
+        match &self.storage {
+            Some(plane) if plane.class == StorageClass::Quorum => granted,
+            Some(_) | None => StorageClass::Plain,
+        }
+    }
+
+    /// When the session lapses, unless a heartbeat is acknowledged before. In the past before the
     /// first.
     pub fn deadline(&self) -> Instant {
         let deadline = |ack: Acknowledged| ack.sent_at.plus(self.bounds.runner_deadline_ms);

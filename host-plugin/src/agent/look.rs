@@ -9,6 +9,7 @@ use crate::driver::Activity;
 use holdfast_core::guardian::{HostWorld, Job};
 use holdfast_model::host::RunState;
 use holdfast_model::id::{HostName, VmName};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::time::Instant;
 use holdfast_store::keyspace::Key;
 use holdfast_store::view::View;
@@ -77,12 +78,20 @@ impl Vms {
         let mut watched = BTreeSet::new();
         let mut all = true;
         for seen in domains.values() {
-            let entry = seen.process.map(|process| {
-                let generation = seen.stamp.generation;
-                (connection, process, generation)
+            let generation = seen.stamp.generation;
+            let lease = self.sources.cache.read(|view| {
+                let owner = view.vms.get(&seen.stamp.vm)?.owner.as_ref()?;
+                Some(self.lease_of(Some(&owner.value), Some(generation)))
             });
+            let lease = lease.unwrap_or_default();
+            let leased = lease == StorageClass::Quorum;
+            let entry = seen
+                .process
+                .map(|process| (connection, process, generation, leased));
             let known = entry.is_some_and(|entry| self.watched.contains(&entry));
-            if !known && let Err(error) = hand_over(&self.tools, &open.incarnation, seen).await {
+            if !known
+                && let Err(error) = hand_over(&self.tools, &open.incarnation, seen, lease).await
+            {
                 // One that is being created has no process yet; its own job hands it over.
                 if seen.activity != Activity::StartingUp {
                     tracing::warn!(vm = %seen.stamp.vm, error, "not watched by the guard");

@@ -11,6 +11,7 @@
 //! - [`vms`]: the loop, in two halves [`look`] and [`apply`]; [`world`] builds what the guardian
 //!   decides on, [`lister`] asks libvirt and [`seen`] remembers what libvirt showed, [`tasks`], [`jobs`] and [`peer`] carry out
 //! - [`records`]: guarded writes; [`report`], [`events`], [`storage`]: what the host tells
+//! - [`lease`], [`lookout`]: the slot on the lease volume, and the peers' slots
 //! - [`identity`]: which machine, which boot, which life
 //!
 //! What is absent: no decision about a VM (the guardian decides), no kill at a deadline (the guard
@@ -23,9 +24,11 @@ pub mod identity;
 pub mod jobs;
 pub mod join;
 mod keep;
+pub mod lease;
 pub mod life;
 mod lister;
 mod look;
+mod lookout;
 pub mod peer;
 pub mod records;
 pub mod report;
@@ -43,10 +46,11 @@ use crate::config::Config;
 use crate::driver::{Events, VmDriver};
 use crate::guard::client::GuardClient;
 use error::AgentError;
+use holdfast_model::host::LeaseState;
 use holdfast_model::timing::Timing;
 use holdfast_store::api::Store;
 use holdfast_store::cache::{Cache, Clock};
-use holdfast_store::keyspace::{Key, ROOT};
+use holdfast_store::keyspace::{FENCES, Key, ROOT};
 use identity::{LifeFile, Machine};
 use jobs::Tools;
 use life::Life;
@@ -124,6 +128,7 @@ fn start(
     let (fenced_sender, fenced) = mpsc::unbounded_channel();
     let (timing_sender, timing) = watch::channel(timing);
     let (storage_sender, storage) = watch::channel(storage::before_the_first(&config));
+    let (lease_sender, lease) = watch::channel(LeaseState::NotUsed);
     let (store, clock) = (parts.store, parts.clock);
     let cache = Cache::spawn(Arc::clone(&store), prefixes(&config), Arc::clone(&clock));
     let tools = Tools {
@@ -135,6 +140,7 @@ fn start(
     };
     let session = SessionTask {
         host: config.name.clone(),
+        leased: config.lease.volume.is_some(),
         life_file: LifeFile::new(&config.run_dir, machine.boot_id.clone()),
         machine,
         store,
@@ -159,7 +165,11 @@ fn start(
     };
     let checks = storage::check_for_ever(Arc::clone(&config), storage_sender);
     tokio::spawn(checks);
-    tokio::spawn(report::report_for_ever(tools.clone(), life, storage));
+    let leased = config.lease.volume.is_some();
+    tokio::spawn(lease::follow(tools.guard.clone(), leased, lease_sender));
+    let peers = (cache.subscribe(), life.clone());
+    tokio::spawn(lookout::look_out(tools.clone(), peers.0, peers.1));
+    tokio::spawn(report::report_for_ever(tools.clone(), life, storage, lease));
     tokio::spawn(events::tell_fenced(tools.clone(), fenced));
     tokio::spawn(follow_policy(cache, timing_sender));
     let vms = Vms::new(tools, sources, sinks);
@@ -180,11 +190,12 @@ fn lock(path: &Path) -> Result<std::fs::File, AgentError> {
     }
 }
 
-/// What an agent follows: its own records and those of all VMs.
+/// What an agent follows: its own records, those of all VMs, and which hosts were given up.
 fn prefixes(config: &Config) -> Vec<String> {
     vec![
         format!("{ROOT}vms/"),
         format!("{ROOT}hosts/{}/", config.name),
+        FENCES.to_owned(),
         Key::Policy.path(),
     ]
 }

@@ -202,8 +202,14 @@ fn session_revision(life: &Life, incarnation: &Incarnation) -> Result<Revision, 
 /// The revision that the first of these writes compares.
 fn expected_of(writes: &[HostWrite]) -> Option<Revision> {
     match writes.first() {
-        Some(HostWrite::Vm { expect, .. } | HostWrite::Report { expect, .. }) => *expect,
-        Some(HostWrite::ForgetVm { expect, .. }) => Some(*expect),
+        Some(
+            HostWrite::Vm { expect, .. }
+            | HostWrite::Report { expect, .. }
+            | HostWrite::Saw { expect, .. },
+        ) => *expect,
+        Some(HostWrite::ForgetVm { expect, .. } | HostWrite::ForgetSaw { expect, .. }) => {
+            Some(*expect)
+        }
         Some(HostWrite::Event { .. }) | None => None,
     }
 }

@@ -4,7 +4,7 @@ use super::jobs::Tools;
 use super::life::Life;
 use super::records::WriteError;
 use crate::config::CapacitySection;
-use holdfast_model::host::{Capacity, HostReport, LibvirtState, StorageState};
+use holdfast_model::host::{Capacity, HostReport, LeaseState, LibvirtState, StorageState};
 use holdfast_store::guards::{HostWrite, encode};
 use holdfast_store::keyspace::Key;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub async fn report_for_ever(
     tools: Tools,
     mut life: watch::Receiver<Life>,
     mut storage: watch::Receiver<StorageState>,
+    mut lease: watch::Receiver<LeaseState>,
 ) {
     let mut written: Option<HostReport> = None;
     let mut capacity: Option<Capacity> = None;
@@ -44,6 +45,7 @@ pub async fn report_for_ever(
                 capacity: counted(capacity.unwrap_or_default(), tools.config.capacity),
                 storage: storage.borrow_and_update().clone(),
                 migrate_address: tools.config.libvirt.migrate_address.clone(),
+                lease: lease.borrow_and_update().clone(),
             };
             if written.as_ref() != Some(&report) {
                 match write(&tools, &report).await {
@@ -55,6 +57,7 @@ pub async fn report_for_ever(
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             _ = storage.changed() => {}
+            _ = lease.changed() => {}
         }
     }
 }

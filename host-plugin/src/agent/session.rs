@@ -4,22 +4,25 @@
 //! ```text
 //! read the record ──> Opener: go on | new | clean first | watch it | refused
 //!        go on, new:  arm the guard ──> first heartbeat ──> Open ──> every ack: the guard is told
+//!        closed, and the storage plane holds: arm ──> open again, if the fence record leaves it
 //!        lost, or the guard lapsed:  revoke ──> Cleaning ──> read the record …
 //! ```
 
 use super::error::AgentError;
 use super::identity::{IdentityError, LifeFile, Machine};
 use super::keep::End;
+use super::lease;
 use super::life::Life;
 use crate::guard::client::{GuardClient, GuardError};
 use crate::guard::protocol::{Answer, Call};
 use holdfast_core::guardian::deadline::Phase;
-use holdfast_model::host::{GuardState, RunnerBounds, Session, SessionState};
+use holdfast_model::fence::{FenceRecord, FenceStage};
+use holdfast_model::host::{GuardState, RunnerBounds, Session, SessionState, StoragePlane};
 use holdfast_model::id::{HostName, Incarnation, Revision};
 use holdfast_model::timing::Timing;
-use holdfast_store::api::Store;
+use holdfast_store::api::{Store, TxnOutcome};
 use holdfast_store::cache::Clock;
-use holdfast_store::guarded::Lost;
+use holdfast_store::guarded::{Ack, Lost};
 use holdfast_store::keyspace::Key;
 use holdfast_store::session::{self, Identity, Opener, Opening, SessionHeartbeat};
 use std::sync::Arc;
@@ -38,6 +41,8 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 pub struct SessionTask {
     /// This host.
     pub host: HostName,
+    /// A lease volume is configured.
+    pub leased: bool,
     /// This machine.
     pub machine: Machine,
     /// What outlives the agent.
@@ -65,6 +70,7 @@ pub(super) struct Opened {
     pub heartbeat: SessionHeartbeat,
     pub bounds: RunnerBounds,
     pub armed_on: Option<u64>,
+    pub storage: Option<StoragePlane>,
 }
 
 impl SessionTask {
@@ -73,7 +79,22 @@ impl SessionTask {
         loop {
             let opened = self.open().await?;
             let incarnation = opened.incarnation.clone();
+            let leased = opened.storage.is_some();
             let end = self.keep(opened).await;
+            if let End::Session(Lost::Closed) = &end
+                && leased
+            {
+                // The storage plane may hold. Nothing is touched until the fence record says whether
+                // this life may go on.
+                tracing::error!(%incarnation, "its session was closed; its storage lease may hold");
+                let incarnation = incarnation.clone();
+                let closed = Call::ControlClosed { incarnation };
+                if let Err(error) = self.guard.call(closed).await {
+                    tracing::warn!(%error, "the guard was not told that the session was closed");
+                }
+                self.life.send_modify(Life::reopening);
+                continue;
+            }
             // Only one end of a session may be no end of the life; all others stop the VMs at once.
             if let End::Session(Lost::Taken(_)) = &end
                 && self.is_superseded(&incarnation).await
@@ -121,14 +142,8 @@ impl SessionTask {
 
     /// Until a session may be opened.
     async fn open(&mut self) -> Result<Opened, AgentError> {
-        let identity = Identity {
-            host: self.host.clone(),
-            boot_id: self.machine.boot_id.clone(),
-            machine_id: self.machine.machine_id.clone(),
-            saved: self.life_file.read(),
-        };
         let observe_ms = self.timing.borrow().suspect_after_ms;
-        let mut opener = Opener::new(identity, observe_ms);
+        let mut opener = Opener::new(self.identity(), observe_ms);
         let key = Key::HostSession(self.host.clone()).path();
         let mut told: Option<std::time::Instant> = None;
         let mut last_why = String::new();
@@ -154,14 +169,16 @@ impl SessionTask {
                     }
                     // The guard has ended that life: as if it had never been ours.
                     self.life_file.forget();
-                    let identity = Identity {
-                        host: self.host.clone(),
-                        boot_id: self.machine.boot_id.clone(),
-                        machine_id: self.machine.machine_id.clone(),
-                        saved: None,
-                    };
-                    opener = Opener::new(identity, observe_ms);
+                    opener = Opener::new(self.identity(), observe_ms);
                 }
+                Opening::Reopen { base, session } => match self.reopen(base, session).await {
+                    Reopened::Open(opened) => return Ok(*opened),
+                    Reopened::Again => tokio::time::sleep(LOOK_AGAIN).await,
+                    Reopened::Over => {
+                        self.life_file.forget();
+                        opener = Opener::new(self.identity(), observe_ms);
+                    }
+                },
                 Opening::CleanFirst { why } => {
                     if why != last_why {
                         tracing::info!(why, "nothing may be left here before a session is opened");
@@ -183,14 +200,36 @@ impl SessionTask {
         }
     }
 
+    fn identity(&self) -> Identity {
+        Identity {
+            host: self.host.clone(),
+            boot_id: self.machine.boot_id.clone(),
+            machine_id: self.machine.machine_id.clone(),
+            saved: self.life_file.read(),
+        }
+    }
+
+    /// This host's slot on the lease volume, if there is one to be had now.
+    pub(super) async fn slot(&self, wait: Duration) -> Option<StoragePlane> {
+        if !self.leased {
+            return None;
+        }
+        let acquired = lease::acquire(&self.guard, &*self.store, &self.host, wait).await;
+        acquired
+            .map_err(|error| tracing::warn!(%error, "no storage lease"))
+            .ok()
+    }
+
     /// A new life.
     async fn begin(&mut self, base: Option<Revision>) -> Result<Opened, AgentError> {
         let incarnation = new_incarnation()?;
         self.life_file.write(&incarnation)?;
         let timing = self.timing.borrow().clone();
         let bounds = bounds_of(&timing);
-        let armed_on = self.arm(&incarnation, &bounds, GUARD_WAIT).await;
-        let session = self.session(&incarnation, &bounds, armed_on.is_some());
+        let storage = self.slot(GUARD_WAIT).await;
+        let slot = storage.as_ref().map(|plane| plane.slot);
+        let armed_on = self.arm(&incarnation, &bounds, slot, GUARD_WAIT).await;
+        let session = self.session(&incarnation, &bounds, &storage, armed_on.is_some());
         let period_ms = timing.heartbeat_ms;
         tracing::info!(%incarnation, "opening a session");
         Ok(Opened {
@@ -198,6 +237,7 @@ impl SessionTask {
             incarnation,
             bounds,
             armed_on,
+            storage,
         })
     }
 
@@ -206,7 +246,10 @@ impl SessionTask {
         let incarnation = found.incarnation.clone();
         // With the bounds that are declared; policy may change them once the session is kept.
         let bounds = found.bounds.clone();
-        let armed_on = match self.try_arm(&incarnation, &bounds, GUARD_WAIT).await {
+        // What was declared stays declared.
+        let storage = found.storage.clone();
+        let slot = storage.as_ref().map(|plane| plane.slot);
+        let armed_on = match self.try_arm(&incarnation, &bounds, slot, GUARD_WAIT).await {
             Ok(connection) => Some(connection),
             Err(GuardError::Refused(reason)) => {
                 tracing::warn!(%incarnation, reason, "the guard does not let it go on");
@@ -217,7 +260,7 @@ impl SessionTask {
                 None
             }
         };
-        let session = self.session(&incarnation, &bounds, armed_on.is_some());
+        let session = self.session(&incarnation, &bounds, &storage, armed_on.is_some());
         let period_ms = self.timing.borrow().heartbeat_ms;
         tracing::info!(%incarnation, "going on with the session of the agent before");
         let host = self.host.clone();
@@ -226,10 +269,71 @@ impl SessionTask {
             incarnation,
             bounds,
             armed_on,
+            storage,
         })
     }
 
-    fn session(&self, incarnation: &Incarnation, bounds: &RunnerBounds, guarded: bool) -> Session {
+    /// A life whose session was closed, and which its storage plane may have kept alive.
+    async fn reopen(&mut self, base: Revision, found: Session) -> Reopened {
+        let incarnation = found.incarnation.clone();
+        let key = Key::Fence(self.host.clone(), incarnation.clone()).path();
+        let Ok(listing) = self.store.list(&key).await else {
+            return Reopened::Again;
+        };
+        let fence = listing.items.iter().find(|item| item.key == key);
+        let half = fence.and_then(|item| {
+            let record: FenceRecord = serde_json::from_slice(&item.value).ok()?;
+            (record.stage == FenceStage::ControlClosed).then_some(item.revision)
+        });
+        let (bounds, storage) = (found.bounds.clone(), found.storage.clone());
+        let slot = storage.as_ref().map(|plane| plane.slot);
+        let armed = self.try_arm(&incarnation, &bounds, slot, GUARD_WAIT).await;
+        let (Some(fence), Ok(armed_on)) = (half, armed) else {
+            tracing::error!(%incarnation, "this life is over; its VMs are stopped here");
+            self.life.send_replace(Life::Cleaning);
+            let revoke = Call::Revoke { incarnation };
+            if let Err(error) = self.guard.call(revoke).await {
+                tracing::warn!(%error, "the VMs are stopped through libvirt alone");
+            }
+            return Reopened::Over;
+        };
+        let session = self.session(&incarnation, &bounds, &storage, true);
+        let sent_at = (self.clock)();
+        let revisions = (base, fence);
+        let (txn, beat) = session::reopen(&self.host, &session, found.beat, revisions, sent_at);
+        // Refused, or nobody knows: the record is read again, and tells.
+        let Ok(TxnOutcome::Committed(revision)) = self.store.txn(txn).await else {
+            return Reopened::Again;
+        };
+        tracing::info!(%incarnation, "its session is open again");
+        let renewed = Call::Renewed {
+            incarnation: incarnation.clone(),
+            sent_at,
+            revision,
+        };
+        if let Err(error) = self.guard.call(renewed).await {
+            tracing::warn!(%error, "the guard was not told that the session is open again");
+        }
+        let period_ms = self.timing.borrow().heartbeat_ms;
+        let ack = Ack { sent_at, revision };
+        let mut heartbeat = session::reopened(self.host.clone(), session, ack, beat, period_ms);
+        heartbeat.hurry();
+        Reopened::Open(Box::new(Opened {
+            incarnation,
+            heartbeat,
+            bounds,
+            armed_on: Some(armed_on),
+            storage,
+        }))
+    }
+
+    fn session(
+        &self,
+        incarnation: &Incarnation,
+        bounds: &RunnerBounds,
+        storage: &Option<StoragePlane>,
+        guarded: bool,
+    ) -> Session {
         Session {
             incarnation: incarnation.clone(),
             boot_id: self.machine.boot_id.clone(),
@@ -238,6 +342,7 @@ impl SessionTask {
             state: SessionState::Open,
             bounds: bounds.clone(),
             guard: guard_state(guarded),
+            storage: storage.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -246,9 +351,10 @@ impl SessionTask {
         &mut self,
         incarnation: &Incarnation,
         bounds: &RunnerBounds,
+        slot: Option<u32>,
         wait: Duration,
     ) -> Option<u64> {
-        let armed = self.try_arm(incarnation, bounds, wait).await;
+        let armed = self.try_arm(incarnation, bounds, slot, wait).await;
         armed
             .map_err(|error| tracing::error!(%error, "no guard"))
             .ok()
@@ -259,6 +365,7 @@ impl SessionTask {
         &mut self,
         incarnation: &Incarnation,
         bounds: &RunnerBounds,
+        slot: Option<u32>,
         wait: Duration,
     ) -> Result<u64, GuardError> {
         let begin = std::time::Instant::now();
@@ -267,6 +374,7 @@ impl SessionTask {
             let arm = Call::Arm {
                 incarnation: incarnation.clone(),
                 bounds: bounds.clone(),
+                slot,
             };
             match (self.guard.call(arm).await, connection) {
                 (Ok(_), Some(number)) => return Ok(number),
@@ -278,6 +386,16 @@ impl SessionTask {
             }
         }
     }
+}
+
+/// What became of opening a session again.
+enum Reopened {
+    /// It is open.
+    Open(Box<Opened>),
+    /// Not yet: look again.
+    Again,
+    /// That life is over.
+    Over,
 }
 
 fn new_incarnation() -> Result<Incarnation, IdentityError> {

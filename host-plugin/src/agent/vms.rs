@@ -61,7 +61,7 @@ pub struct Vms {
     pub(super) ends: BTreeMap<VmName, Ended>,
     pub(super) resumed_at: BTreeMap<(VmName, Generation), UnixMs>,
     /// What the guard watches, on which connection to it.
-    pub(super) watched: BTreeSet<(u64, ProcessId, Generation)>,
+    pub(super) watched: BTreeSet<(u64, ProcessId, Generation, bool)>,
     pub(super) all_watched: bool,
     pub(super) grants_known: bool,
     /// VMs are judged by lists from this number on: the first that began with everything known.

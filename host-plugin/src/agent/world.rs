@@ -64,7 +64,7 @@ pub fn build(known: Known<'_>, view: &View, reports: BTreeMap<VmName, VmReport>)
         now: known.now,
         host: known.host.clone(),
         may_act_until: open.map_or(Instant(0), Open::may_act_until),
-        deadline: open.map_or(Instant(0), Open::deadline),
+        deadline: open.map_or(Instant(0), life_deadline),
         guard_works: known.guard_works,
         restart: policy.map_or_else(|| Policy::default().restart, |p| p.restart.clone()),
         domains: known.domains.map(|seen| seen.iter().map(domain).collect()),
@@ -83,6 +83,14 @@ pub fn build(known: Known<'_>, view: &View, reports: BTreeMap<VmName, VmReport>)
         domains.retain(|vm, _| !skipped(vm));
     }
     world
+}
+
+/// When this life ends. With a storage plane only the guard knows: it kills what stands paused as well.
+fn life_deadline(open: &Open) -> Instant {
+    match open.storage {
+        Some(_) => Instant(u64::MAX),
+        None => open.deadline(),
+    }
 }
 
 fn grants(view: &View, host: &HostName) -> BTreeMap<VmName, Grant> {

@@ -11,6 +11,7 @@
 //! - [`state`]: what is watched, and what follows from the deadline
 //! - [`watched`]: one process, held by a pidfd
 //! - [`table`]: what a restarted guard goes on from
+//! - [`lease`]: the heartbeat on the lease volume, the peers' and the mailbox; [`disk`]: its calls
 //! - [`scan`]: the second net
 //! - [`server`]: the loop over sockets, timer and processes
 //! - [`harden`], [`log`]: memory locked, scheduled first, never blocked by its own log
@@ -20,7 +21,9 @@
 //! signal asks anybody, waits for anybody, or reads a file that could be stuck.
 
 pub mod client;
+pub mod disk;
 pub mod harden;
+pub mod lease;
 pub mod log;
 pub mod protocol;
 pub mod scan;

@@ -1,9 +1,13 @@
 //! What agent and guard say to each other: one JSON object per line, over a Unix socket.
 
+use super::lease::VolumeInfo;
 use crate::process::ProcessId;
 use holdfast_core::guardian::deadline::{Phase, Renewal};
+use holdfast_core::guardian::planes::PlaneState;
+use holdfast_core::lease::observer::Finding;
 use holdfast_model::host::RunnerBounds;
-use holdfast_model::id::{Generation, Incarnation, VmName, VmUuid};
+use holdfast_model::id::{Generation, Incarnation, Revision, VmName, VmUuid};
+use holdfast_model::lease::{Mail, StorageClass};
 use holdfast_model::time::Instant;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +42,35 @@ pub enum Call {
         incarnation: Incarnation,
         /// Its bounds.
         bounds: RunnerBounds,
+        /// Its slot on the lease volume, once its session declares it for sure.
+        #[serde(default)]
+        slot: Option<u32>,
+    },
+    /// The agent is there, and cannot renew the session at the moment. Said every second while there is
+    /// nothing else to say.
+    Alive,
+    /// A leader has closed the session of that life, and not yet the life: its control plane has lapsed.
+    ControlClosed {
+        /// Which.
+        incarnation: Incarnation,
+    },
+    /// What is known of the lease volume.
+    Volume,
+    /// What may be said of a peer's life by its heartbeat slot.
+    Observe {
+        /// Its slot.
+        slot: u32,
+        /// Its life.
+        incarnation: Incarnation,
+        /// When the agent learned that its session had been closed.
+        closed: Instant,
+    },
+    /// Write a message into a peer's mailbox.
+    Send {
+        /// The peer's slot.
+        slot: u32,
+        /// The message.
+        mail: Mail,
     },
     /// A heartbeat was acknowledged.
     Renewed {
@@ -45,6 +78,9 @@ pub enum Call {
         incarnation: Incarnation,
         /// When it was sent.
         sent_at: Instant,
+        /// Its revision: messages that are older are obsolete.
+        #[serde(default)]
+        revision: Revision,
     },
     /// The session of that life is lost: its deadline has come.
     Revoke {
@@ -71,6 +107,10 @@ pub struct Process {
     pub uuid: VmUuid,
     /// Which process.
     pub process: ProcessId,
+    /// Under which storage lease its grant was made: with [`StorageClass::Quorum`] it runs on while
+    /// either plane is valid.
+    #[serde(default)]
+    pub lease: StorageClass,
 }
 
 /// To the agent.
@@ -84,9 +124,10 @@ pub enum Message {
         /// The answer, or why there is none.
         result: Result<Answer, String>,
     },
-    /// The deadline has passed, and this became of the VMs. Told again whenever it changes.
+    /// A deadline has passed, and this became of the VMs. Told again whenever it changes.
     Stopped {
-        /// The life that ended; none if nobody had armed one.
+        /// The life that ended; none if nobody had armed one, or if it goes on by its storage lease
+        /// and only VMs without one were stopped.
         incarnation: Option<Incarnation>,
         /// What was killed.
         killed: Vec<Killed>,
@@ -109,7 +150,24 @@ pub enum Answer {
         /// What became of it.
         renewal: Renewal,
     },
-    /// To [`Call::Watch`] and [`Call::Revoke`].
+    /// To [`Call::Volume`].
+    Volume {
+        /// What it is; none while that is not known.
+        info: Option<VolumeInfo>,
+        /// What is wrong with it, or with this host's slot on it.
+        problem: Option<String>,
+        /// How this host's planes stand: control, storage.
+        planes: (PlaneState, PlaneState),
+    },
+    /// To [`Call::Observe`].
+    Observed {
+        /// What may be said.
+        finding: Finding,
+        /// The silence after which that life's storage plane has ended, by what its last heartbeat
+        /// declares, in milliseconds; none if none was read.
+        wait_ms: Option<u64>,
+    },
+    /// To all other calls.
     Done,
 }
 

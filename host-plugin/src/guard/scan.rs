@@ -7,6 +7,7 @@ use crate::domain_xml::stamp::{self, Stamp};
 use crate::domain_xml::tree;
 use crate::process::verified;
 use holdfast_model::id::{ClusterName, VmUuid};
+use holdfast_model::lease::StorageClass;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
@@ -103,5 +104,6 @@ fn of_file(path: &Path, cluster: &ClusterName) -> Option<Process> {
         generation: stamp.generation,
         process: verified(pid, &uuid)?,
         uuid,
+        lease: StorageClass::Plain,
     })
 }

@@ -2,6 +2,7 @@
 //! watched processes and the scan.
 
 use super::harden::harden;
+use super::lease::LeasePlane;
 use super::protocol::{LINE_MAX, Message, Request, VERSION};
 use super::scan::Scanner;
 use super::state::{Guard, Todo};
@@ -74,10 +75,18 @@ impl Server {
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )
         .map_err(|e| failed("cannot make a timer")(e.into()))?;
+        let lease = match &config.lease.volume {
+            Some(volume) => {
+                let (cluster, host) = (config.cluster.clone(), config.name.clone());
+                let lease = LeasePlane::start(volume.clone(), cluster, host);
+                Some(lease.map_err(failed("cannot start the lease volume's threads"))?)
+            }
+            None => None,
+        };
         let table = TableFile::new(run_dir);
         let boot_id = boot_id.trim().to_owned();
         Ok(Self {
-            guard: Guard::restore(table, boot_id, boottime()),
+            guard: Guard::restore(table, boot_id, config.name.clone(), lease, boottime()),
             scanner,
             listener: listen(&config.guard.socket)?,
             timer,
@@ -153,6 +162,9 @@ impl Server {
             PollFd::from_borrowed_fd(self.scanner.fd(), input),
             PollFd::from_borrowed_fd(self.listener.as_fd(), input),
         ];
+        let lease = self.guard.lease_fd();
+        let others = 3 + usize::from(lease.is_some());
+        fds.extend(lease.map(|fd| PollFd::from_borrowed_fd(fd, input)));
         for client in &self.clients {
             let wanted = match client.pending.is_empty() {
                 true => input,
@@ -173,7 +185,8 @@ impl Server {
         Ok(Ready {
             scan: is_ready(&fds[1]),
             listener: is_ready(&fds[2]),
-            clients: fds[3..3 + self.clients.len()]
+            lease: others > 3 && is_ready(&fds[3]),
+            clients: fds[others..others + self.clients.len()]
                 .iter()
                 .map(is_ready)
                 .collect(),
@@ -185,6 +198,9 @@ impl Server {
             && let Some(found) = self.scanner.result()
         {
             self.guard.found(found, boottime());
+        }
+        if ready.lease {
+            self.guard.lease_ready(boottime());
         }
         let mut late = Todo::default();
         for (index, ready) in ready.clients.iter().enumerate() {
@@ -237,6 +253,7 @@ impl Server {
 struct Ready {
     scan: bool,
     listener: bool,
+    lease: bool,
     clients: Vec<bool>,
 }
 

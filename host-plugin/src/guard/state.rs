@@ -2,18 +2,26 @@
 //!
 //! ```text
 //!  Unarmed ── stamped processes found, nobody arms within ORPHAN_GRACE_MS ──> killed
-//!  Armed ──── deadline ──> every watched process gets SIGKILL, at once and before anything else
+//!  Armed ──── session lapsed ──> what runs without a storage lease gets SIGKILL
+//!        ──── both planes ──> every watched process gets SIGKILL, at once and before anything else
 //!  Lapsed ─── what is handed over or found later gets it too, until another life is armed
 //! ```
+//! Once everything of a life that has lapsed is gone, its heartbeat on the lease volume says so.
+//!
 //! Everything here is done by the one thread of the guard. It reads no file of another process but
 //! `/proc/PID/stat`, which does not block.
 
+use super::lease::{LeasePlane, News};
 use super::protocol::{Answer, Call, Killed, Process, Status, VERSION};
 use super::table::{Found, Table, TableFile};
 use super::watched::Watched;
 use holdfast_core::guardian::deadline::{Deadline, Phase, Verdict};
-use holdfast_model::id::Incarnation;
+use holdfast_core::lease::keeper::{Identity, period_ms};
+use holdfast_model::host::RunnerBounds;
+use holdfast_model::id::{HostName, Incarnation};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::time::Instant;
+use holdfast_model::timing::required_taker_wait_ms;
 use rustix::fd::BorrowedFd;
 use std::collections::BTreeMap;
 
@@ -24,6 +32,18 @@ pub const ORPHAN_GRACE_MS: u64 = 1_500;
 const KILLING_LOOK_MS: u64 = 100;
 /// After a deadline, what may have turned up since is looked for this often.
 const RESCAN_MS: u64 = 1_000;
+
+/// What a call about the lease volume is answered without one.
+const NO_VOLUME: &str = "this host has no lease volume: `volume` of [lease] in host.toml names one";
+
+/// Whether a process under that storage lease has to go.
+fn dies(verdict: Verdict, lease: StorageClass) -> bool {
+    match verdict {
+        Verdict::LetRun => false,
+        Verdict::KillUnleased => lease == StorageClass::Plain,
+        Verdict::KillAll => true,
+    }
+}
 
 /// The guard's state.
 pub struct Guard {
@@ -36,6 +56,10 @@ pub struct Guard {
     orphans_until: Option<Instant>,
     kills: bool,
     next_scan: Option<Instant>,
+    lease: Option<LeasePlane>,
+    host: HostName,
+    /// A scan begun after the deadline has found nothing more.
+    scanned_clean: bool,
 }
 
 /// What the server has to do after a step.
@@ -49,7 +73,13 @@ pub struct Todo {
 
 impl Guard {
     /// Goes on from the table, if there is one of this boot.
-    pub fn restore(table: TableFile, boot_id: String, now: Instant) -> Self {
+    pub fn restore(
+        table: TableFile,
+        boot_id: String,
+        host: HostName,
+        lease: Option<LeasePlane>,
+        now: Instant,
+    ) -> Self {
         let mut guard = Self {
             boot_id,
             deadline: Deadline::new(),
@@ -60,9 +90,12 @@ impl Guard {
             orphans_until: None,
             kills: false,
             next_scan: Some(now),
+            lease,
+            host,
+            scanned_clean: false,
         };
         match guard.table.read(&guard.boot_id) {
-            Found::Table(found) => guard.go_on_from(found),
+            Found::Table(found) => guard.go_on_from(found, now),
             Found::Nothing => {}
             Found::Damaged(reason) => {
                 tracing::error!(reason, "the table of the guard's last life cannot be read");
@@ -77,8 +110,12 @@ impl Guard {
         self.warnings.push(warning);
     }
 
-    fn go_on_from(&mut self, table: Table) {
+    fn go_on_from(&mut self, table: Table, now: Instant) {
         self.deadline = table.deadline;
+        if let (Some(slot), Phase::Armed(armed)) = (table.slot, self.deadline.phase()) {
+            let (life, bounds) = (armed.incarnation.clone(), armed.bounds.clone());
+            self.beat_for(slot, &life, &bounds, now);
+        }
         self.killed = table.killed;
         for process in table.watched {
             let (vm, pid) = (process.vm.clone(), process.process.pid);
@@ -94,31 +131,26 @@ impl Guard {
 
     /// Answers a call.
     pub fn call(&mut self, call: Call, now: Instant) -> Result<Answer, String> {
+        if let Some(lease) = &mut self.lease {
+            lease.heard(now);
+        }
         match call {
             Call::Status => Ok(Answer::Status(self.status())),
+            Call::Alive => Ok(Answer::Done),
             Call::Arm {
                 incarnation,
                 bounds,
-            } => {
-                self.reap();
-                let empty = self.watched.is_empty();
-                let other = self.life() != Some(&incarnation);
-                let armed = self.deadline.arm(incarnation.clone(), bounds, empty, now);
-                let deadline = armed.map_err(|error| error.to_string())?;
-                if other {
-                    tracing::info!(%incarnation, "armed");
-                    self.killed.clear();
-                }
-                self.orphans_until = None;
-                self.kills = false;
-                self.save_or_refuse()?;
-                Ok(Answer::Armed { deadline })
-            }
+                slot,
+            } => self.arm(incarnation, bounds, slot, now),
             Call::Renewed {
                 incarnation,
                 sent_at,
+                revision,
             } => {
                 let renewal = self.deadline.renewed(&incarnation, sent_at, now);
+                if let Some(lease) = &mut self.lease {
+                    lease.acknowledged(revision);
+                }
                 self.save();
                 Ok(Answer::Renewed { renewal })
             }
@@ -127,28 +159,136 @@ impl Guard {
                 self.save();
                 Ok(Answer::Done)
             }
+            Call::ControlClosed { incarnation } => {
+                self.deadline.control_closed(&incarnation, now);
+                self.save();
+                Ok(Answer::Done)
+            }
             Call::Watch {
                 incarnation,
                 process,
-            } => self.watch(&incarnation, process).map(|()| Answer::Done),
+            } => self
+                .watch(&incarnation, process, now)
+                .map(|()| Answer::Done),
+            Call::Volume => Ok(self.volume(now)),
+            Call::Observe {
+                slot,
+                incarnation,
+                closed,
+            } => self.observe(slot, &incarnation, closed, now),
+            Call::Send { slot, mail } => {
+                let lease = self.lease.as_mut().ok_or(NO_VOLUME)?;
+                let sent = lease.send(slot, mail);
+                sent.map(|()| Answer::Done).map_err(|e| e.to_string())
+            }
         }
     }
 
-    fn watch(&mut self, incarnation: &Incarnation, process: Process) -> Result<(), String> {
+    fn arm(
+        &mut self,
+        incarnation: Incarnation,
+        bounds: RunnerBounds,
+        slot: Option<u32>,
+        now: Instant,
+    ) -> Result<Answer, String> {
+        self.reap();
+        let empty = self.watched.is_empty();
+        let other = self.life() != Some(&incarnation);
+        let storage = slot.is_some() && self.lease.is_some();
+        let armed = (self.deadline).arm(incarnation.clone(), bounds.clone(), storage, empty, now);
+        let deadline = armed.map_err(|error| error.to_string())?;
+        if other {
+            tracing::info!(%incarnation, "armed");
+            self.killed.clear();
+        }
+        if let Some(slot) = slot {
+            self.beat_for(slot, &incarnation, &bounds, now);
+        }
+        if let Some(lease) = &mut self.lease {
+            lease.hold_mail(now);
+        }
+        self.orphans_until = None;
+        self.kills = false;
+        self.scanned_clean = false;
+        self.save_or_refuse()?;
+        Ok(Answer::Armed { deadline })
+    }
+
+    /// Heartbeats on the lease volume for that life from now on.
+    fn beat_for(&mut self, slot: u32, life: &Incarnation, bounds: &RunnerBounds, now: Instant) {
+        let short = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
+        let Ok(boot_id) = self.boot_id.parse() else {
+            return;
+        };
+        let identity = Identity {
+            host: self.host.clone(),
+            incarnation: life.clone(),
+            boot_id,
+            period_ms: period_ms(bounds.runner_deadline_ms),
+            runner_deadline_ms: short(bounds.runner_deadline_ms),
+            kill_bound_ms: short(bounds.kill_bound_ms),
+            watchdog_bound_ms: short(bounds.watchdog_bound_ms),
+        };
+        if let Some(lease) = &mut self.lease {
+            lease.arm(slot, identity, now);
+        }
+    }
+
+    fn volume(&mut self, now: Instant) -> Answer {
+        let planes = self.deadline.planes(now);
+        let (info, problem) = match &mut self.lease {
+            Some(lease) => lease.info(),
+            None => (None, None),
+        };
+        Answer::Volume {
+            info,
+            problem,
+            planes,
+        }
+    }
+
+    fn observe(
+        &mut self,
+        slot: u32,
+        life: &Incarnation,
+        closed: Instant,
+        now: Instant,
+    ) -> Result<Answer, String> {
+        let lease = self.lease.as_mut().ok_or(NO_VOLUME)?;
+        let (finding, last) = lease.observe(slot, life, closed, now);
+        let wait_ms = last.map(|beat| {
+            required_taker_wait_ms(
+                beat.runner_deadline_ms.into(),
+                beat.kill_bound_ms.into(),
+                beat.watchdog_bound_ms.into(),
+            )
+        });
+        Ok(Answer::Observed { finding, wait_ms })
+    }
+
+    fn watch(
+        &mut self,
+        incarnation: &Incarnation,
+        process: Process,
+        now: Instant,
+    ) -> Result<(), String> {
+        let verdict = self.deadline.tick(now);
         let lapsed = matches!(self.deadline.phase(), Phase::Lapsed { .. });
+        let late = dies(verdict, process.lease);
         if !lapsed && !self.deadline.accepts(incarnation) {
             return Err(format!(
                 "incarnation {incarnation} is not armed: arm it first"
             ));
         }
         let (vm, pid) = (process.vm.clone(), process.process.pid);
-        let watched = Watched::open(process).map_err(|error| error.to_string())?;
-        let known = self.watched.insert(pid, watched);
-        if lapsed {
+        let mut watched = Watched::open(process).map_err(|error| error.to_string())?;
+        let known = self.watched.remove(&pid);
+        watched.doomed = known.as_ref().is_some_and(|known| known.doomed);
+        let late = late || watched.doomed;
+        self.watched.insert(pid, watched);
+        if late {
             // It is killed by the step that follows every call.
-            return Err(format!(
-                "the deadline has passed: {vm} is being killed, as everything of this life"
-            ));
+            return Err(format!("its deadline has passed: {vm} is being killed"));
         }
         if known.is_none() {
             tracing::info!(%vm, pid, "watched");
@@ -160,23 +300,27 @@ impl Guard {
     pub fn step(&mut self, now: Instant) -> Todo {
         let verdict = self.deadline.tick(now);
         let orphaned = self.orphans_until.is_some_and(|until| now >= until);
-        let kill = verdict == Verdict::KillAll || orphaned;
-        let mut todo = Todo::default();
-        if kill {
-            todo.tell = self.kill_all();
-        }
-        if kill && !self.kills {
+        let verdict = match orphaned {
+            true => Verdict::KillAll,
+            false => verdict,
+        };
+        let mut todo = Todo {
+            tell: self.kill(verdict),
+            ..Todo::default()
+        };
+        if verdict == Verdict::KillAll && !self.kills {
             let vms = self.watched.len();
             match self.life() {
                 Some(life) => tracing::error!(%life, vms, "the deadline has passed: killing"),
                 None => tracing::error!("VMs run here and nobody watches over them: killing"),
             }
             self.kills = true;
+            self.scanned_clean = false;
             self.next_scan = Some(now);
             todo.tell = true;
         }
         if self.reap() {
-            todo.tell |= self.kills;
+            todo.tell |= self.kills || !self.killed.is_empty();
             self.save();
         } else if todo.tell {
             self.save();
@@ -185,22 +329,62 @@ impl Guard {
             todo.scan = true;
             self.next_scan = self.kills.then(|| now.plus(RESCAN_MS));
         }
+        self.step_lease(now);
         todo
     }
 
-    /// Signals everything that is watched; true if the list of what was killed grew.
-    fn kill_all(&mut self) -> bool {
-        let mut grew = false;
-        for watched in self.watched.values() {
-            if let Err(error) = watched.kill() {
-                let vm = &watched.process.vm;
-                tracing::error!(%vm, %error, "a process could not be killed; trying again");
+    fn step_lease(&mut self, now: Instant) {
+        let gone = self.watched.is_empty() && self.scanned_clean;
+        let (control, _) = self.deadline.planes(now);
+        let over = match self.deadline.phase() {
+            Phase::Lapsed { incarnation, .. } if gone => Some(incarnation.clone()),
+            _ => None,
+        };
+        let Some(lease) = &mut self.lease else { return };
+        if let Some(life) = over
+            && !lease.is_released()
+        {
+            lease.release(&life, now);
+        }
+        lease.step(control, now);
+    }
+
+    /// Calls to the lease volume have ended.
+    pub fn lease_ready(&mut self, now: Instant) {
+        let Some(lease) = &mut self.lease else { return };
+        for news in lease.take(now) {
+            match news {
+                News::Renewed {
+                    incarnation,
+                    sent_at,
+                } => self.deadline.storage_renewed(&incarnation, sent_at, now),
+                News::Asked { incarnation } => drop(self.deadline.revoke(&incarnation, now)),
             }
         }
-        for watched in self.watched.values() {
-            let Process { vm, generation, .. } = &watched.process;
+    }
+
+    /// Signals what must go; true if the list of what was killed grew.
+    fn kill(&mut self, verdict: Verdict) -> bool {
+        let mut grew = false;
+        for watched in self.watched.values_mut() {
+            let Process {
+                vm,
+                generation,
+                lease,
+                ..
+            } = &watched.process;
+            watched.doomed |= dies(verdict, *lease);
+            if !watched.doomed {
+                continue;
+            }
+            if let Err(error) = watched.kill() {
+                tracing::error!(%vm, %error, "a process could not be killed; trying again");
+            }
             let is_it = |killed: &Killed| killed.vm == *vm && killed.generation == *generation;
             if !self.killed.iter().any(is_it) {
+                if verdict != Verdict::KillAll {
+                    tracing::error!(%vm, "the session has lapsed, and it has no storage lease: killing");
+                }
                 self.killed.push(Killed {
                     vm: vm.clone(),
                     generation: *generation,
@@ -236,6 +420,7 @@ impl Guard {
     /// What a scan found.
     pub fn found(&mut self, processes: Vec<Process>, now: Instant) {
         if self.kills {
+            self.scanned_clean = processes.is_empty();
             for process in processes {
                 self.catch(process);
             }
@@ -266,9 +451,11 @@ impl Guard {
 
     /// When to step at the latest.
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let look = (self.kills && !self.watched.is_empty()).then(|| now.plus(KILLING_LOOK_MS));
+        let killing = self.watched.values().any(|watched| watched.doomed);
+        let look = killing.then(|| now.plus(KILLING_LOOK_MS));
         let times = [
-            self.deadline.next_wake(),
+            self.deadline.next_wake(now),
+            self.lease.as_ref().and_then(LeasePlane::next_wake),
             self.orphans_until.filter(|_| !self.kills),
             self.next_scan,
             look,
@@ -281,14 +468,23 @@ impl Guard {
         self.watched.values().map(Watched::fd)
     }
 
-    /// What was killed, and of which life.
+    /// Becomes readable when a call to the lease volume has ended.
+    pub fn lease_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.lease.as_ref().map(LeasePlane::fd)
+    }
+
+    /// What was killed, and the life that is over, if one is.
     pub fn stopped(&self) -> (Option<Incarnation>, Vec<Killed>) {
-        (self.life().cloned(), self.killed.clone())
+        let over = match self.deadline.phase() {
+            Phase::Lapsed { incarnation, .. } => Some(incarnation.clone()),
+            Phase::Unarmed | Phase::Armed(_) => None,
+        };
+        (over, self.killed.clone())
     }
 
     /// Something was killed at a deadline, or would have been.
     pub fn is_killing(&self) -> bool {
-        self.kills
+        self.kills || !self.killed.is_empty()
     }
 
     fn life(&self) -> Option<&Incarnation> {
@@ -319,6 +515,7 @@ impl Guard {
             deadline: self.deadline.clone(),
             watched: self.processes(),
             killed: self.killed.clone(),
+            slot: self.lease.as_ref().and_then(LeasePlane::slot),
         };
         let written = self.table.write(&table);
         written.map_err(|error| format!("the guard cannot write its table: {error}"))

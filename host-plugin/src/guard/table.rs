@@ -20,6 +20,9 @@ pub struct Table {
     pub watched: Vec<Process>,
     /// What was killed at the last deadline.
     pub killed: Vec<Killed>,
+    /// The slot on the lease volume.
+    #[serde(default)]
+    pub slot: Option<u32>,
 }
 
 /// Where it is kept.

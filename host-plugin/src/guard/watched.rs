@@ -12,6 +12,8 @@ use rustix::process::{Signal, pidfd_send_signal};
 pub struct Watched {
     /// Whose it is.
     pub process: Process,
+    /// It was sent the signal: it goes, even if a plane is renewed before it has gone.
+    pub doomed: bool,
     fd: OwnedFd,
 }
 
@@ -41,7 +43,11 @@ impl Watched {
     pub fn open(process: Process) -> Result<Self, WatchError> {
         let pid = process.process.pid;
         match hold(process.process) {
-            Ok(fd) => Ok(Self { process, fd }),
+            Ok(fd) => Ok(Self {
+                process,
+                doomed: false,
+                fd,
+            }),
             Err(Errno::SRCH) => Err(WatchError::Gone {
                 pid,
                 vm: process.vm.to_string(),

@@ -4,6 +4,7 @@ use holdfast_host::guard::protocol::{Answer, Call, Killed, Message, Process, Req
 use holdfast_host::process::{ProcessId, verified};
 use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::{Generation, Incarnation};
+use holdfast_model::lease::StorageClass;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -56,7 +57,13 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        Self::with("")
+    }
+
+    /// With more in its configuration; `DIR` stands for the directory.
+    pub fn with(more: &str) -> Self {
+        // Direct I/O needs a real file system.
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let config = dir.path().join("host.toml");
         let shown = dir.path().display();
         std::fs::create_dir(dir.path().join("libvirt")).expect("a directory");
@@ -64,7 +71,8 @@ impl Bench {
             "cluster = \"c1\"\nname = \"h1\"\nsite = \"a\"\nrun_dir = \"{shown}/run\"\n\
              [etcd]\nendpoints = [\"http://127.0.0.1:1\"]\n\
              [libvirt]\nmigrate_address = \"127.0.0.1\"\nrun_dir = \"{shown}/libvirt\"\n\
-             [guard]\nsocket = \"{shown}/guard.sock\"\n"
+             [guard]\nsocket = \"{shown}/guard.sock\"\n{}",
+            more.replace("DIR", &shown.to_string())
         );
         std::fs::write(&config, text).expect("written");
         let guard = start_guard(&config);
@@ -148,6 +156,15 @@ impl Agent {
     }
 
     pub fn arm(&mut self, incarnation: &str, runner_deadline_ms: u64) -> Result<Answer, String> {
+        self.arm_in(incarnation, runner_deadline_ms, None)
+    }
+
+    pub fn arm_in(
+        &mut self,
+        incarnation: &str,
+        runner_deadline_ms: u64,
+        slot: Option<u32>,
+    ) -> Result<Answer, String> {
         self.call(Call::Arm {
             incarnation: life(incarnation),
             bounds: RunnerBounds {
@@ -155,6 +172,7 @@ impl Agent {
                 kill_bound_ms: 500,
                 watchdog_bound_ms: 0,
             },
+            slot,
         })
     }
 
@@ -193,6 +211,7 @@ pub struct Vm {
     pub uuid: String,
     pub child: Owned,
     pub id: ProcessId,
+    pub lease: StorageClass,
 }
 
 impl Vm {
@@ -214,6 +233,15 @@ impl Vm {
             uuid,
             child,
             id,
+            lease: StorageClass::Plain,
+        }
+    }
+
+    /// One that was granted under a storage lease.
+    pub fn leased(name: &'static str) -> Self {
+        Self {
+            lease: StorageClass::Quorum,
+            ..Self::start(name)
         }
     }
 
@@ -223,6 +251,7 @@ impl Vm {
             generation: Generation(4),
             uuid: self.uuid.parse().expect("a UUID"),
             process: self.id,
+            lease: self.lease,
         }
     }
 

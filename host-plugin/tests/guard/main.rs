@@ -3,11 +3,13 @@
 //! What is proven is that they are gone, by the kernel's word, not how fast: machines are busy.
 
 mod bench;
+mod lease;
 
 use bench::{Bench, DEADLINE_MS, Vm, life, names, start_guard, until};
 use holdfast_core::guardian::deadline::{Phase, Renewal};
 use holdfast_host::guard::protocol::{Answer, Call, Message};
 use holdfast_host::process::start_ticks;
+use holdfast_model::id::Revision;
 use holdfast_store::clock::boottime;
 use std::io::{ErrorKind, Write};
 use std::process::Command;
@@ -35,6 +37,7 @@ fn a_silent_agent_costs_the_vms_their_lives_and_only_them() {
     let too_late = agent.call(Call::Renewed {
         incarnation: life("i1"),
         sent_at: boottime(),
+        revision: Revision(1),
     });
     let renewal = Renewal::TooLate;
     assert_eq!(too_late, Ok(Answer::Renewed { renewal }));
@@ -62,6 +65,7 @@ fn renewals_keep_the_vms_alive_beyond_the_first_deadline() {
         let renewed = agent.call(Call::Renewed {
             incarnation: life("i1"),
             sent_at: boottime(),
+            revision: Revision(1),
         });
         let Ok(Answer::Renewed {
             renewal: Renewal::Until { deadline },

@@ -131,6 +131,7 @@ impl Host {
             }),
             incoming: None,
             generation: last.next(),
+            lease: holdfast_model::lease::StorageClass::Plain,
             intent: Intent::Run,
             run_serial: 0,
             rest: None,

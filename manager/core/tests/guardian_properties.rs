@@ -65,6 +65,7 @@ fn grant() -> impl Strategy<Value = Grant> {
                 holder,
                 incoming,
                 generation,
+                lease: holdfast_model::lease::StorageClass::Plain,
                 intent,
                 run_serial: 0,
                 rest: None,
@@ -398,7 +399,7 @@ proptest! {
                         watchdog_bound_ms: 0,
                     };
                     let was_armed = guard.accepts(&nth_life(life));
-                    if guard.arm(nth_life(life), bounds, empty, now).is_ok() {
+                    if guard.arm(nth_life(life), bounds, false, empty, now).is_ok() {
                         // In production an incarnation's name is never used again.
                         let fresh = !was_armed || longest_ms[n] == 0;
                         if fresh {
@@ -437,7 +438,7 @@ proptest! {
                 if guard.accepts(&nth_life(n)) {
                     prop_assert_eq!(verdict, Verdict::LetRun);
                     prop_assert!(!over[i], "runs again");
-                    prop_assert!(guard.next_wake().is_some_and(|at| at > now));
+                    prop_assert!(guard.next_wake(now).is_some_and(|at| at > now));
                 } else {
                     over[i] = true;
                 }

@@ -3,9 +3,11 @@
 //! acknowledgement, and with a replica that is left behind at times.
 #![allow(clippy::unwrap_used)]
 
-use holdfast_core::guardian::planes::PlaneState;
+use holdfast_core::guardian::deadline::{Deadline, Verdict};
 use holdfast_core::lease::keeper::{Identity, Keeper};
 use holdfast_core::lease::observer::{Finding, Observer, ReadTimes};
+use holdfast_model::host::RunnerBounds;
+use holdfast_model::id::Incarnation;
 use holdfast_model::lease::Heartbeat;
 use holdfast_model::time::Instant;
 use holdfast_model::timing::required_taker_wait_ms;
@@ -82,11 +84,16 @@ impl<T> Write<T> {
     }
 }
 
+fn life() -> Incarnation {
+    "life".parse().unwrap()
+}
+
 struct Run {
     random: Random,
     runner_clock: Clock,
     observer_clock: Clock,
     keeper: Keeper,
+    deadline: Deadline,
     observer: Observer,
     sector: Option<Heartbeat>,
     /// The same, as the replica that is left behind has it.
@@ -95,7 +102,7 @@ struct Run {
     write: Option<Write<Heartbeat>>,
     own: Option<Write<()>>,
     read: Option<(u64, u64, u64, Option<Heartbeat>)>,
-    /// Its other plane is valid until then; it is closed by that time.
+    /// Its other plane is renewed until then; it is closed a taker's wait later.
     control_until: u64,
     killed_at: Option<u64>,
 }
@@ -103,9 +110,17 @@ struct Run {
 impl Run {
     fn new(seed: u64, drifts: (i64, i64), control_until: u64) -> Self {
         let runner_clock = Clock(drifts.0);
+        let mut deadline = Deadline::new();
+        let bounds = RunnerBounds {
+            runner_deadline_ms: DEADLINE_MS.into(),
+            kill_bound_ms: KILL_MS.into(),
+            watchdog_bound_ms: 0,
+        };
+        let start = runner_clock.at(0);
+        deadline.arm(life(), bounds, true, true, start).unwrap();
         let identity = Identity {
             host: "a1".parse().unwrap(),
-            incarnation: "life".parse().unwrap(),
+            incarnation: life(),
             boot_id: "boot".parse().unwrap(),
             period_ms: 1_000,
             runner_deadline_ms: DEADLINE_MS,
@@ -119,7 +134,8 @@ impl Run {
             },
             runner_clock,
             observer_clock: Clock(drifts.1),
-            keeper: Keeper::new(identity, runner_clock.at(0)),
+            keeper: Keeper::new(identity, start),
+            deadline,
             observer: Observer::default(),
             sector: None,
             behind: None,
@@ -137,12 +153,19 @@ impl Run {
         let clock = self.runner_clock.at(now);
         if let Some(write) = self.write.take_if(|write| write.told <= now) {
             match write.succeeds {
-                true => self.keeper.written(write.value.counter),
+                true => {
+                    if let Some(sent) = self.keeper.written(write.value.counter) {
+                        self.deadline.storage_renewed(&life(), sent, clock);
+                    }
+                }
                 false => self.keeper.failed(write.value.counter, clock),
             }
         }
-        if now >= self.control_until && self.keeper.state(clock) == PlaneState::Lapsed {
-            self.killed_at.get_or_insert(now); // both planes at once: there is no way back
+        if now <= self.control_until {
+            self.deadline.renewed(&life(), clock, clock);
+        }
+        if self.deadline.tick(clock) == Verdict::KillAll {
+            self.killed_at.get_or_insert(now);
         }
         if self.killed_at.is_none()
             && let Some(value) = self.keeper.poll(clock)
@@ -223,7 +246,7 @@ proptest! {
         control_until in 0u64..30_000,
     ) {
         let mut run = Run::new(seed, drifts, control_until);
-        let life = "life".parse().unwrap();
+        let life = life();
         let wait = required_taker_wait_ms(u64::from(DEADLINE_MS), u64::from(KILL_MS), 0);
         let mut proven = false;
         for now in (0..120_000).step_by(STEP_MS as usize) {
@@ -232,8 +255,13 @@ proptest! {
             run.storage(now);
             run.runner(now, broken);
             run.observer(now);
-            let since = run.observer_clock.at(control_until);
-            if let Finding::Unchanged { for_ms, .. } = run.observer.finding(0, &life, since)
+            // A leader saw its last renewal no earlier than it was sent, and waited on a clock that
+            // may run fast.
+            let closed = control_until + wait * 999 / 1_000;
+            let learned = run.observer_clock.at(closed);
+            if now >= closed
+                && let Finding::Holding { unchanged_ms: for_ms, .. } =
+                    run.observer.finding(0, &life, learned)
                 && for_ms >= wait
             {
                 proven = true;

@@ -1,12 +1,11 @@
 //! The storage plane, case by case.
 #![allow(clippy::unwrap_used)]
 
-use holdfast_core::guardian::planes::PlaneState;
 use holdfast_core::lease::claim::{ClaimError, Wanted, claim, is_passed_over};
 use holdfast_core::lease::keeper::{Identity, Keeper};
 use holdfast_core::lease::observer::{Finding, Observer, ReadTimes};
 use holdfast_model::id::Generation;
-use holdfast_model::lease::{Heartbeat, Holder, HostPhase};
+use holdfast_model::lease::{AgentState, Heartbeat, Holder, HostPhase};
 use holdfast_model::time::Instant;
 
 fn keeper() -> Keeper {
@@ -37,101 +36,105 @@ fn read(began: u64, ended: u64) -> ReadTimes {
 }
 
 #[test]
-fn a_plane_is_valid_from_the_first_write_and_counts_from_the_send_time() {
+fn heartbeats_are_due_by_the_send_time_and_one_at_a_time() {
     let mut keeper = keeper();
-    assert_eq!(
-        keeper.state(Instant(0)),
-        PlaneState::Lapsed,
-        "nothing is written yet"
-    );
     let first = keeper.poll(Instant(100)).unwrap();
-    assert_eq!((first.counter, first.phase), (1, HostPhase::Holding));
+    assert_eq!((first.counter, first.phase), (100, HostPhase::Holding));
     assert_eq!(keeper.poll(Instant(5_000)), None, "one at a time");
     assert_eq!(keeper.next_wake(), None);
-    keeper.written(1);
     assert_eq!(
-        keeper.valid_until(),
-        Some(Instant(4_100)),
-        "not from the acknowledgement"
+        keeper.written(100),
+        Some(Instant(100)),
+        "when it was sent, not when that was known"
     );
-    assert_eq!(keeper.state(Instant(4_099)), PlaneState::Valid);
-    assert_eq!(keeper.state(Instant(4_100)), PlaneState::Lapsed);
     assert_eq!(keeper.next_wake(), Some(Instant(1_100)));
     assert_eq!(keeper.poll(Instant(1_099)), None);
-    assert_eq!(keeper.poll(Instant(1_100)).unwrap().counter, 2);
+    assert_eq!(keeper.poll(Instant(1_100)).unwrap().counter, 1_100);
 }
 
 #[test]
-fn a_failed_write_prolongs_nothing_and_its_counter_is_not_used_again() {
+fn a_failed_write_counts_for_nothing_and_its_counter_is_not_used_again() {
     let mut keeper = keeper();
     keeper.poll(Instant(0)).unwrap();
     keeper.written(1);
     keeper.poll(Instant(1_000)).unwrap();
-    keeper.failed(2, Instant(1_500));
-    assert_eq!(keeper.valid_until(), Some(Instant(4_000)));
+    keeper.failed(1_000, Instant(1_500));
     assert_eq!(keeper.next_wake(), Some(Instant(1_750)));
-    keeper.written(2);
-    assert_eq!(
-        keeper.valid_until(),
-        Some(Instant(4_000)),
-        "it was given up"
-    );
-    assert_eq!(keeper.poll(Instant(1_750)).unwrap().counter, 3);
+    assert_eq!(keeper.written(1_000), None, "it was given up");
+    assert_eq!(keeper.poll(Instant(1_750)).unwrap().counter, 1_750);
 }
 
 #[test]
-fn a_release_is_said_at_once_and_ends_the_plane() {
+fn a_release_is_said_at_once() {
     let mut keeper = keeper();
     keeper.poll(Instant(0)).unwrap();
     keeper.written(1);
     keeper.release(7, Instant(200));
-    assert_eq!(keeper.state(Instant(200)), PlaneState::Lapsed);
+    assert!(keeper.is_released());
     let said = keeper.poll(Instant(200)).unwrap();
     assert_eq!(
         (said.phase, said.answered, said.counter),
-        (HostPhase::Released, 7, 2)
+        (HostPhase::Released, 7, 200)
     );
+}
+
+#[test]
+fn what_is_urgent_waits_for_the_write_under_way_and_no_longer() {
+    let mut keeper = keeper();
+    keeper.poll(Instant(0)).unwrap();
+    keeper.hurry(Instant(50));
+    assert_eq!(keeper.poll(Instant(60)), None);
+    keeper.written(1);
+    assert_eq!(keeper.poll(Instant(70)).unwrap().counter, 70);
+    keeper.written(70);
+    assert_eq!(keeper.next_wake(), Some(Instant(1_070)), "once");
 }
 
 #[test]
 fn unchanged_counts_from_the_end_of_the_first_sight_to_the_own_write_before_the_last() {
     let life = "life".parse().unwrap();
     let mut observer = Observer::default();
-    let found = |observer: &Observer, since| observer.finding(3, &life, Instant(since));
-    let unchanged = |for_ms| Finding::Unchanged { counter: 5, for_ms };
+    let found = |observer: &Observer, closed| observer.finding(3, &life, Instant(closed));
+    let holding = |counter, unchanged_ms, is_new| Finding::Holding {
+        counter,
+        unchanged_ms,
+        is_new,
+        agent: AgentState::Connected,
+    };
     assert_eq!(found(&observer, 0), Finding::Nothing);
     observer.saw(3, &beat(5), read(100, 150));
     observer.saw(3, &beat(5), read(9_000, 9_010));
     assert_eq!(
         found(&observer, 0),
-        unchanged(0),
+        holding(5, 0, false),
         "nothing written: perhaps a stale replica"
     );
     observer.own_write_succeeded(Instant(2_000), Instant(9_500));
     observer.saw(3, &beat(5), read(9_499, 9_600));
     assert_eq!(
         found(&observer, 0),
-        unchanged(0),
+        holding(5, 0, false),
         "begun before the acknowledgement"
     );
     observer.saw(3, &beat(5), read(9_500, 9_600));
     assert_eq!(
         found(&observer, 0),
-        unchanged(1_850),
+        holding(5, 1_850, false),
         "the quorum may have been lost at 2,001"
     );
     assert_eq!(
-        found(&observer, 1_000),
-        unchanged(1_000),
-        "what was before is worth nothing"
+        found(&observer, 2_000),
+        holding(5, 1_850, false),
+        "it may begin before the closing"
     );
-    assert_eq!(found(&observer, 2_500), unchanged(0));
+    assert_eq!(
+        found(&observer, 2_001),
+        holding(5, 0, false),
+        "and ends after it, or is worth nothing"
+    );
     observer.saw(3, &beat(6), read(9_700, 9_800));
-    let new = Finding::Unchanged {
-        counter: 6,
-        for_ms: 0,
-    };
-    assert_eq!(found(&observer, 0), new);
+    assert_eq!(found(&observer, 9_000), holding(6, 0, true));
+    assert_eq!(found(&observer, 9_800), holding(6, 0, false));
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub enum EventKind {
     HostOnline,
     /// A host missed heartbeats (phase: lost).
     HostSuspect,
+    /// A host's session was closed; its storage lease may keep its VMs running.
+    HostIsolated,
     /// A host's incarnation was closed by evidence (phase: proven).
     HostFenced,
     /// A host is held down after a loss.

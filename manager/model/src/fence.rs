@@ -1,5 +1,6 @@
 //! Evidence: what proves that an incarnation of a host runs nothing any more.
 
+use crate::host::StoragePlane;
 use crate::id::{BootId, HostName, Incarnation, Revision};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,14 +20,40 @@ pub struct FenceRecord {
     /// The session's revision it was decided on.
     #[serde(default)]
     pub session_revision: Option<Revision>,
+    /// The storage plane of that life, where it declared one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plane: Option<StoragePlane>,
+    /// What closed the storage plane, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageEvidence>,
+    /// Its guard is asked through its mailbox on the lease volume to stop everything.
+    #[serde(default)]
+    pub release_asked: bool,
 }
 
-/// How far an incarnation is closed. A host without a storage lease goes to `Closed` at once: the
-/// control plane is its only one.
+/// What proves that the storage plane of a life has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageEvidence {
+    /// The host that read it.
+    pub by: HostName,
+    /// The heartbeat that was read, again and again. Whoever takes a VM over reads it once more.
+    pub counter: u64,
+    /// For how long, in milliseconds of that host's clock.
+    pub unchanged_ms: u64,
+}
+
+/// How far an incarnation is closed.
+///
+/// ```text
+/// (open) ── silent for the wait ──> ControlClosed ── heartbeat slot unchanged, released ──> Closed
+///    ^                                   │
+///    └──────── the same life renews ─────┘        without a storage plane: Closed at once
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FenceStage {
-    /// Its heartbeats are refused; what its storage lease protects may still run.
+    /// Its session is closed; VMs that its storage lease protects may still run, and the life may
+    /// open its session again. VMs without such a lease have stopped.
     ControlClosed,
     /// Nothing of it can run any more.
     Closed,

@@ -96,6 +96,9 @@ pub struct HostFile {
     /// How the storage under the VMs' disks is checked.
     #[serde(default)]
     pub storage: StorageSection,
+    /// The lease volume, by which VMs outlive a loss of etcd.
+    #[serde(default)]
+    pub lease: LeaseSection,
 }
 
 impl HostFile {
@@ -223,6 +226,15 @@ pub struct StorageSection {
     /// How it is checked.
     #[serde(default)]
     pub check: StorageCheck,
+}
+
+/// `[lease]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseSection {
+    /// The volume (`holdfast lease create` makes one): a file or a block device on the storage that the
+    /// VMs' disks are on. Without one, VMs stop when this host loses etcd.
+    pub volume: Option<PathBuf>,
 }
 
 /// How storage is checked.

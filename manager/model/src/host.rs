@@ -1,6 +1,7 @@
 //! A hypervisor: what operators want of it, what it says of itself, what the leader holds of it.
 
 use crate::id::{BootId, Generation, HostName, Incarnation, MachineId, SiteName};
+use crate::lease::StorageClass;
 use crate::timing::required_taker_wait_ms;
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +35,23 @@ pub struct Session {
     pub bounds: RunnerBounds,
     /// Whether a guard enforces the deadline.
     pub guard: GuardState,
+    /// Its heartbeat on a lease volume. While that is written, its leased VMs run on without this
+    /// session; so its silence here closes the control plane only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StoragePlane>,
     /// The software's version.
     pub version: String,
+}
+
+/// Where a host heartbeats on shared storage. Once a life has declared it, it stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoragePlane {
+    /// The lease volume's id.
+    pub volume: String,
+    /// The host's slot on it.
+    pub slot: u32,
+    /// What the storage promises.
+    pub class: StorageClass,
 }
 
 /// Whether a session accepts heartbeats.
@@ -69,6 +85,14 @@ pub struct RunnerBounds {
     pub watchdog_bound_ms: u64,
 }
 
+impl Session {
+    /// Its VMs may outlive this session: they have a second plane.
+    pub fn has_storage_plane(&self) -> bool {
+        let class = self.storage.as_ref().map(|plane| plane.class);
+        class == Some(StorageClass::Quorum)
+    }
+}
+
 impl RunnerBounds {
     /// The shortest silence after which everything this host ran has stopped.
     pub fn required_wait_ms(&self) -> u64 {
@@ -93,6 +117,25 @@ pub struct HostReport {
     pub storage: StorageState,
     /// Where peers reach this host's libvirtd and QEMU for migrations.
     pub migrate_address: String,
+    /// Its heartbeat on the lease volume.
+    #[serde(default)]
+    pub lease: LeaseState,
+}
+
+/// How a host's heartbeat on its lease volume stands, by the host's own word.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum LeaseState {
+    /// None is configured.
+    #[default]
+    NotUsed,
+    /// Written in time.
+    Valid,
+    /// Not.
+    Lapsed {
+        /// Why, in words.
+        reason: String,
+    },
 }
 
 /// The connection to libvirtd.
@@ -275,6 +318,8 @@ pub enum Membership {
     Online,
     /// It missed heartbeats: no new grants, nothing is taken from it yet.
     Suspect,
+    /// Its session was closed, and its storage lease may keep its VMs running: the lease volume tells.
+    Isolated,
     /// Its incarnation was closed by evidence; its VMs are free to run elsewhere.
     Fenced,
     /// It is back with a clean session and held down: last resort for starts, none for failback.

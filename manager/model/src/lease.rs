@@ -1,7 +1,7 @@
 //! What stands on a lease volume: how hosts prove to each other over the storage alone that they are
 //! alive, and which VMs they hold. The bytes of it are `holdfast-lease`'s business.
 
-use crate::id::{BootId, ClusterName, Generation, HostName, Incarnation, VmName, VmUuid};
+use crate::id::{BootId, ClusterName, Generation, HostName, Incarnation, Revision, VmName, VmUuid};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -32,14 +32,15 @@ impl fmt::Display for Kind {
 }
 
 /// What a storage domain promises when the sites are cut from each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum StorageClass {
     /// Only one side can write (Gluster with an arbiter, Ceph in stretch mode, DRBD with quorum, an
     /// array with a mediator): a lease here lets a VM outlive a loss of the control plane.
     Quorum = 1,
-    /// Copies may diverge: a lease here protects from mistakes only.
+    /// Copies may diverge, or there is no lease volume: the control plane alone counts.
+    #[default]
     Plain = 2,
 }
 
@@ -77,6 +78,20 @@ pub enum HostPhase {
     Released = 2,
 }
 
+/// How a host's agent stands, as its guard sees it. Tells a host that lost its network from one whose
+/// agent is being upgraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum AgentState {
+    /// Its session is renewed.
+    Connected = 1,
+    /// It runs, and its session is not renewed: this host cannot reach the store.
+    CutOff = 2,
+    /// The guard hears nothing of it.
+    Silent = 3,
+}
+
 /// A host's sign of life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -90,6 +105,8 @@ pub struct Heartbeat {
     pub counter: u64,
     /// Where it stands.
     pub phase: HostPhase,
+    /// How its agent stands.
+    pub agent: AgentState,
     /// The last message of its mailbox that it has done.
     pub answered: u64,
     /// Between two heartbeats, in milliseconds.
@@ -283,4 +300,36 @@ impl Layout {
         let found = ends.iter().find(|(end, _)| number < *end);
         found.map(|(_, kind)| *kind)
     }
+}
+
+/// `hosts/O/saw/H`: what host O found in the heartbeat slot of host H after H's control plane had been
+/// closed. Written under O's session; what the leader closes H's storage plane by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// Which life of H it is about.
+    pub incarnation: Incarnation,
+    /// Which closing of the control plane it follows: [`crate::fence::FenceRecord::session_revision`].
+    pub session_revision: Revision,
+    /// What was found.
+    pub found: Found,
+}
+
+/// What an observer found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "found")]
+pub enum Found {
+    /// New heartbeats since the closing: it lives.
+    Beating {
+        /// How its agent stands.
+        agent: AgentState,
+    },
+    /// The same heartbeat for the whole wait, up to a moment after the closing.
+    Unchanged {
+        /// Its counter.
+        counter: u64,
+        /// For how long, in milliseconds of the observer's clock.
+        for_ms: u64,
+    },
+    /// It says itself that everything of that life has stopped.
+    Released,
 }

@@ -30,6 +30,9 @@ pub struct Policy {
     /// How much may be under way at once.
     #[serde(default)]
     pub budgets: Budgets,
+    /// When hosts are given up.
+    #[serde(default)]
+    pub fencing: FencingPolicy,
 }
 
 /// A profile and what differs from it.
@@ -210,6 +213,42 @@ impl Default for FailbackPolicy {
             hold_down_ms: 300_000,
         }
     }
+}
+
+/// When hosts are given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FencingPolicy {
+    /// What becomes of the VMs of a host that lost its network and not its storage.
+    pub on_isolation: OnIsolation,
+    /// The storm brake: when more than so many of the hosts, in percent, fall silent at once at more
+    /// than one site, nothing is given up at first: it is rather the network, or this manager, that
+    /// fails. 100: no brake.
+    pub storm_percent: u32,
+    /// How long the storm brake holds, in milliseconds from the last host that fell silent.
+    pub storm_hold_ms: u64,
+}
+
+impl Default for FencingPolicy {
+    fn default() -> Self {
+        Self {
+            on_isolation: OnIsolation::Release,
+            storm_percent: 50,
+            storm_hold_ms: 30_000,
+        }
+    }
+}
+
+/// What becomes of the VMs of a host that the cluster cannot reach while its lease on the storage keeps
+/// them running.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnIsolation {
+    /// They are stopped there and started elsewhere, once a place for each of them is known.
+    #[default]
+    Release,
+    /// They run on there; nothing is asked.
+    Keep,
 }
 
 /// How much may be under way at once.

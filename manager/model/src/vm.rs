@@ -1,6 +1,7 @@
 //! A virtual machine: what operators want, and who owns it.
 
 use crate::id::{Generation, HostName, Incarnation, SiteName, VmName, VmUuid};
+use crate::lease::StorageClass;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +40,14 @@ pub struct VmSpec {
     /// VMs with the same word here are kept on different hosts where possible.
     #[serde(default)]
     pub spread: Option<String>,
+    /// Its disks are on the storage of the hosts' lease volume: it may outlive a loss of the control
+    /// plane.
+    #[serde(default = "leased")]
+    pub storage_lease: bool,
+}
+
+fn leased() -> bool {
+    true
 }
 
 /// How strictly a preferred site is meant.
@@ -71,6 +80,10 @@ pub struct Owner {
     pub incoming: Option<Runner>,
     /// The fencing token of this grant.
     pub generation: Generation,
+    /// [`StorageClass::Quorum`]: under this grant it runs on while either plane of its host is valid,
+    /// the session or the heartbeat on the lease volume. Fixed for the generation.
+    #[serde(default)]
+    pub lease: StorageClass,
     /// What the holder should do.
     pub intent: Intent,
     /// Why nobody holds it although it should run.

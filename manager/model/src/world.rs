@@ -7,6 +7,7 @@
 use crate::fence::FenceRecord;
 use crate::host::{HostReport, HostSpec, HostState, Session, VmReport};
 use crate::id::{HostName, Incarnation, ManagerName, OpId, Revision, VmName};
+use crate::lease::Sighting;
 use crate::op::Op;
 use crate::policy::Policy;
 use crate::time::{Instant, UnixMs};
@@ -67,6 +68,9 @@ pub struct HostView {
     pub state: Option<Seen<HostState>>,
     /// What it says of VMs.
     pub vms: BTreeMap<VmName, Seen<VmReport>>,
+    /// What it found in the heartbeat slots of other hosts.
+    #[serde(default)]
+    pub saw: BTreeMap<HostName, Seen<Sighting>>,
 }
 
 /// One VM.

@@ -51,7 +51,7 @@ impl Tone {
         match state {
             Some(Membership::Online) => Self::Good,
             Some(Membership::Rejoining | Membership::Maintenance) => Self::Busy,
-            Some(Membership::Suspect) => Self::Warn,
+            Some(Membership::Suspect | Membership::Isolated) => Self::Warn,
             Some(Membership::Fenced) => Self::Bad,
             None => Self::Dim,
         }

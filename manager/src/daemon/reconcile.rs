@@ -182,6 +182,7 @@ mod tests {
             }),
             incoming: None,
             generation: Generation(1),
+            lease: holdfast_model::lease::StorageClass::Plain,
             intent: Intent::Run,
             rest: None,
             failures: Failures::default(),

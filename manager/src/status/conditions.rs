@@ -2,7 +2,8 @@
 
 use super::Scene;
 use holdfast_model::host::{
-    GuardState, HostReport, LibvirtState, Membership, Session, SessionState, StorageState,
+    GuardState, HostReport, LeaseState, LibvirtState, Membership, Session, SessionState,
+    StorageState,
 };
 use holdfast_model::id::HostName;
 use holdfast_model::status::{Condition, Severity, SiteState, Status, VmState};
@@ -179,6 +180,14 @@ impl Scene<'_> {
                 "host-suspect",
                 format!("host {name} is suspect: {}", host.reason),
             ),
+            Some(Membership::Isolated) if !told => found.add(
+                Severity::Warning,
+                "host-isolated",
+                format!(
+                    "host {name} is cut off: {}. Its VMs may run on there under their storage lease",
+                    host.reason
+                ),
+            ),
             Some(Membership::Fenced) if !told => found.add(
                 Severity::Warning,
                 "host-lost",
@@ -236,6 +245,13 @@ fn report_conditions(name: &HostName, report: &HostReport, found: &mut Found) {
                      be started or moved. Restart libvirtd there"
             ),
         );
+    }
+    if let LeaseState::Lapsed { reason } = &report.lease {
+        let text = format!(
+            "host {name} does not write its heartbeat on the lease volume ({reason}): its VMs stop if it \
+             loses etcd as well"
+        );
+        found.add(Severity::Warning, "lease-lapsed", text);
     }
     let storage = match &report.storage {
         StorageState::Unusable { reason } => Some((Severity::Critical, "not usable", reason)),

@@ -1,8 +1,9 @@
 //! Hosts: membership, planes, load, and why.
 
 use super::{Scene, storage_words};
-use holdfast_model::host::{LibvirtState, Membership, Session, SessionState};
+use holdfast_model::host::{LeaseState, LibvirtState, Membership, Session, SessionState};
 use holdfast_model::id::HostName;
+use holdfast_model::lease::Found;
 use holdfast_model::plan::Subject;
 use holdfast_model::status::{Host, Plane, Planes};
 use holdfast_model::world::{HostView, Seen};
@@ -29,7 +30,7 @@ impl Scene<'_> {
             boot_id: session.map(|session| session.value.boot_id.clone()),
             planes: Planes {
                 control: session.map_or(Plane::None, |session| self.control_plane(session)),
-                storage: Plane::None,
+                storage: self.storage_plane(name, host),
             },
             reason: self.host_reason(name, host),
             silence_ms,
@@ -55,6 +56,28 @@ impl Scene<'_> {
             Plane::Valid
         } else {
             Plane::Lapsed
+        }
+    }
+
+    /// Its heartbeat on the lease volume, by its own word while it has a session, and otherwise by what
+    /// other hosts found there.
+    fn storage_plane(&self, name: &HostName, host: &HostView) -> Plane {
+        let session = host.session.as_ref().map(|session| &session.value);
+        let Some(session) = session.filter(|session| session.storage.is_some()) else {
+            return Plane::None;
+        };
+        if session.state == SessionState::Open {
+            let report = host.report.as_ref().map(|report| &report.value.lease);
+            return match report {
+                Some(LeaseState::Valid) => Plane::Valid,
+                _ => Plane::Lapsed,
+            };
+        }
+        let seen = self.view.hosts.values().filter_map(|by| by.saw.get(name));
+        let mut seen = seen.filter(|seen| seen.value.incarnation == session.incarnation);
+        match seen.any(|seen| matches!(seen.value.found, Found::Beating { .. })) {
+            true => Plane::Valid,
+            false => Plane::Lapsed,
         }
     }
 

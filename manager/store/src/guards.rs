@@ -11,6 +11,7 @@ use crate::view::View;
 use holdfast_model::event::Event;
 use holdfast_model::host::{HostReport, VmReport};
 use holdfast_model::id::{HostName, Revision, VmName};
+use holdfast_model::lease::Sighting;
 use holdfast_model::plan::{Step, Write};
 use serde::Serialize;
 
@@ -199,6 +200,22 @@ pub enum HostWrite {
         /// The last one's revision.
         expect: Revision,
     },
+    /// What was found in another host's heartbeat slot.
+    Saw {
+        /// The other host.
+        of: HostName,
+        /// The record.
+        sighting: Sighting,
+        /// The last one's revision.
+        expect: Option<Revision>,
+    },
+    /// A sighting is not needed any more.
+    ForgetSaw {
+        /// Of which host.
+        of: HostName,
+        /// The last one's revision.
+        expect: Revision,
+    },
     /// Something to tell.
     Event {
         /// Its id (see [`event_id`]).
@@ -229,6 +246,19 @@ pub fn report_txn(host: &HostName, session_revision: Revision, writes: &[HostWri
             }
             HostWrite::ForgetVm { vm, expect } => {
                 delete(&mut txn, Key::HostVm(host.clone(), vm.clone()), *expect);
+            }
+            HostWrite::Saw {
+                of,
+                sighting,
+                expect,
+            } => put(
+                &mut txn,
+                Key::HostSaw(host.clone(), of.clone()),
+                sighting,
+                *expect,
+            ),
+            HostWrite::ForgetSaw { of, expect } => {
+                delete(&mut txn, Key::HostSaw(host.clone(), of.clone()), *expect);
             }
             HostWrite::Event { id, event } => add_event(&mut txn, id.clone(), event),
         }

@@ -7,9 +7,12 @@
 //! /holdfast/v1/policy
 //! /holdfast/v1/hosts/H/{spec,session,report,state}
 //! /holdfast/v1/hosts/H/vms/V
+//! /holdfast/v1/hosts/H/saw/G                 what H found in the heartbeat slot of host G
 //! /holdfast/v1/vms/V/{spec,owner}
 //! /holdfast/v1/uuids/U                       index: the VM that has this UUID
 //! /holdfast/v1/fences/H/INCARNATION
+//! /holdfast/v1/leases/VOLUME/hosts/SLOT      index: the host that has this slot of a lease volume
+//! /holdfast/v1/leases/VOLUME/vms/SLOT        index: the UUID of the VM that has this slot
 //! /holdfast/v1/ops/ID
 //! /holdfast/v1/events/TIME-ACTOR-N
 //! ```
@@ -23,6 +26,8 @@ pub const ROOT: &str = "/holdfast/v1/";
 pub const LEADER: &str = "/holdfast/v1/leader/";
 /// All VMs.
 pub const VMS: &str = "/holdfast/v1/vms/";
+/// All fence records.
+pub const FENCES: &str = "/holdfast/v1/fences/";
 /// All events.
 pub const EVENTS: &str = "/holdfast/v1/events/";
 
@@ -54,6 +59,8 @@ pub enum Key {
     HostState(HostName),
     /// What a host says of a VM.
     HostVm(HostName, VmName),
+    /// What a host (the first) found in the heartbeat slot of another.
+    HostSaw(HostName, HostName),
     /// Desired state of a VM.
     VmSpec(VmName),
     /// Who may run a VM.
@@ -62,6 +69,10 @@ pub enum Key {
     Uuid(VmUuid),
     /// Evidence.
     Fence(HostName, Incarnation),
+    /// The host that has a slot of a lease volume.
+    HostSlot(String, u32),
+    /// The UUID of the VM that has a slot of a lease volume.
+    VmSlot(String, u32),
     /// A request.
     Op(OpId),
     /// An event; its id sorts by time.
@@ -82,10 +93,13 @@ impl Key {
             Self::HostReport(host) => format!("{ROOT}hosts/{host}/report"),
             Self::HostState(host) => format!("{ROOT}hosts/{host}/state"),
             Self::HostVm(host, vm) => format!("{ROOT}hosts/{host}/vms/{vm}"),
+            Self::HostSaw(by, host) => format!("{ROOT}hosts/{by}/saw/{host}"),
             Self::VmSpec(vm) => format!("{ROOT}vms/{vm}/spec"),
             Self::VmOwner(vm) => format!("{ROOT}vms/{vm}/owner"),
             Self::Uuid(uuid) => format!("{ROOT}uuids/{uuid}"),
             Self::Fence(host, incarnation) => format!("{ROOT}fences/{host}/{incarnation}"),
+            Self::HostSlot(volume, slot) => format!("{ROOT}leases/{volume}/hosts/{slot}"),
+            Self::VmSlot(volume, slot) => format!("{ROOT}leases/{volume}/vms/{slot}"),
             Self::Op(id) => format!("{ROOT}ops/{id}"),
             Self::Event(id) => format!("{EVENTS}{id}"),
         }
@@ -108,6 +122,13 @@ impl Key {
             ["hosts", name, "report"] => Self::HostReport(host(name)?),
             ["hosts", name, "state"] => Self::HostState(host(name)?),
             ["hosts", name, "vms", v] => Self::HostVm(host(name)?, vm(v)?),
+            ["hosts", by, "saw", name] => Self::HostSaw(host(by)?, host(name)?),
+            ["leases", volume, "hosts", slot] => {
+                Self::HostSlot((*volume).to_owned(), slot.parse().ok()?)
+            }
+            ["leases", volume, "vms", slot] => {
+                Self::VmSlot((*volume).to_owned(), slot.parse().ok()?)
+            }
             ["vms", name, "spec"] => Self::VmSpec(vm(name)?),
             ["vms", name, "owner"] => Self::VmOwner(vm(name)?),
             ["uuids", uuid] => Self::Uuid(VmUuid::from_str(uuid).ok()?),

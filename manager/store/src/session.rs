@@ -5,6 +5,8 @@
 //!  ─────────────────────────────────────────    ─────────────────────────────────────────────
 //!  none                                         new incarnation, once the host is clean
 //!  closed                                       new incarnation, once the host is clean
+//!  closed, the life in our state file, with a   the same incarnation, if its fence record still
+//!  storage plane                                leaves it open (see `reopen`)
 //!  open, this boot, the life in our state file  the same incarnation goes on
 //!  open, this machine, no such life             watched for a while; then a new incarnation,
 //!                                               once the host is clean
@@ -16,8 +18,8 @@
 //! says that nothing of an earlier one runs here. Every way in is one write guarded by the revision
 //! that was decided on.
 
-use crate::api::KeyValue;
-use crate::guarded::{Beat, Heartbeat, Numbers, Start, Whose};
+use crate::api::{Compare, KeyValue, Txn, TxnOp};
+use crate::guarded::{Ack, BEATS_PER_MS, Beat, Heartbeat, Numbers, Start, Whose};
 use crate::guards::encode;
 use crate::keyspace::Key;
 use holdfast_model::host::{Session, SessionState};
@@ -91,6 +93,16 @@ pub enum Opening {
     },
     /// Go on with the saved incarnation.
     Continue {
+        /// Decided on.
+        base: Revision,
+        /// The session as it stands.
+        session: Session,
+    },
+    /// The saved incarnation was closed by a leader, and its storage plane may have kept it alive: if
+    /// the guard says so and the fence record is at
+    /// [`ControlClosed`](holdfast_model::fence::FenceStage::ControlClosed), [`reopen`] it; otherwise
+    /// forget that life and ask again.
+    Reopen {
         /// Decided on.
         base: Revision,
         /// The session as it stands.
@@ -196,7 +208,13 @@ impl Opener {
             }
         };
         let base = Some(item.revision);
+        let saved = session.boot_id == self.me.boot_id
+            && self.me.saved.as_ref() == Some(&session.incarnation);
         if session.state == SessionState::Closed {
+            if saved && session.storage.is_some() {
+                let base = item.revision;
+                return Opening::Reopen { base, session };
+            }
             return fresh(base, clean, "the last session was closed by a leader");
         }
         if session.machine_id != self.me.machine_id {
@@ -207,9 +225,7 @@ impl Opener {
                 own: self.me.machine_id.clone(),
             });
         }
-        let ours = session.boot_id == self.me.boot_id
-            && self.me.saved.as_ref() == Some(&session.incarnation);
-        if ours {
+        if saved {
             return Opening::Continue {
                 base: item.revision,
                 session,
@@ -275,6 +291,54 @@ pub fn heartbeat(
         period_ms,
     };
     Heartbeat::new(SessionBeat { host, session }, start)
+}
+
+/// Opens the session of a life again that a leader had closed ([`Opening::Reopen`]): one transaction on
+/// the closed session and on the fence record, which goes with it. A leader that closes the life for
+/// good compares the same record, so one of the two fails. Returns the heartbeat's number as well.
+pub fn reopen(
+    host: &HostName,
+    session: &Session,
+    last_beat: u64,
+    (base, fence): (Revision, Revision),
+    now: Instant,
+) -> (Txn, u64) {
+    let beat = now
+        .0
+        .saturating_mul(BEATS_PER_MS)
+        .max(last_beat.saturating_add(1));
+    let key = Key::HostSession(host.clone()).path();
+    let record = Key::Fence(host.clone(), session.incarnation.clone()).path();
+    let open = Session {
+        beat,
+        state: SessionState::Open,
+        ..session.clone()
+    };
+    let txn = Txn {
+        compares: vec![
+            Compare::Revision(key.clone(), base),
+            Compare::Revision(record.clone(), fence),
+        ],
+        ops: vec![TxnOp::Put(key, encode(&open)), TxnOp::Delete(record)],
+    };
+    (txn, beat)
+}
+
+/// The heartbeat of a session that was opened again: that transaction was its first.
+pub fn reopened(
+    host: HostName,
+    session: Session,
+    ack: Ack,
+    beat: u64,
+    period_ms: u64,
+) -> SessionHeartbeat {
+    let start = Start {
+        base: Some(ack.revision),
+        numbers: Numbers::FromClock { above: beat },
+        also: Vec::new(),
+        period_ms,
+    };
+    Heartbeat::acknowledged_start(SessionBeat { host, session }, start, ack)
 }
 
 /// The heartbeat of a session that goes on ([`Opening::Continue`]). `session` is what this process

@@ -244,6 +244,10 @@ impl View {
                 let seen = decode(item, now)?;
                 self.host(host).vms.insert(vm, seen);
             }
+            Key::HostSaw(by, host) => {
+                let seen = decode(item, now)?;
+                self.host(by).saw.insert(host, seen);
+            }
             Key::VmSpec(vm) => {
                 let seen = decode::<holdfast_model::vm::VmSpec>(item, now)?;
                 same(&vm, &seen.value.name)?;
@@ -259,6 +263,8 @@ impl View {
                 same(&incarnation, &seen.value.incarnation)?;
                 self.fences.insert((host, incarnation), seen);
             }
+            // For the agents that look for a slot; nothing is decided on them.
+            Key::HostSlot(..) | Key::VmSlot(..) => {}
             Key::Op(id) => {
                 let seen = decode::<Op>(item, now)?;
                 same(&id, &seen.value.id)?;
@@ -284,6 +290,8 @@ impl View {
             Key::HostReport(host) => self.clear_host(host, |view| view.report = None),
             Key::HostState(host) => self.clear_host(host, |view| view.state = None),
             Key::HostVm(host, vm) => self.clear_host(host, |view| drop(view.vms.remove(&vm))),
+            Key::HostSaw(by, host) => self.clear_host(by, |view| drop(view.saw.remove(&host))),
+            Key::HostSlot(..) | Key::VmSlot(..) => {}
             Key::VmSpec(vm) => self.clear_vm(vm, |view| view.spec = None),
             Key::VmOwner(vm) => self.clear_vm(vm, |view| view.owner = None),
             Key::Uuid(uuid) => drop(self.uuids.remove(&uuid)),

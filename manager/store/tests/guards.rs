@@ -26,6 +26,7 @@ fn owner(generation: u64) -> Owner {
         holder: None,
         incoming: None,
         generation: Generation(generation),
+        lease: holdfast_model::lease::StorageClass::Plain,
         intent: Intent::Run,
         rest: None,
         failures: Failures::default(),
@@ -50,6 +51,7 @@ fn spec(vm: &VmName) -> VmSpec {
         preferred_site: None,
         site_rule: SiteRule::Should,
         spread: None,
+        storage_lease: true,
     }
 }
 

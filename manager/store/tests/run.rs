@@ -29,6 +29,7 @@ fn session() -> Session {
             watchdog_bound_ms: 0,
         },
         guard: GuardState::Absent,
+        storage: None,
         version: "test".into(),
     }
 }

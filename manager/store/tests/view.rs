@@ -193,6 +193,9 @@ fn every_record_finds_its_place_and_leaves_it() {
         stage: FenceStage::Closed,
         evidence: Evidence::Released,
         session_revision: None,
+        plane: None,
+        storage: None,
+        release_asked: false,
     };
     let event = Event {
         at: UnixMs(5),

@@ -155,6 +155,7 @@ impl Life {
                 watchdog_bound_ms: 0,
             },
             guard: GuardState::Working,
+            storage: None,
             version: "puppet".to_owned(),
         }
     }
@@ -198,6 +199,7 @@ impl Life {
                 },
                 storage: StorageState::Synced,
                 migrate_address: "127.0.0.1".to_owned(),
+                lease: holdfast_model::host::LeaseState::NotUsed,
             };
             let guard = Compare::Revision(key.path(), session);
             self.put(&Key::HostReport(self.host.clone()), &report, guard);

@@ -32,7 +32,35 @@ fn of_one_kind(random: &mut Random) -> Vec<String> {
     let wait = |random: &mut Random, from: u64, to: u64| {
         format!("advance {}ms", from + random.below(to - from))
     };
-    match random.below(7) {
+    match random.below(10) {
+        // Cut off while its storage holds, for as long as it takes to be given up, and back.
+        7 => vec![
+            format!("cut {host} all"),
+            wait(random, 3_000, 30_000),
+            "heal".to_owned(),
+            wait(random, 10, 3_000),
+        ],
+        // Both planes go, one after the other, and one comes back at about the deadline.
+        8 => vec![
+            format!("san cut {host}"),
+            wait(random, 10, 6_000),
+            format!("cut {host} all"),
+            wait(random, 10, 8_000),
+            random
+                .of(&["san heal HOST", "heal HOST all"])
+                .replace("HOST", host),
+            wait(random, 10, 20_000),
+        ],
+        // The storage hangs for everybody while hosts are cut off or lose power.
+        9 => vec![
+            "san stall".to_owned(),
+            wait(random, 10, 9_000),
+            random
+                .of(&["cut HOST all", "power host HOST off", "cut a b"])
+                .replace("HOST", host),
+            wait(random, 10, 20_000),
+            "san go".to_owned(),
+        ],
         // A copy arrives while its host's agent stands still, and its view is late.
         0 => vec![
             format!("freeze agent {host} {}ms", 2_000 + random.below(6_000)),
@@ -122,7 +150,11 @@ fn of_any_kind(random: &mut Random) -> String {
     let (site, host, vm) = (random.of(&SITES), random.of(&HOSTS), random.of(&VMS));
     let (other, ms) = (random.of(&SITES), 100 + random.below(12_000));
     let on = random.of(&["on", "off"]);
-    match random.below(30) {
+    match random.below(36) {
+        30 | 31 => format!("san cut {host}"),
+        32 => format!("san heal {host}"),
+        33 => "san stall".to_owned(),
+        34 | 35 => "san go".to_owned(),
         0 | 1 => format!("power host {host} off"),
         2..=4 => format!("power host {host} on"),
         5 => format!("power site {site} off"),

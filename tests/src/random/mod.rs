@@ -37,6 +37,7 @@ const SETUP: &str = "\
 site a
 site b
 witness w
+VOLUME
 host a1 site=a
 host a2 site=a
 host b1 site=b
@@ -50,7 +51,7 @@ vm db1 memory=1024 site=a priority=20
 vm db2 memory=1024 site=b priority=20
 vm web1 memory=512 site=a priority=10
 vm web2 memory=512 site=b priority=10
-vm app1 memory=512
+vm app1 memory=512 lease=false
 advance 20s
 ";
 
@@ -106,7 +107,14 @@ pub fn run(seed: u64) -> Seeded {
     };
     let mut errors = Vec::new();
     let policy = format!("policy timing.profile = \"{name}\"");
-    for line in SETUP.replace("PROFILE", &policy).lines() {
+    // Two of three clusters have a lease volume that lets VMs outlive the control plane.
+    let volume = random.of(&["quorum", "quorum", "plain", "none", "none"]);
+    let volume = match volume {
+        "none" => "# no lease volume".to_owned(),
+        class => format!("volume {class}"),
+    };
+    let setup = SETUP.replace("PROFILE", &policy).replace("VOLUME", &volume);
+    for line in setup.lines().filter(|line| !line.starts_with('#')) {
         step(&mut sim, &mut text, line, &mut errors);
     }
     if slow_kills {

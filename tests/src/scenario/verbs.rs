@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! setup      site S | witness S | host H site=S memory=MIB cpus=N | policy KEY = VALUE
-//!            vm V memory=MIB [vcpus=N] [priority=N] [site=S] [rule=must] [spread=WORD] [run=false]
+//!            vm V memory=MIB [vcpus=N] [priority=N] [site=S] [rule=must] [spread=WORD] [run=false] [lease=false]
 //! power      power host H on|off | power site S on|off
 //! links      cut A B [oneway] | slow A B TIME | heal A B | heal
 //!            A, B: a site, a host, or `all`; `slow` adds to what goes from A to B
@@ -13,6 +13,9 @@
 //!            sabotage H                                   its guard does nothing: tests the invariants
 //! VMs        crash V [on H] | guest-shutdown V | io-error V | stubborn V | fail-start H V "words" [TIMES]
 //!            lose-finish V on|off
+//! lease      volume quorum|plain                          hosts added after it have a slot on it
+//!            san cut H | san heal H                       H's way to the storage
+//!            san stall | san go                           every call to the storage hangs, or goes on
 //! storage    storage A synced|syncing|unusable            A: a site or a host
 //! operator   stop V | start V | delete V | restart V | move V [H] | drain H | resume H
 //!            confirm-off H
@@ -27,6 +30,7 @@ use crate::sim::Sim;
 use crate::sim::bounds::KILL_MS;
 use holdfast_model::host::{Capacity, StorageState};
 use holdfast_model::id::{HostName, SiteName, VmName};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::op::Request;
 use holdfast_model::vm::{SiteRule, VmSpec};
 
@@ -41,7 +45,7 @@ pub fn carry_out(sim: &mut Sim, line: &str) -> Result<(), WordError> {
     let mut words = Words::of(line);
     let verb = words.word("a verb")?;
     match verb.as_str() {
-        "site" | "witness" | "host" | "vm" => setup(sim, &verb, &mut words)?,
+        "site" | "witness" | "host" | "vm" | "volume" => setup(sim, &verb, &mut words)?,
         "advance" => {
             let ms = words.time_ms()?;
             sim.advance(ms);
@@ -81,6 +85,14 @@ fn setup(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
         "site" => sim.add_site(words.parse("site")?, false),
         "witness" => sim.add_site(words.parse("site")?, true),
         "host" => host(sim, words)?,
+        "volume" => {
+            let class = words.word("quorum or plain")?;
+            sim.add_volume(match class.as_str() {
+                "quorum" => StorageClass::Quorum,
+                "plain" => StorageClass::Plain,
+                _ => return Err(bad("class", &class, "use quorum or plain")),
+            });
+        }
         _ => vm(sim, words)?,
     }
     Ok(())
@@ -122,6 +134,7 @@ fn vm(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
         preferred_site: None,
         site_rule: SiteRule::Should,
         spread: None,
+        storage_lease: true,
     };
     for (key, value) in words.settings()? {
         match key.as_str() {
@@ -132,6 +145,7 @@ fn vm(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
             "rule" if value == "must" => spec.site_rule = SiteRule::Must,
             "spread" => spec.spread = Some(value),
             "run" => spec.run = parse("run", &value)?,
+            "lease" => spec.storage_lease = parse("lease", &value)?,
             _ => return Err(WordError::Extra(key)),
         }
     }
@@ -203,6 +217,16 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
                 None => None,
             };
             sim.heal(link);
+        }
+        "san" => {
+            let what = words.word("cut, heal, stall or go")?;
+            match what.as_str() {
+                "cut" => sim.cut_storage(&words.parse("host")?, true)?,
+                "heal" => sim.cut_storage(&words.parse("host")?, false)?,
+                "stall" => sim.stall_storage(true)?,
+                "go" => sim.stall_storage(false)?,
+                _ => return Err(WordError::Extra(what)),
+            }
         }
         "manager" => manager(sim, words)?,
         "agent" => {

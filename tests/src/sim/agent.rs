@@ -11,12 +11,14 @@ use super::ctx::Ctx;
 use super::event::{Client, Inbox, Request, Tag};
 use super::machine::Machine;
 use holdfast_core::guardian::Ended;
+use holdfast_core::lease::lookout::Lookout;
+use holdfast_model::host::Session;
 use holdfast_model::id::{BootId, Revision, VmName};
 use holdfast_model::time::Instant;
 use holdfast_model::timing::{Profile, Timing};
 use holdfast_store::api::Listing;
 use holdfast_store::guarded::Answer;
-use holdfast_store::keyspace::{Key, VMS, host_prefix};
+use holdfast_store::keyspace::{FENCES, Key, VMS, host_prefix};
 use holdfast_store::session::{Identity, Opener, SessionHeartbeat};
 use holdfast_store::view::View;
 use std::collections::BTreeMap;
@@ -38,6 +40,8 @@ pub struct Agent {
     pub(super) ends: BTreeMap<VmName, Ended>,
     pub(super) pending: Option<super::rounds::Pending>,
     pub(super) must_see: Revision,
+    pub(super) lookout: Lookout,
+    pub(super) saw_busy: bool,
 }
 
 /// Where its session stands.
@@ -46,6 +50,14 @@ pub(super) enum Phase {
     Closed { not_before: Instant },
     /// The record is being read.
     Reading,
+    /// A life that its storage lease kept alive opens its session again.
+    Reopening {
+        /// The closed session's revision.
+        base: Revision,
+        session: Box<Session>,
+        /// When, and with which number; none while its fence record is being read.
+        sent: Option<(Instant, u64)>,
+    },
     /// Renewed.
     Live {
         heartbeat: Box<SessionHeartbeat>,
@@ -68,6 +80,7 @@ impl Agent {
         let prefixes = vec![
             VMS.to_owned(),
             host_prefix(&m.name),
+            FENCES.to_owned(),
             Key::Policy.path(),
             Key::Cluster.path(),
         ];
@@ -88,6 +101,8 @@ impl Agent {
             ends: BTreeMap::new(),
             pending: None,
             must_see: Revision(0),
+            lookout: Lookout::default(),
+            saw_busy: false,
         }
     }
 
@@ -119,6 +134,10 @@ impl Agent {
 
     /// Something came.
     pub fn on(&mut self, m: &mut Machine, ctx: &mut Ctx, inbox: Inbox) {
+        let now = m.local(ctx);
+        if let Some(lease) = &mut m.lease {
+            lease.heard = now;
+        }
         match inbox {
             Inbox::Wake => {}
             Inbox::Watch(upto) => self.on_watch(m, ctx, upto),
@@ -129,7 +148,12 @@ impl Agent {
             Inbox::Reply(Tag::ReadSession, Answer::Read(result)) => {
                 self.on_session_read(m, ctx, result.ok());
             }
+            Inbox::Reply(Tag::ReadFence, Answer::Read(result)) => {
+                self.on_fence_read(m, ctx, result.ok());
+            }
+            Inbox::Reply(Tag::Reopen, answer) => self.on_reopened(m, ctx, answer),
             Inbox::Reply(Tag::Session, answer) => self.on_beat(m, ctx, answer),
+            Inbox::Reply(Tag::Saw, _) => self.saw_busy = false,
             Inbox::Reply(Tag::Round, answer) => self.on_round(m, ctx, answer),
             Inbox::Reply(Tag::Check(vm), answer) => self.on_check(m, ctx, &vm, answer),
             Inbox::Reply(Tag::HostSpec, answer) => {
@@ -148,6 +172,7 @@ impl Agent {
         self.check_lapse(m, ctx);
         self.list(m, ctx);
         self.keep_session(m, ctx);
+        self.look_out(m, ctx);
         self.round(m, ctx);
     }
 

@@ -6,6 +6,7 @@ use super::bounds::{
 };
 use super::event::{Call, Client, Event, Inbox, Queue, Request, Tag};
 use super::net::{Net, Place};
+use super::san::San;
 use super::truth::{Span, Stop, Truth};
 use super::voters::{Voters, voter_place};
 use holdfast_model::id::{Revision, SiteName, VmName};
@@ -29,6 +30,8 @@ pub struct Ctx {
     pub voters: Voters,
     /// What the store has.
     pub store: MemoryStore,
+    /// The storage under the lease volume.
+    pub san: San,
     /// What really happens.
     pub truth: Truth,
     /// `time actor: event`.
@@ -276,9 +279,12 @@ fn concerns(client: &Client, key: Option<&Key>) -> bool {
             | Key::HostSession(host)
             | Key::HostReport(host)
             | Key::HostState(host)
-            | Key::HostVm(host, _),
+            | Key::HostVm(host, _)
+            | Key::HostSaw(host, _),
         ) => host == own,
-        Some(Key::VmSpec(_) | Key::VmOwner(_) | Key::Policy | Key::Cluster) => true,
+        Some(Key::VmSpec(_) | Key::VmOwner(_) | Key::Fence(..) | Key::Policy | Key::Cluster) => {
+            true
+        }
         _ => false,
     }
 }

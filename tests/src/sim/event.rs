@@ -1,6 +1,7 @@
 //! What happens at a time: the entries of the event queue.
 
 use super::net::Place;
+use super::san::{IoCall, IoEnd};
 use holdfast_model::id::{Generation, HostName, ManagerName, Revision, SiteName, VmName};
 use holdfast_store::Txn;
 use holdfast_store::guarded::Answer;
@@ -19,8 +20,12 @@ pub enum Event {
     WatchesIdle,
     /// The guard of a host on one boot wakes.
     Guard(HostName, u32),
-    /// The guard's signals take effect.
-    Killed(HostName, u32),
+    /// The guard's signals to these VMs take effect.
+    Killed(HostName, u32, Vec<VmName>),
+    /// A call reaches the storage.
+    IoArrives(IoCall),
+    /// A host's call to the storage, on one boot, has ended.
+    IoEnds(HostName, u32, IoEnd),
     /// Something is done by libvirt, or inside a guest, on one boot of a host.
     Libvirt(HostName, u32, LibvirtEvent),
     /// An agent asked its libvirt to migrate a VM.
@@ -79,8 +84,14 @@ pub enum Tag {
     Step(String),
     /// The session's record, before it is opened.
     ReadSession,
+    /// The fence record of the life that is to go on.
+    ReadFence,
+    /// The session is opened again.
+    Reopen,
     /// The session's heartbeat.
     Session,
+    /// What was found in peers' slots.
+    Saw,
     /// The host's own spec.
     HostSpec,
     /// The reports of a round.

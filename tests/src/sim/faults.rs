@@ -95,6 +95,7 @@ impl Sim {
             }
         } else {
             self.ctx.voters.set_alive(site, false);
+            self.ctx.san.set_alive(site, false);
             // It may be down already.
             let _ = self.stop_manager(site);
         }
@@ -142,8 +143,16 @@ impl Sim {
         Ok(())
     }
 
-    /// Cuts a link, in one direction or both.
+    /// Cuts a link, in one direction or both. What cuts sites from each other cuts their storage as
+    /// well; a host reaches its storage over a network of its own.
     pub fn cut(&mut self, a: End, b: End, one_way: bool) {
+        let of_a_host = [&a, &b].iter().any(|end| matches!(end, End::Host(_)));
+        if !of_a_host {
+            self.ctx.san.net.cut(a.clone(), b.clone());
+            if !one_way {
+                self.ctx.san.net.cut(b.clone(), a.clone());
+            }
+        }
         self.ctx.net.cut(a.clone(), b.clone());
         if !one_way {
             self.ctx.net.cut(b, a);
@@ -157,11 +166,41 @@ impl Sim {
         self.ctx.net.slow(from, to, ms);
     }
 
-    /// Mends one link, or all of them.
+    /// A host loses its storage, or has it again.
+    pub fn cut_storage(&mut self, host: &HostName, cut: bool) -> Result<(), FaultError> {
+        self.host_mut(host)?;
+        let (host, rest) = (End::Host(host.clone()), End::Rest);
+        match cut {
+            true => {
+                self.ctx.san.net.cut(host.clone(), rest.clone());
+                self.ctx.san.net.cut(rest, host);
+            }
+            false => self.ctx.san.net.heal(&host, &rest),
+        }
+        Ok(())
+    }
+
+    /// The storage hangs for everybody, or goes on.
+    pub fn stall_storage(&mut self, stalled: bool) -> Result<(), FaultError> {
+        if self.ctx.storage_is_stalled() == stalled {
+            return Err(FaultError::Nothing("the storage".to_owned()));
+        }
+        self.ctx.stall_storage(stalled);
+        Ok(())
+    }
+
+    /// Mends one link, or all of them and the storage.
     pub fn heal(&mut self, link: Option<(End, End)>) {
         match link {
-            Some((a, b)) => self.ctx.net.heal(&a, &b),
-            None => self.ctx.net.heal_all(),
+            Some((a, b)) => {
+                self.ctx.net.heal(&a, &b);
+                self.ctx.san.net.heal(&a, &b);
+            }
+            None => {
+                self.ctx.net.heal_all();
+                self.ctx.san.net.heal_all();
+                self.ctx.stall_storage(false);
+            }
         }
         self.ctx.net_changed();
     }

@@ -15,6 +15,7 @@ use super::machine::Machine;
 use super::rounds::Planned;
 use holdfast_core::guardian::{Action, EndKind, Ended, Job};
 use holdfast_model::id::{Generation, Revision, VmName};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::time::Instant;
 use holdfast_store::TxnOutcome;
 use holdfast_store::api::Compare;
@@ -110,10 +111,30 @@ impl Agent {
     }
 
     fn watch_and_check(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName) {
-        if m.watch(ctx, vm) {
+        let class = self.lease_of(m, vm);
+        if m.watch(ctx, vm, class) {
             self.check(m, ctx, vm);
         } else {
             self.call_failed(m, ctx, vm, "the guard does not let it run");
+        }
+    }
+
+    /// The storage lease under which this host may run it: that of the grant which is being carried
+    /// out.
+    fn lease_of(&self, m: &Machine, vm: &VmName) -> StorageClass {
+        let generation = match self.jobs.get(vm).map(|work| work.job) {
+            Some(
+                Job::Start { generation }
+                | Job::TakeOver { generation }
+                | Job::Resume { generation },
+            ) => Some(generation),
+            _ => m.domains.get(vm).map(|domain| domain.generation),
+        };
+        let owner = self.view.vms.get(vm).and_then(|view| view.owner.as_ref());
+        let owner = owner.filter(|owner| Some(owner.value.generation) == generation);
+        match m.lease {
+            Some(_) => owner.map_or(StorageClass::Plain, |owner| owner.value.lease),
+            None => StorageClass::Plain,
         }
     }
 

@@ -3,13 +3,14 @@
 //! What the agent hears of libvirt comes as [`News`]; they wait here, as in a socket, until the
 //! agent looks. An agent that starts hears only what happens from then on.
 
-use super::bounds::{CREATE_MS, DESTROY_MS, KILL_MS, RESUME_MS, SHUTDOWN_MS};
+use super::bounds::{CREATE_MS, DESTROY_MS, RESUME_MS, SHUTDOWN_MS};
 use super::clock::Clock;
 use super::ctx::Ctx;
 use super::event::{Client, Event, Inbox, LibvirtEvent};
+use super::guard::Watched;
 use super::net::Place;
 use super::truth::{Span, Stop};
-use holdfast_core::guardian::deadline::{Deadline, Phase, Verdict};
+use holdfast_core::guardian::deadline::{Deadline, Phase};
 use holdfast_core::guardian::{DomainState, EndKind};
 use holdfast_model::host::{Capacity, Session, SessionState, StorageState};
 use holdfast_model::id::{Generation, HostName, Incarnation, SiteName, VmName};
@@ -100,9 +101,12 @@ pub struct Machine {
     /// The guard's state machine.
     pub deadline: Deadline,
     /// The processes the guard watches.
-    pub watched: BTreeMap<VmName, u64>,
-    killing: bool,
-    guard_wakes_at: u64,
+    pub watched: BTreeMap<VmName, Watched>,
+    /// What was sent a signal and is still there.
+    pub(super) dying: BTreeSet<VmName>,
+    pub(super) guard_wakes_at: u64,
+    /// Its heartbeat on the lease volume, where it has a slot.
+    pub(super) lease: Option<super::guard::Lease>,
     /// The guard does nothing, and nobody notices: for testing the invariants.
     pub sabotaged: bool,
 }
@@ -130,8 +134,9 @@ impl Machine {
             agent_life: 0,
             deadline: Deadline::new(),
             watched: BTreeMap::new(),
-            killing: false,
+            dying: BTreeSet::new(),
             guard_wakes_at: 0,
+            lease: None,
             sabotaged: false,
         }
     }
@@ -163,8 +168,11 @@ impl Machine {
         self.news.clear();
         self.deadline = Deadline::new();
         self.watched.clear();
-        self.killing = false;
+        self.dying.clear();
         self.guard_wakes_at = 0;
+        if let Some(lease) = &mut self.lease {
+            lease.power_off();
+        }
     }
 
     /// Something is to happen here, on this boot.
@@ -356,62 +364,5 @@ impl Machine {
                 how,
             },
         );
-    }
-
-    /// The guard takes a process to watch. False: it does not let it run.
-    pub fn watch(&mut self, ctx: &Ctx, vm: &VmName) -> bool {
-        self.deadline.tick(self.local(ctx));
-        let accepts = self
-            .saved
-            .as_ref()
-            .is_some_and(|life| self.deadline.accepts(life));
-        if accepts && let Some(domain) = self.domains.get(vm) {
-            self.watched.insert(vm.clone(), domain.id);
-        }
-        accepts
-    }
-
-    /// The guard wakes when its deadline may have come.
-    pub fn plan_guard(&mut self, ctx: &mut Ctx) {
-        let Some(at) = self.deadline.next_wake() else {
-            return;
-        };
-        let when = self.clock.when(ctx.now, at).max(ctx.now + 1);
-        if self.guard_wakes_at <= ctx.now || self.guard_wakes_at > when {
-            self.guard_wakes_at = when;
-            ctx.queue
-                .push(when, Event::Guard(self.name.clone(), self.boot));
-        }
-    }
-
-    /// The guard looks at the clock.
-    pub fn guard(&mut self, ctx: &mut Ctx) {
-        let verdict = self.deadline.tick(self.local(ctx));
-        if verdict == Verdict::LetRun {
-            return self.plan_guard(ctx);
-        }
-        if self.killing || self.sabotaged {
-            return;
-        }
-        self.wake_agent(ctx);
-        if !self.watched.is_empty() {
-            self.killing = true;
-            let names: Vec<&str> = self.watched.keys().map(|vm| vm.as_str()).collect();
-            ctx.log(
-                &self.name,
-                format!("guard: the lease has lapsed; killing {}", names.join(", ")),
-            );
-            let ms = KILL_MS + ctx.kill_extra_ms;
-            ctx.after(ms, Event::Killed(self.name.clone(), self.boot));
-        }
-    }
-
-    /// The guard's signals have taken effect.
-    pub fn killed(&mut self, ctx: &mut Ctx) {
-        self.killing = false;
-        for (vm, id) in std::mem::take(&mut self.watched) {
-            let words = "is killed by the guard";
-            self.end(ctx, &vm, id, Stop::Killed, words, EndKind::SelfFenced);
-        }
     }
 }

@@ -16,14 +16,17 @@ pub mod clock;
 pub mod ctx;
 pub mod event;
 mod faults;
+mod guard;
 pub mod host;
 mod jobs;
+mod lookout;
 pub mod machine;
 pub mod manager;
 mod migration;
 pub mod net;
 mod operate;
 mod rounds;
+pub mod san;
 mod session;
 mod telling;
 pub mod truth;
@@ -39,6 +42,9 @@ use migration::Migration;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use faults::FaultError;
+
+/// The lease volume's id.
+pub(crate) const VOLUME: &str = "volume";
 
 /// The whole cluster.
 #[derive(Default)]
@@ -57,6 +63,8 @@ pub struct Sim {
     lose_finish: BTreeSet<VmName>,
     /// Sites without power.
     dark: BTreeSet<holdfast_model::id::SiteName>,
+    /// Hosts that are added have a slot on a lease volume of this class.
+    volume: Option<holdfast_model::lease::StorageClass>,
     started: bool,
     requests: u64,
 }
@@ -85,11 +93,17 @@ impl Sim {
                     host.m.guard(ctx);
                 }
             }
-            Event::Killed(host, boot) => {
+            Event::Killed(host, boot, vms) => {
                 if let Some(host) = self.hosts.get_mut(&host).filter(|h| h.m.boot == boot) {
-                    host.m.killed(ctx);
+                    host.m.killed(ctx, &vms);
                 }
                 self.look_at_migrations();
+            }
+            Event::IoArrives(call) => ctx.io_arrives(call),
+            Event::IoEnds(host, boot, end) => {
+                if let Some(host) = self.hosts.get_mut(&host).filter(|h| h.m.boot == boot) {
+                    host.m.io_ended(ctx, end);
+                }
             }
             Event::Libvirt(name, boot, what) => {
                 if let Some(host) = self.hosts.get_mut(&name).filter(|h| h.m.boot == boot) {
@@ -133,6 +147,7 @@ impl Sim {
             }
             Event::VoterStarts(site) => {
                 ctx.voters.set_alive(&site, true);
+                ctx.san.set_alive(&site, true);
                 ctx.net_changed();
             }
         }

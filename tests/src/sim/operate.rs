@@ -6,11 +6,13 @@ use super::bounds::{NEAR_MS, WATCH_IDLE_MS};
 use super::clock::Clock;
 use super::event::{Event, Inbox};
 use super::faults::FaultError;
+use super::guard::Lease;
 use super::host::Host;
 use super::machine::Machine;
 use super::manager::{Manager, manager_of};
 use holdfast_model::host::{Capacity, HostSpec};
 use holdfast_model::id::{HostName, SiteName, VmName};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::{Policy, SitePolicy};
 use holdfast_model::vm::VmSpec;
@@ -28,6 +30,7 @@ impl Sim {
             self.witnesses.insert(site.clone());
         }
         self.ctx.voters.add(site.clone());
+        self.ctx.san.add_brick(site.clone());
         let manager = manager_of(&site);
         let base = 1_000_000 * (self.managers.len() as u64 + 1);
         let clock = Clock::new(self.ctx.now, base);
@@ -37,11 +40,20 @@ impl Sim {
 
     /// A hypervisor.
     pub fn add_host(&mut self, host: HostName, site: SiteName, capacity: Capacity) {
-        let machine = Machine::new(host.clone(), site, capacity, self.ctx.now);
+        let mut machine = Machine::new(host.clone(), site, capacity, self.ctx.now);
+        if let Some(class) = self.volume {
+            let slot = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
+            machine.lease = Some(Lease::new(slot, class));
+        }
         self.hosts.insert(host.clone(), Host::new(machine));
         if self.started {
             self.start_host(&host);
         }
+    }
+
+    /// A lease volume, on which every host that is added from now on has a slot.
+    pub fn add_volume(&mut self, class: StorageClass) {
+        self.volume = Some(class);
     }
 
     /// A line of the policy file.

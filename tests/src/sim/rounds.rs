@@ -4,6 +4,7 @@ use super::agent::{Agent, Phase};
 use super::ctx::Ctx;
 use super::event::{Request, Tag};
 use super::machine::{Machine, News};
+use holdfast_core::guardian::deadline::Phase as Watched;
 use holdfast_core::guardian::{self, Action, Decision, Domain, Ended, Grant, HostWorld, Job};
 use holdfast_model::host::{ExitKind, HostReport, LibvirtState, RunState, VmReport};
 use holdfast_model::id::{Revision, VmName};
@@ -62,7 +63,10 @@ impl Agent {
             now: m.local(ctx),
             host: m.name.clone(),
             may_act_until: self.may_act_until(m),
-            deadline: m.deadline.next_wake().unwrap_or(Instant(0)),
+            deadline: match m.deadline.phase() {
+                Watched::Armed(armed) => armed.deadline(),
+                Watched::Unarmed | Watched::Lapsed { .. } => Instant(0),
+            },
             guard_works: incarnation.is_some(),
             incarnation,
             restart: self
@@ -193,6 +197,7 @@ impl Agent {
             capacity: m.capacity,
             storage: m.storage.clone(),
             migrate_address: m.name.to_string(),
+            lease: holdfast_model::host::LeaseState::NotUsed,
         })
     }
 

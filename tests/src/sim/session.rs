@@ -6,14 +6,18 @@ use super::ctx::Ctx;
 use super::event::{Request, Tag};
 use super::machine::Machine;
 use holdfast_core::guardian::deadline::Renewal;
-use holdfast_model::host::{GuardState, HostSpec, RunnerBounds, Session, SessionState};
+use holdfast_model::fence::{FenceRecord, FenceStage};
+use holdfast_model::host::{
+    GuardState, HostSpec, RunnerBounds, Session, SessionState, StoragePlane,
+};
 use holdfast_model::id::{Incarnation, Revision};
 use holdfast_model::time::Instant;
+use holdfast_store::TxnOutcome;
 use holdfast_store::api::{Compare, Listing, Txn, TxnOp};
-use holdfast_store::guarded::{Answer, Ask};
+use holdfast_store::guarded::{Ack, Answer, Ask, Lost};
 use holdfast_store::guards::encode;
 use holdfast_store::keyspace::Key;
-use holdfast_store::session::{Opening, continued, heartbeat};
+use holdfast_store::session::{Opening, continued, heartbeat, reopen, reopened};
 
 impl Agent {
     /// The life whose VMs may run here: saved, and still watched over by the guard.
@@ -38,7 +42,10 @@ impl Agent {
     pub(super) fn keep_session(&mut self, m: &mut Machine, ctx: &mut Ctx) {
         let now = m.local(ctx);
         let ask = match &mut self.session {
-            Phase::Refused | Phase::Reading | Phase::Live { busy: true, .. } => return,
+            Phase::Refused
+            | Phase::Reading
+            | Phase::Reopening { .. }
+            | Phase::Live { busy: true, .. } => return,
             Phase::Closed { .. } if !self.grants_known => return,
             Phase::Closed { not_before } if now < *not_before => Ask::Wait(*not_before),
             Phase::Closed { .. } => {
@@ -52,6 +59,20 @@ impl Agent {
             Ask::Wait(at) => self.wake(ctx, m, at),
             Ask::Txn(txn) => self.beat(m, ctx, Request::Txn(txn)),
             Ask::Read(prefix) => self.beat(m, ctx, Request::List(prefix)),
+            Ask::Over(Lost::Closed) if self.outlives_its_session(m) => {
+                // The storage plane may hold: whether this life may go on, its fence record tells.
+                ctx.log(
+                    &m.name,
+                    "agent: its session was closed; its storage lease holds",
+                );
+                if let Some(life) = m.saved.clone() {
+                    m.deadline.control_closed(&life, now);
+                    m.guard(ctx);
+                }
+                self.session = Phase::Closed { not_before: now };
+                self.reset_opener(m);
+                self.wake(ctx, m, now.plus(1));
+            }
             Ask::Over(lost) => {
                 ctx.log(&m.name, format!("agent: session lost: {lost}"));
                 if let Some(life) = m.saved.take() {
@@ -95,6 +116,15 @@ impl Agent {
             Opening::Continue { base, session } => self
                 .go_on(m, ctx, base, &session)
                 .unwrap_or(Phase::Closed { not_before: now }),
+            Opening::Reopen { base, session } => {
+                let key = Key::Fence(m.name.clone(), session.incarnation.clone()).path();
+                self.call(ctx, m, Tag::ReadFence, Request::List(key));
+                Phase::Reopening {
+                    base,
+                    session: Box::new(session),
+                    sent: None,
+                }
+            }
             Opening::CleanFirst { .. } => later,
             Opening::Observe { until } => Phase::Closed { not_before: until },
             Opening::Refused(error) => {
@@ -107,14 +137,11 @@ impl Agent {
     fn open(&mut self, m: &mut Machine, ctx: &mut Ctx, base: Option<Revision>) -> Option<Phase> {
         let life: Incarnation = name(&format!("{}-{}", m.name, m.lives + 1));
         let session = self.session_record(m, life.clone());
-        let empty = m.watched.is_empty();
-        let bounds = session.bounds.clone();
-        m.deadline
-            .arm(life.clone(), bounds, empty, m.local(ctx))
-            .ok()?;
+        if !m.arm(ctx, &life, &session.bounds) {
+            return None;
+        }
         m.lives += 1;
         m.saved = Some(life);
-        m.plan_guard(ctx);
         let period_ms = self.timing().heartbeat_ms;
         let beats = heartbeat(m.name.clone(), session, base, period_ms);
         Some(Phase::Live {
@@ -133,9 +160,7 @@ impl Agent {
         found: &Session,
     ) -> Option<Phase> {
         let session = self.session_record(m, found.incarnation.clone());
-        let bounds = session.bounds.clone();
-        let life = session.incarnation.clone();
-        if m.deadline.arm(life, bounds, false, m.local(ctx)).is_err() {
+        if !m.arm(ctx, &session.incarnation, &session.bounds) {
             m.saved = None;
             self.reset_opener(m);
             return None;
@@ -147,6 +172,107 @@ impl Agent {
             busy: false,
             announced: false,
         })
+    }
+
+    /// This life has a storage plane, and it may have kept it alive.
+    fn outlives_its_session(&self, m: &Machine) -> bool {
+        m.lease.is_some() && self.incarnation(m).is_some()
+    }
+
+    /// The fence record of a life that is to go on has been read.
+    pub(super) fn on_fence_read(
+        &mut self,
+        m: &mut Machine,
+        ctx: &mut Ctx,
+        listing: Option<Listing>,
+    ) {
+        let now = m.local(ctx);
+        let Phase::Reopening { base, session, .. } = &self.session else {
+            return;
+        };
+        let (base, found) = (*base, session.clone());
+        self.session = Phase::Closed {
+            not_before: now.plus(OPEN_RETRY_MS),
+        };
+        let Some(listing) = listing else { return };
+        let fence = listing.items.first().and_then(|item| {
+            let record: FenceRecord = serde_json::from_slice(&item.value).ok()?;
+            (record.stage == FenceStage::ControlClosed).then_some(item.revision)
+        });
+        let session = self.session_record(m, found.incarnation.clone());
+        let armed = m.arm(ctx, &session.incarnation, &session.bounds);
+        let (Some(fence), true) = (fence, armed) else {
+            let life = session.incarnation;
+            ctx.log(&m.name, format!("agent: incarnation {life} is over"));
+            m.deadline.revoke(&life, now);
+            m.saved = None;
+            m.guard(ctx);
+            return self.reset_opener(m);
+        };
+        let (txn, beat) = reopen(&m.name, &session, found.beat, (base, fence), now);
+        self.session = Phase::Reopening {
+            base,
+            session: Box::new(session),
+            sent: Some((now, beat)),
+        };
+        self.call(ctx, m, Tag::Reopen, Request::Txn(txn));
+    }
+
+    /// The session was opened again, or not.
+    pub(super) fn on_reopened(&mut self, m: &mut Machine, ctx: &mut Ctx, answer: Answer) {
+        let now = m.local(ctx);
+        let Phase::Reopening {
+            session,
+            sent: Some((sent_at, beat)),
+            ..
+        } = &self.session
+        else {
+            return;
+        };
+        let (session, sent_at, beat) = (session.as_ref().clone(), *sent_at, *beat);
+        self.session = Phase::Closed { not_before: now };
+        self.reset_opener(m);
+        // Refused, or nobody knows: the record is read again, and tells.
+        let Answer::Txn(Ok(TxnOutcome::Committed(revision))) = answer else {
+            return;
+        };
+        let life = session.incarnation.clone();
+        let ack = Ack { sent_at, revision };
+        let period_ms = self.timing().heartbeat_ms;
+        let beats = reopened(m.name.clone(), session, ack, beat, period_ms);
+        ctx.log(
+            &m.name,
+            format!("agent: session open again, incarnation {life}"),
+        );
+        self.session = Phase::Live {
+            heartbeat: Box::new(beats),
+            busy: false,
+            announced: true,
+        };
+        self.acknowledge(m, ctx, &life, ack);
+    }
+
+    fn acknowledge(
+        &mut self,
+        m: &mut Machine,
+        ctx: &mut Ctx,
+        life: &Incarnation,
+        ack: Ack,
+    ) -> bool {
+        let now = m.local(ctx);
+        let counts = matches!(
+            m.deadline.renewed(life, ack.sent_at, now),
+            Renewal::Until { .. }
+        );
+        if let Some(lease) = &mut m.lease {
+            lease.mailbox.acknowledged(ack.revision);
+        }
+        if counts {
+            m.plan_guard(ctx);
+            let sent = ctx.now - now.since(ack.sent_at).min(ctx.now);
+            ctx.truth.acknowledged.insert(m.name.clone(), sent);
+        }
+        counts
     }
 
     fn session_record(&self, m: &Machine, incarnation: Incarnation) -> Session {
@@ -163,6 +289,11 @@ impl Agent {
                 watchdog_bound_ms: timing.watchdog_bound_ms,
             },
             guard: GuardState::Working,
+            storage: m.lease.as_ref().map(|lease| StoragePlane {
+                volume: super::VOLUME.to_owned(),
+                slot: lease.slot,
+                class: lease.class,
+            }),
             version: "sim".to_owned(),
         }
     }
@@ -182,13 +313,9 @@ impl Agent {
             return;
         };
         let life = heartbeat.record().session.incarnation.clone();
-        if let Renewal::Until { .. } = m.deadline.renewed(&life, ack.sent_at, now) {
-            m.plan_guard(ctx);
-            let sent = ctx.now - now.since(ack.sent_at).min(ctx.now);
-            ctx.truth.acknowledged.insert(m.name.clone(), sent);
-            if !std::mem::replace(announced, true) {
-                ctx.log(&m.name, format!("agent: session open, incarnation {life}"));
-            }
+        let first = !std::mem::replace(announced, true);
+        if self.acknowledge(m, ctx, &life, ack) && first {
+            ctx.log(&m.name, format!("agent: session open, incarnation {life}"));
         }
         self.write_spec(m, ctx);
     }
@@ -221,14 +348,16 @@ impl Agent {
     pub(super) fn acknowledged(&self) -> Option<Revision> {
         match &self.session {
             Phase::Live { heartbeat, .. } => heartbeat.acknowledged().map(|ack| ack.revision),
-            Phase::Closed { .. } | Phase::Reading | Phase::Refused => None,
+            Phase::Closed { .. } | Phase::Reading | Phase::Reopening { .. } | Phase::Refused => {
+                None
+            }
         }
     }
 
     /// VMs may be set going until then: never before this very process had a heartbeat
     /// acknowledged.
     pub(super) fn may_act_until(&self, m: &Machine) -> Instant {
-        match (self.acknowledged(), m.deadline.next_wake()) {
+        match (self.acknowledged(), m.deadline.control_until()) {
             (Some(_), Some(deadline)) => Instant(deadline.0.saturating_sub(START_MARGIN_MS)),
             _ => Instant(0),
         }

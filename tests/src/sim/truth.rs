@@ -51,6 +51,15 @@ pub enum Stop {
     Migration,
 }
 
+/// How long ago the heartbeats were sent that a host's planes count from, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Silence {
+    /// The last one that the store acknowledged.
+    pub control_ms: u64,
+    /// The last one that the lease volume has.
+    pub storage_ms: u64,
+}
+
 /// What really happened.
 #[derive(Debug, Default)]
 pub struct Truth {
@@ -62,6 +71,13 @@ pub struct Truth {
     pub mark: u64,
     /// Per host, when the heartbeat was sent that was acknowledged last.
     pub acknowledged: BTreeMap<HostName, u64>,
+    /// Per host, when the heartbeat was sent that the lease volume has.
+    pub written: BTreeMap<HostName, u64>,
+    /// Per host, for how long it had been silent on either plane when its guard last began to kill: a
+    /// renewal that comes afterwards takes nothing back.
+    pub kills: BTreeMap<HostName, Silence>,
+    /// Per host, its life that was asked to release everything, and heard it.
+    pub asked: BTreeMap<HostName, Incarnation>,
 }
 
 impl Truth {
@@ -100,6 +116,15 @@ impl Truth {
     pub fn last_ran(&self, vm: &VmName, now: u64) -> Option<u64> {
         let spans = self.spans.get(vm)?;
         spans.iter().map(|span| span.to.unwrap_or(now)).max()
+    }
+
+    /// How long a host has been silent now.
+    pub fn silence(&self, host: &HostName, now: u64) -> Silence {
+        let since = |last: Option<&u64>| now - last.copied().unwrap_or(0);
+        Silence {
+            control_ms: since(self.acknowledged.get(host)),
+            storage_ms: since(self.written.get(host)),
+        }
     }
 
     /// Where it runs now.

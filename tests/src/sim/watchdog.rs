@@ -8,6 +8,7 @@ use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
 use holdfast_model::host::{RunState, Session, SessionState, VmReport};
 use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
 use holdfast_model::leader::LeaderEpoch;
+use holdfast_model::lease::StorageClass;
 use holdfast_model::vm::{Intent, Owner, Runner};
 use holdfast_store::api::{Txn, TxnOp};
 use holdfast_store::keyspace::Key;
@@ -70,14 +71,26 @@ impl Ctx {
         let Some(session) = session else { return };
         let open = session.state == SessionState::Open
             && Some(&session.incarnation) == span.incarnation.as_ref();
-        let heard = self.truth.acknowledged.get(&span.host).copied();
-        let silent_ms = self.now - heard.unwrap_or(0);
+        let silence = match (stop, self.truth.kills.get(&span.host)) {
+            (Stop::Killed, Some(began)) => *began,
+            _ => self.truth.silence(&span.host, self.now),
+        };
         // A clock may run slow or fast by the allowed drift.
         let deadline_ms = session.bounds.runner_deadline_ms * 998 / 1_000;
-        if granted && open && silent_ms < deadline_ms {
+        let asked = self.truth.asked.get(&span.host) == span.incarnation.as_ref();
+        let closed = span.incarnation.as_ref().is_some_and(|life| {
+            let fence: Option<FenceRecord> =
+                self.record(&Key::Fence(span.host.clone(), life.clone()));
+            fence.is_some_and(|fence| fence.stage == FenceStage::Closed)
+        });
+        let leased = owner.lease == StorageClass::Quorum && session.has_storage_plane();
+        let by_control = granted && open && silence.control_ms < deadline_ms;
+        let by_storage = granted && leased && !asked && !closed && silence.storage_ms < deadline_ms;
+        if by_control || by_storage {
             self.violation(format!(
-                "needless-stop: {vm} on {} was {stop:?} {silent_ms} ms after a heartbeat",
-                span.host
+                "needless-stop: {vm} on {} was {stop:?} {} ms after a heartbeat, and {} ms after one \
+                 on the lease volume",
+                span.host, silence.control_ms, silence.storage_ms
             ));
         }
     }
@@ -95,6 +108,10 @@ impl Ctx {
                     if let Some(owner) = value.and_then(decode::<Owner>) {
                         self.check_grant(&vm, &owner, txn);
                     }
+                }
+                // A life that opens its session again takes its half of a record away.
+                Some(Key::Fence(host, life)) if value.is_none() => {
+                    self.by_the_life(client, &host, &life, path);
                 }
                 Some(Key::Fence(host, life)) => {
                     self.by_the_leader(client, path);
@@ -125,6 +142,18 @@ impl Ctx {
         if !is_leader {
             self.violation(format!(
                 "own-epoch: {client:?} writes {path} while {leader:?} leads"
+            ));
+        }
+    }
+
+    fn by_the_life(&mut self, client: &Client, host: &HostName, life: &Incarnation, path: &str) {
+        let own = matches!(client, Client::Agent(name, _) if name == host);
+        let key = Key::Fence(host.clone(), life.clone());
+        let fence: Option<FenceRecord> = self.record(&key);
+        let half = fence.is_some_and(|fence| fence.stage == FenceStage::ControlClosed);
+        if !own || !half {
+            self.violation(format!(
+                "own-session: {client:?} removes {path}, which is not half of its own"
             ));
         }
     }
@@ -197,9 +226,10 @@ impl Ctx {
             .ops
             .iter()
             .any(|op| matches!(op, TxnOp::Put(path, _) if *path == key.path()));
+        let unleased = !self.is_leased(vm, generation);
         let fenced = self
             .record::<FenceRecord>(&key)
-            .is_some_and(|fence| fence.stage == FenceStage::Closed);
+            .is_some_and(|fence| fence.stage == FenceStage::Closed || unleased);
         let report: Option<VmReport> = self.record(&Key::HostVm(runner.host.clone(), vm.clone()));
         let said = report.is_some_and(|report| {
             report.incarnation == runner.incarnation
@@ -213,18 +243,18 @@ impl Ctx {
     }
 
     fn check_closed(&mut self, host: &HostName, life: &Incarnation, record: &FenceRecord) {
-        if matches!(record.evidence, Evidence::Confirmed { .. })
-            || record.stage != FenceStage::Closed
-        {
+        if matches!(record.evidence, Evidence::Confirmed { .. }) {
             return;
         }
+        let half = record.stage == FenceStage::ControlClosed;
         let still: Vec<String> = self
             .truth
             .spans
             .iter()
-            .filter(|(_, spans)| {
+            .filter(|(vm, spans)| {
                 spans.iter().any(|span| {
-                    span.to.is_none()
+                    !(half && self.is_leased(vm, span.generation))
+                        && span.to.is_none()
                         && span.host == *host
                         && span.incarnation.as_ref() == Some(life)
                 })
@@ -238,6 +268,16 @@ impl Ctx {
                 still.join(", ")
             ));
         }
+    }
+}
+
+impl Ctx {
+    /// Whether a grant relies on a storage lease, as far as the store still knows it.
+    fn is_leased(&self, vm: &VmName, generation: Generation) -> bool {
+        let owner: Option<Owner> = self.record(&Key::VmOwner(vm.clone()));
+        owner.is_some_and(|owner| {
+            owner.generation == generation && owner.lease == StorageClass::Quorum
+        })
     }
 }
 

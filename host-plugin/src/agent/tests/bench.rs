@@ -249,6 +249,7 @@ impl Bench {
             preferred_site: None,
             site_rule: SiteRule::Should,
             spread: None,
+            storage_lease: true,
         };
         self.put(&Key::VmSpec(name("web")), &spec);
     }
@@ -256,6 +257,7 @@ impl Bench {
     pub fn owner(
         &self,
         generation: u64,
+        lease: holdfast_model::lease::StorageClass::Plain,
         intent: Intent,
         holder: Option<&str>,
         incoming: Option<&str>,
@@ -268,6 +270,7 @@ impl Bench {
     pub fn owner_record(
         &self,
         generation: u64,
+        lease: holdfast_model::lease::StorageClass::Plain,
         intent: Intent,
         holder: Option<&str>,
         incoming: Option<&str>,

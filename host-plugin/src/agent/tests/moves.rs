@@ -34,6 +34,7 @@ fn peer(bench: &Bench, migrate_address: &str) {
         capacity: Capacity::default(),
         storage: StorageState::NotChecked,
         migrate_address: migrate_address.into(),
+        lease: holdfast_model::host::LeaseState::NotUsed,
     };
     bench.put(&Key::HostReport(name("h2")), &report);
 }

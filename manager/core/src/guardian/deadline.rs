@@ -1,19 +1,26 @@
-//! The runner's deadline: when the guard must stop everything this host runs.
+//! The runner's deadline: when the guard must stop what this host runs.
 //!
 //! ```text
-//! Unarmed ──arm──> Armed ──renewed(sent_at)──> Armed (later deadline)
-//!                    │ deadline = sent_at of the last acknowledged heartbeat + runner_deadline_ms
-//!                    └──now ≥ deadline──> Lapsed: kill all, and stay so
+//! Unarmed ──arm──> Armed ──renewed(sent_at), storage_renewed(sent_at)──> Armed (later deadline)
+//!                    │ per plane: sent_at of the last acknowledged write + runner_deadline_ms
+//!                    │ control past it: kill what has no storage lease
+//!                    └──both past it: Lapsed: kill all, and stay so
 //! Lapsed ──arm(another incarnation), nothing left alive──> Armed
 //! ```
-//! The deadline counts from when the heartbeat was *sent*: the taker counts from when it saw it,
-//! which is later. An acknowledgement that arrives after the deadline revives nothing, however
-//! early it was sent: the VMs may be dead and the taker may have moved on.
+//! There are two planes: *control*, the session in the store, and *storage*, the heartbeat on a lease
+//! volume, where this life has one. A VM with a storage lease runs while either is valid, any other
+//! while control is. Once both have lapsed at the same time there is no way back, even if one returns a
+//! moment later: the taker may have moved on.
+//!
+//! A deadline counts from when the heartbeat was *sent*: the taker counts from when it saw it, which is
+//! later. A life with one plane is never revived by an acknowledgement that arrives after the deadline,
+//! however early it was sent; with two, control may come back while storage still holds.
 //!
 //! The guard owns one [`Deadline`], asks [`Deadline::tick`] at every wake-up and before every
 //! answer, and sleeps until [`Deadline::next_wake`]. Nothing the agent says, or fails to say,
 //! delays it.
 
+use super::planes::PlaneState;
 use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::Incarnation;
 use holdfast_model::time::Instant;
@@ -55,18 +62,69 @@ pub struct Armed {
     /// New bounds, asked for at that time. A taker may still go by the old ones, so the shorter
     /// deadline counts until a heartbeat sent after it was acknowledged.
     pub next_bounds: Option<(Instant, RunnerBounds)>,
+    /// A leader has closed the session, as was found out then: control has lapsed, whatever was sent
+    /// before. A heartbeat sent later, when the life opened its session again, takes it back.
+    #[serde(default)]
+    pub control_closed: Option<Instant>,
+    /// The storage plane; none for a life that has not declared one.
+    #[serde(default)]
+    pub storage: Option<Storage>,
+}
+
+/// The storage plane of a life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storage {
+    /// When the last heartbeat that the volume has was sent; none before the first.
+    pub last_sent: Option<Instant>,
 }
 
 impl Armed {
-    /// When it ends unless a heartbeat is acknowledged before.
-    pub fn deadline(&self) -> Instant {
+    fn runner_deadline_ms(&self) -> u64 {
         let next = self.next_bounds.as_ref();
-        let deadline_ms = next.map_or(self.bounds.runner_deadline_ms, |(_, bounds)| {
+        next.map_or(self.bounds.runner_deadline_ms, |(_, bounds)| {
             bounds
                 .runner_deadline_ms
                 .min(self.bounds.runner_deadline_ms)
-        });
-        self.last_sent.plus(deadline_ms)
+        })
+    }
+
+    /// When the control plane lapses unless a heartbeat is acknowledged before.
+    pub fn control_until(&self) -> Instant {
+        let until = self.last_sent.plus(self.runner_deadline_ms());
+        self.control_closed
+            .map_or(until, |closed| closed.min(until))
+    }
+
+    /// When the storage plane lapses unless a heartbeat is written before; none without one.
+    pub fn storage_until(&self) -> Option<Instant> {
+        let sent = self.storage?.last_sent?;
+        Some(sent.plus(self.runner_deadline_ms()))
+    }
+
+    /// When this life ends unless a plane is renewed before.
+    pub fn deadline(&self) -> Instant {
+        let control = self.control_until();
+        self.storage_until()
+            .map_or(control, |storage| storage.max(control))
+    }
+
+    /// How a plane stands that is valid until then.
+    fn state(until: Option<Instant>, now: Instant) -> PlaneState {
+        match until {
+            None => PlaneState::Unused,
+            Some(until) if now < until => PlaneState::Valid,
+            Some(_) => PlaneState::Lapsed,
+        }
+    }
+
+    /// How the two planes stand: control, storage.
+    pub fn planes(&self, now: Instant) -> (PlaneState, PlaneState) {
+        let control = Self::state(Some(self.control_until()), now);
+        let storage = match (self.storage, self.storage_until()) {
+            (Some(_), None) => PlaneState::Lapsed,
+            (_, until) => Self::state(until, now),
+        };
+        (control, storage)
     }
 }
 
@@ -109,6 +167,9 @@ pub enum Renewal {
 pub enum Verdict {
     /// Let the watched processes run.
     LetRun,
+    /// Kill every watched process without a storage lease, and any such that is handed over while it
+    /// is so.
+    KillUnleased,
     /// Kill every watched process, and any that is handed over from now on.
     KillAll,
 }
@@ -128,11 +189,13 @@ impl Deadline {
     /// sent, and again by an agent that was restarted: that changes no deadline.
     ///
     /// `empty`: none of the processes watched for an earlier life is alive, confirmed by the
-    /// kernel. Returns the deadline.
+    /// kernel. `storage`: this life declares a storage plane in its session for sure; once said, it
+    /// stays so. Returns the deadline.
     pub fn arm(
         &mut self,
         incarnation: Incarnation,
         bounds: RunnerBounds,
+        storage: bool,
         empty: bool,
         now: Instant,
     ) -> Result<Instant, ArmError> {
@@ -140,6 +203,9 @@ impl Deadline {
         match &mut self.phase {
             Phase::Armed(armed) if armed.incarnation == incarnation => {
                 armed.next_bounds = (armed.bounds != bounds).then_some((now, bounds));
+                if storage {
+                    armed.storage.get_or_insert_default();
+                }
                 return Ok(armed.deadline());
             }
             Phase::Lapsed {
@@ -158,6 +224,8 @@ impl Deadline {
             bounds,
             last_sent: now,
             next_bounds: None,
+            control_closed: None,
+            storage: storage.then(Storage::default),
         };
         let deadline = armed.deadline();
         self.phase = Phase::Armed(armed);
@@ -186,6 +254,7 @@ impl Deadline {
                 // each other, the latest counts.
                 if sent_at <= now && sent_at > armed.last_sent {
                     armed.last_sent = sent_at;
+                    armed.control_closed.take_if(|closed| sent_at > *closed);
                     if let Some((_, bounds)) =
                         armed.next_bounds.take_if(|(asked, _)| sent_at >= *asked)
                     {
@@ -196,6 +265,18 @@ impl Deadline {
                     deadline: armed.deadline(),
                 }
             }
+        }
+    }
+
+    /// A heartbeat of that life, sent at `sent_at`, stands on the lease volume.
+    pub fn storage_renewed(&mut self, incarnation: &Incarnation, sent_at: Instant, now: Instant) {
+        self.tick(now);
+        if let Phase::Armed(armed) = &mut self.phase
+            && armed.incarnation == *incarnation
+            && let Some(storage) = &mut armed.storage
+            && sent_at <= now
+        {
+            storage.last_sent = storage.last_sent.max(Some(sent_at));
         }
     }
 
@@ -210,14 +291,26 @@ impl Deadline {
                 since: armed.deadline(),
             };
         }
-        match self.phase {
+        match &self.phase {
             Phase::Lapsed { .. } => Verdict::KillAll,
+            Phase::Armed(armed) if now >= armed.control_until() => Verdict::KillUnleased,
             Phase::Unarmed | Phase::Armed(_) => Verdict::LetRun,
         }
     }
 
-    /// A leader has closed the session of that life: what runs of it may run elsewhere by now. The
-    /// deadline has come, whatever the clock says.
+    /// A leader has closed the session of that life, and not yet the life: the control plane has
+    /// lapsed, whatever the clock says.
+    pub fn control_closed(&mut self, incarnation: &Incarnation, now: Instant) -> Verdict {
+        if let Phase::Armed(armed) = &mut self.phase
+            && armed.incarnation == *incarnation
+        {
+            armed.control_closed = Some(now);
+        }
+        self.tick(now)
+    }
+
+    /// That life is closed for good, or is to end: what runs of it may run elsewhere by now. The
+    /// deadline has come, whatever the clock and the storage plane say.
     pub fn revoke(&mut self, incarnation: &Incarnation, now: Instant) -> Verdict {
         if self.accepts(incarnation) {
             self.phase = Phase::Lapsed {
@@ -233,10 +326,30 @@ impl Deadline {
         matches!(&self.phase, Phase::Armed(armed) if armed.incarnation == *incarnation)
     }
 
-    /// When to tick again at the latest; none while nothing can lapse.
-    pub fn next_wake(&self) -> Option<Instant> {
+    /// How the two planes stand; both [`PlaneState::Lapsed`] unless a life is armed.
+    pub fn planes(&self, now: Instant) -> (PlaneState, PlaneState) {
         match &self.phase {
-            Phase::Armed(armed) => Some(armed.deadline()),
+            Phase::Armed(armed) => armed.planes(now),
+            Phase::Unarmed | Phase::Lapsed { .. } => (PlaneState::Lapsed, PlaneState::Lapsed),
+        }
+    }
+
+    /// Until when VMs may be set going: the control plane's deadline, since every start needs a
+    /// session. None unless a life is armed.
+    pub fn control_until(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Armed(armed) => Some(armed.control_until()),
+            Phase::Unarmed | Phase::Lapsed { .. } => None,
+        }
+    }
+
+    /// When to tick again at the latest after `now`; none while nothing can lapse.
+    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
+        match &self.phase {
+            Phase::Armed(armed) => {
+                let control = Some(armed.control_until()).filter(|at| *at > now);
+                Some(control.map_or(armed.deadline(), |at| at.min(armed.deadline())))
+            }
             Phase::Unarmed | Phase::Lapsed { .. } => None,
         }
     }
@@ -260,7 +373,7 @@ mod tests {
 
     fn armed_at(now: u64) -> Deadline {
         let mut deadline = Deadline::new();
-        let until = deadline.arm(life("i1"), bounds(4_000), true, Instant(now));
+        let until = deadline.arm(life("i1"), bounds(4_000), false, true, Instant(now));
         assert_eq!(until, Ok(Instant(now + 4_000)));
         deadline
     }
@@ -274,7 +387,7 @@ mod tests {
                 deadline: Instant(6_000)
             }
         );
-        assert_eq!(deadline.next_wake(), Some(Instant(6_000)));
+        assert_eq!(deadline.next_wake(Instant(0)), Some(Instant(6_000)));
         assert_eq!(deadline.tick(Instant(5_999)), Verdict::LetRun);
         assert_eq!(deadline.tick(Instant(6_000)), Verdict::KillAll);
     }
@@ -286,7 +399,7 @@ mod tests {
         assert_eq!(answer, Renewal::TooLate);
         assert_eq!(deadline.tick(Instant(4_001)), Verdict::KillAll);
         assert_eq!(
-            deadline.arm(life("i1"), bounds(4_000), true, Instant(5_000)),
+            deadline.arm(life("i1"), bounds(4_000), false, true, Instant(5_000)),
             Err(ArmError::Over(life("i1")))
         );
     }
@@ -297,7 +410,7 @@ mod tests {
         deadline.renewed(&life("i1"), Instant(3_000), Instant(3_100));
         deadline.renewed(&life("i1"), Instant(2_000), Instant(3_200));
         deadline.renewed(&life("i1"), Instant(9_000), Instant(3_300));
-        assert_eq!(deadline.next_wake(), Some(Instant(7_000)));
+        assert_eq!(deadline.next_wake(Instant(0)), Some(Instant(7_000)));
     }
 
     #[test]
@@ -306,37 +419,41 @@ mod tests {
         assert!(deadline.accepts(&life("i1")));
         let held = ArmError::NotEmpty { held: life("i1") };
         for now in [1_000, 4_000] {
-            let refused = deadline.arm(life("i2"), bounds(4_000), false, Instant(now));
+            let refused = deadline.arm(life("i2"), bounds(4_000), false, false, Instant(now));
             assert_eq!(refused, Err(held.clone()));
         }
         assert!(!deadline.accepts(&life("i1")), "lapsed at 4 000");
-        let until = deadline.arm(life("i2"), bounds(4_000), true, Instant(5_000));
+        let until = deadline.arm(life("i2"), bounds(4_000), false, true, Instant(5_000));
         assert_eq!(until, Ok(Instant(9_000)));
         assert!(deadline.accepts(&life("i2")) && !deadline.accepts(&life("i1")));
         assert_eq!(
             deadline.renewed(&life("i1"), Instant(5_500), Instant(5_600)),
             Renewal::Ignored
         );
-        assert_eq!(deadline.next_wake(), Some(Instant(9_000)));
+        assert_eq!(deadline.next_wake(Instant(0)), Some(Instant(9_000)));
     }
 
     #[test]
     fn a_restarted_agent_arms_again_and_gains_no_time() {
         let mut deadline = armed_at(0);
-        let until = deadline.arm(life("i1"), bounds(4_000), false, Instant(3_000));
+        let until = deadline.arm(life("i1"), bounds(4_000), false, false, Instant(3_000));
         assert_eq!(until, Ok(Instant(4_000)));
     }
 
     #[test]
     fn longer_bounds_count_once_a_heartbeat_has_declared_them_and_shorter_ones_at_once() {
         let mut deadline = armed_at(0);
-        let until = deadline.arm(life("i1"), bounds(15_000), false, Instant(1_000));
+        let until = deadline.arm(life("i1"), bounds(15_000), false, false, Instant(1_000));
         assert_eq!(until, Ok(Instant(4_000)), "not declared yet");
         deadline.renewed(&life("i1"), Instant(900), Instant(1_100));
-        assert_eq!(deadline.next_wake(), Some(Instant(4_900)), "sent before it");
+        assert_eq!(
+            deadline.next_wake(Instant(0)),
+            Some(Instant(4_900)),
+            "sent before it"
+        );
         deadline.renewed(&life("i1"), Instant(2_000), Instant(2_100));
-        assert_eq!(deadline.next_wake(), Some(Instant(17_000)));
-        let until = deadline.arm(life("i1"), bounds(2_000), false, Instant(2_200));
+        assert_eq!(deadline.next_wake(Instant(0)), Some(Instant(17_000)));
+        let until = deadline.arm(life("i1"), bounds(2_000), false, false, Instant(2_200));
         assert_eq!(until, Ok(Instant(4_000)), "shorter: at once");
     }
 
@@ -355,11 +472,73 @@ mod tests {
     fn nothing_lapses_before_it_is_armed() {
         let mut deadline = Deadline::new();
         assert_eq!(deadline.tick(Instant(u64::MAX)), Verdict::LetRun);
-        assert_eq!(deadline.next_wake(), None);
+        assert_eq!(deadline.next_wake(Instant(0)), None);
         assert_eq!(
             deadline.renewed(&life("i1"), Instant(0), Instant(1)),
             Renewal::Ignored
         );
         assert!(!deadline.accepts(&life("i1")));
+    }
+
+    #[test]
+    fn either_plane_is_enough_for_what_has_a_storage_lease() {
+        let mut deadline = Deadline::new();
+        deadline
+            .arm(life("i1"), bounds(4_000), true, true, Instant(0))
+            .expect("nothing was armed");
+        assert_eq!(
+            deadline.planes(Instant(0)),
+            (PlaneState::Valid, PlaneState::Lapsed),
+            "nothing is written yet"
+        );
+        deadline.storage_renewed(&life("i1"), Instant(1_000), Instant(1_500));
+        assert_eq!(deadline.next_wake(Instant(1_500)), Some(Instant(4_000)));
+        assert_eq!(deadline.tick(Instant(4_000)), Verdict::KillUnleased);
+        assert_eq!(deadline.next_wake(Instant(4_000)), Some(Instant(5_000)));
+        // Control comes back while storage holds, and then storage may lapse.
+        deadline.renewed(&life("i1"), Instant(4_500), Instant(4_600));
+        assert_eq!(deadline.tick(Instant(4_600)), Verdict::LetRun);
+        assert_eq!(
+            deadline.planes(Instant(5_000)),
+            (PlaneState::Valid, PlaneState::Lapsed)
+        );
+        assert_eq!(deadline.tick(Instant(8_499)), Verdict::LetRun);
+        assert_eq!(deadline.tick(Instant(8_500)), Verdict::KillAll);
+        deadline.storage_renewed(&life("i1"), Instant(8_501), Instant(8_502));
+        assert_eq!(
+            deadline.tick(Instant(8_502)),
+            Verdict::KillAll,
+            "both had lapsed at once"
+        );
+    }
+
+    #[test]
+    fn a_closed_session_ends_the_control_plane_until_the_life_opens_it_again() {
+        let mut deadline = Deadline::new();
+        deadline
+            .arm(life("i1"), bounds(4_000), true, true, Instant(0))
+            .expect("nothing was armed");
+        deadline.storage_renewed(&life("i1"), Instant(900), Instant(950));
+        let verdict = deadline.control_closed(&life("i1"), Instant(1_000));
+        assert_eq!(verdict, Verdict::KillUnleased);
+        deadline.renewed(&life("i1"), Instant(999), Instant(1_100));
+        assert_eq!(
+            deadline.tick(Instant(1_100)),
+            Verdict::KillUnleased,
+            "sent before it was closed"
+        );
+        deadline.renewed(&life("i1"), Instant(1_200), Instant(1_300));
+        assert_eq!(deadline.tick(Instant(1_300)), Verdict::LetRun);
+        assert_eq!(
+            deadline.revoke(&life("i1"), Instant(1_400)),
+            Verdict::KillAll
+        );
+    }
+
+    #[test]
+    fn without_a_declared_storage_plane_nothing_written_counts() {
+        let mut deadline = armed_at(0);
+        deadline.storage_renewed(&life("i1"), Instant(3_000), Instant(3_100));
+        assert_eq!(deadline.tick(Instant(4_000)), Verdict::KillAll);
     }
 }

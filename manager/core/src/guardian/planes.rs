@@ -1,19 +1,8 @@
-//! Which lease planes let a VM run. Today there is one, the control plane (the host's session in
-//! etcd); a storage lease joins here, and nowhere else in the guard.
+//! Which lease planes let a VM run: the control plane (the host's session in the store), the storage
+//! plane (its heartbeat on a lease volume), or either.
 
+use holdfast_model::lease::StorageClass;
 use serde::{Deserialize, Serialize};
-
-/// What kind of storage a VM's disks are on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PlaneClass {
-    /// Copies may diverge in a partition, or there is no storage lease: the control plane alone
-    /// counts.
-    #[default]
-    Plain,
-    /// The storage itself lets only one side of a partition write: either plane is enough.
-    Quorum,
-}
 
 /// How a lease plane stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,11 +16,11 @@ pub enum PlaneState {
     Unused,
 }
 
-/// The runner's rule of safety.md.
-pub fn may_run(class: PlaneClass, control: PlaneState, storage: PlaneState) -> bool {
+/// The runner's rule. `class`: of the storage lease under which the VM was granted.
+pub fn may_run(class: StorageClass, control: PlaneState, storage: PlaneState) -> bool {
     match class {
-        PlaneClass::Plain => control == PlaneState::Valid,
-        PlaneClass::Quorum => control == PlaneState::Valid || storage == PlaneState::Valid,
+        StorageClass::Plain => control == PlaneState::Valid,
+        StorageClass::Quorum => control == PlaneState::Valid || storage == PlaneState::Valid,
     }
 }
 
@@ -41,8 +30,8 @@ mod tests {
 
     #[test]
     fn only_storage_with_a_quorum_of_its_own_can_keep_a_vm_running_alone() {
-        use PlaneClass::{Plain, Quorum};
         use PlaneState::{Lapsed, Unused, Valid};
+        use StorageClass::{Plain, Quorum};
         for (class, control, storage, runs) in [
             (Plain, Valid, Unused, true),
             (Plain, Valid, Lapsed, true),

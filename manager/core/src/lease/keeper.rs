@@ -5,16 +5,26 @@
 //!    │<──── runner_deadline_ms ────────────>│ lapsed
 //! ```
 //! The plane is valid until the deadline counted from when the last acknowledged write was *sent*:
-//! an observer cannot have seen it before that. It may lapse and come back; that both planes have
-//! lapsed at once is for whoever combines them.
+//! an observer cannot have seen it before that. It may lapse and come back; that is for
+//! [`Deadline`](crate::guardian::deadline::Deadline), which combines it with the other plane.
 
-use crate::guardian::planes::PlaneState;
 use holdfast_model::id::{BootId, HostName, Incarnation};
-use holdfast_model::lease::{Heartbeat, HostPhase};
+use holdfast_model::lease::{AgentState, Heartbeat, HostPhase};
 use holdfast_model::time::Instant;
 
 /// After a failed write the next one is tried after this part of the period.
 const RETRY_PART: u64 = 4;
+
+/// The longest time between two heartbeats, in milliseconds: observers count from the last one they
+/// saw, so a long period makes every failover longer.
+const PERIOD_MAX_MS: u64 = 2_000;
+
+/// Between two heartbeats, in milliseconds: four in the runner's deadline, so that one that is late or
+/// lost costs nothing.
+pub fn period_ms(runner_deadline_ms: u64) -> u32 {
+    let period = (runner_deadline_ms / 4).clamp(1, PERIOD_MAX_MS);
+    u32::try_from(period).unwrap_or(u32::MAX)
+}
 
 /// Who writes, and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +51,10 @@ pub struct Keeper {
     identity: Identity,
     counter: u64,
     phase: HostPhase,
+    agent: AgentState,
     answered: u64,
     under_way: Option<(u64, Instant)>,
-    /// When the last write that was acknowledged was sent.
-    last_sent: Option<Instant>,
+    hurried: bool,
     next_at: Instant,
 }
 
@@ -55,9 +65,10 @@ impl Keeper {
             identity,
             counter: 0,
             phase: HostPhase::Holding,
+            agent: AgentState::Connected,
             answered: 0,
             under_way: None,
-            last_sent: None,
+            hurried: false,
             next_at: now,
         }
     }
@@ -68,7 +79,8 @@ impl Keeper {
         if self.under_way.is_some() || now < self.next_at {
             return None;
         }
-        self.counter += 1;
+        // From the clock, so that a guard that was restarted never writes a number again.
+        self.counter = (self.counter + 1).max(now.0);
         self.under_way = Some((self.counter, now));
         let identity = &self.identity;
         Some(Heartbeat {
@@ -77,6 +89,7 @@ impl Keeper {
             boot_id: identity.boot_id.clone(),
             counter: self.counter,
             phase: self.phase,
+            agent: self.agent,
             answered: self.answered,
             period_ms: identity.period_ms,
             runner_deadline_ms: identity.runner_deadline_ms,
@@ -85,12 +98,16 @@ impl Keeper {
         })
     }
 
-    /// The storage has the heartbeat with this counter.
-    pub fn written(&mut self, counter: u64) {
-        if let Some((_, sent)) = self.under_way.take_if(|(own, _)| *own == counter) {
-            self.last_sent = Some(sent);
-            self.next_at = sent.plus(u64::from(self.identity.period_ms));
-        }
+    /// The storage has the heartbeat with this counter: when it was sent, if it was under way. While
+    /// VMs may run, the plane is valid from then on for the runner's deadline.
+    pub fn written(&mut self, counter: u64) -> Option<Instant> {
+        let (_, sent) = self.under_way.take_if(|(own, _)| *own == counter)?;
+        let due = sent.plus(u64::from(self.identity.period_ms));
+        self.next_at = match std::mem::take(&mut self.hurried) {
+            true => sent,
+            false => due,
+        };
+        Some(sent)
     }
 
     /// It does not have it, or nobody knows: the next one has a new counter.
@@ -100,28 +117,40 @@ impl Keeper {
         }
     }
 
-    /// Everything that this life ran has stopped, confirmed. The next heartbeat says so, at once.
+    /// The heartbeat under way.
+    pub fn counter_under_way(&self) -> Option<u64> {
+        self.under_way.map(|(counter, _)| counter)
+    }
+
+    /// Whose heartbeat it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Everything that this life ran has stopped, confirmed. The next heartbeat says so, at once;
+    /// `answered`: the message that asked for it, if one did.
     pub fn release(&mut self, answered: u64, now: Instant) {
-        self.phase = HostPhase::Released;
-        self.answered = self.answered.max(answered);
-        self.next_at = now;
-    }
-
-    /// Until when VMs may run by this plane; none before the first heartbeat was written, and none
-    /// after a release.
-    pub fn valid_until(&self) -> Option<Instant> {
-        let sent = self
-            .last_sent
-            .filter(|_| self.phase == HostPhase::Holding)?;
-        Some(sent.plus(u64::from(self.identity.runner_deadline_ms)))
-    }
-
-    /// How the plane stands.
-    pub fn state(&self, now: Instant) -> PlaneState {
-        match self.valid_until() {
-            Some(until) if now < until => PlaneState::Valid,
-            _ => PlaneState::Lapsed,
+        if self.phase != HostPhase::Released {
+            self.phase = HostPhase::Released;
+            self.answered = self.answered.max(answered);
+            self.hurry(now);
         }
+    }
+
+    /// It has said, or will say with the next heartbeat, that nothing of this life runs.
+    pub fn is_released(&self) -> bool {
+        self.phase == HostPhase::Released
+    }
+
+    /// How the agent stands; told with the next heartbeat.
+    pub fn set_agent(&mut self, agent: AgentState) {
+        self.agent = agent;
+    }
+
+    /// The next heartbeat is due at once, or as soon as the one under way has ended.
+    pub fn hurry(&mut self, now: Instant) {
+        self.hurried = self.under_way.is_some();
+        self.next_at = now;
     }
 
     /// When to poll again at the latest; none while a write is under way.

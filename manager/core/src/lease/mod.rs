@@ -4,6 +4,8 @@
 //! ```text
 //! keeper    when this host's heartbeat is due, and whether its plane is valid (runner's rule)
 //! observer  which peers' heartbeats have not changed for how long (taker's rule)
+//! lookout   what is told of peers whose session was closed (evidence, mailbox)
+//! mailbox   which messages to this host its guard heeds
 //! claim     whether a VM's sector may be taken, and whether it still is ours
 //! ```
 //! A quorum of the storage orders reads and writes: what was acknowledged is seen by every read that
@@ -11,4 +13,6 @@
 
 pub mod claim;
 pub mod keeper;
+pub mod lookout;
+pub mod mailbox;
 pub mod observer;

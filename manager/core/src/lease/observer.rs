@@ -15,8 +15,9 @@
 //! last sight from the *sending* of the own write before it.
 
 use holdfast_model::id::Incarnation;
-use holdfast_model::lease::{Heartbeat, HostPhase};
+use holdfast_model::lease::{AgentState, Heartbeat, HostPhase};
 use holdfast_model::time::Instant;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One read of a sector.
@@ -32,22 +33,30 @@ pub struct ReadTimes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Watch {
     heartbeat: Heartbeat,
+    /// Another heartbeat of this life was seen before it.
+    is_news: bool,
     new_since: Instant,
     /// Certainly unchanged up to then.
     same_at: Option<Instant>,
 }
 
 /// What may be said of a life by its heartbeats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "finding")]
 pub enum Finding {
     /// It says itself that everything it ran has stopped.
     Released,
-    /// Its heartbeat has not changed for so long, in milliseconds.
-    Unchanged {
-        /// The counter that was read, again and again.
+    /// It holds, by its last heartbeat.
+    Holding {
+        /// The counter that was read last.
         counter: u64,
-        /// For how long, in milliseconds.
-        for_ms: u64,
+        /// For how long that has not changed, in milliseconds, up to a moment after the one asked
+        /// for; 0 if it was not read since.
+        unchanged_ms: u64,
+        /// It was written anew since the moment asked for.
+        is_new: bool,
+        /// How its agent stood then.
+        agent: AgentState,
     },
     /// Nothing: another life is there, or none.
     Nothing,
@@ -71,8 +80,12 @@ impl Observer {
         };
         match self.slots.get_mut(&slot).filter(same) {
             None => {
+                let before = self.slots.get(&slot);
+                let is_news = before
+                    .is_some_and(|watch| watch.heartbeat.incarnation == heartbeat.incarnation);
                 let watch = Watch {
                     heartbeat: heartbeat.clone(),
+                    is_news,
                     new_since: times.ended,
                     same_at: None,
                 };
@@ -102,9 +115,11 @@ impl Observer {
         }
     }
 
-    /// What may be said of that life in that slot, counting only what was seen from `since` on (the
-    /// time at which the other plane was closed).
-    pub fn finding(&self, slot: u32, life: &Incarnation, since: Instant) -> Finding {
+    /// What may be said of that life in that slot now that its control plane has been closed, as this
+    /// host learned at `closed`. The time in which its heartbeat did not change may have begun before
+    /// that; what counts is that it ends after it. A plane that stood still and was written again
+    /// before the other one was closed proves nothing.
+    pub fn finding(&self, slot: u32, life: &Incarnation, closed: Instant) -> Finding {
         let Some(watch) = self.slots.get(&slot) else {
             return Finding::Nothing;
         };
@@ -114,10 +129,17 @@ impl Observer {
         if watch.heartbeat.phase == HostPhase::Released {
             return Finding::Released;
         }
-        let from = watch.new_since.max(since);
-        Finding::Unchanged {
+        let same_at = watch.same_at.filter(|at| *at >= closed);
+        Finding::Holding {
             counter: watch.heartbeat.counter,
-            for_ms: watch.same_at.map_or(0, |at| at.since(from)),
+            unchanged_ms: same_at.map_or(0, |at| at.since(watch.new_since)),
+            is_new: watch.is_news && watch.new_since > closed,
+            agent: watch.heartbeat.agent,
         }
+    }
+
+    /// The heartbeat that was read last in a slot.
+    pub fn last(&self, slot: u32) -> Option<&Heartbeat> {
+        self.slots.get(&slot).map(|watch| &watch.heartbeat)
     }
 }

@@ -127,7 +127,7 @@ fn shares(world: &World, vm: &VmName, owner: &Owner) -> Vec<Share> {
         .map(|spec| &spec.value);
     let mut shares = Vec::new();
     for runner in owner.possible_runners() {
-        if resolution(world, vm, owner.generation, runner).is_some() {
+        if resolution(world, vm, owner, runner).is_some() {
             continue;
         }
         shares.push(Share::Place {

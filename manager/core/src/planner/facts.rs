@@ -3,7 +3,8 @@
 use holdfast_model::fence::{Evidence, FenceStage};
 use holdfast_model::host::{ExitKind, GuardState, RunState, Session, SessionState, VmReport};
 use holdfast_model::id::{Generation, HostName, SiteName, VmName};
-use holdfast_model::vm::Runner;
+use holdfast_model::lease::StorageClass;
+use holdfast_model::vm::{Owner, Runner};
 use holdfast_model::world::{HostView, Seen, World};
 
 /// Why a possible runner runs a VM no more.
@@ -21,20 +22,21 @@ pub enum Resolution {
 
 /// Whether a possible runner of one grant is proven stopped, and how. The only two proofs are a
 /// fence record of its incarnation and a final report by that very incarnation about that very
-/// generation.
+/// generation. Where a storage lease may keep the VM running, the record has to say that this plane
+/// is closed as well.
 pub fn resolution(
     world: &World,
     vm: &VmName,
-    generation: Generation,
+    owner: &Owner,
     runner: &Runner,
 ) -> Option<Resolution> {
     let key = (runner.host.clone(), runner.incarnation.clone());
     if let Some(fence) = world.fences.get(&key)
-        && fence.value.stage == FenceStage::Closed
+        && (fence.value.stage == FenceStage::Closed || owner.lease == StorageClass::Plain)
     {
         return Some(Resolution::Fenced(fence.value.evidence.clone()));
     }
-    match &report_of(world, vm, generation, runner)?.state {
+    match &report_of(world, vm, owner.generation, runner)?.state {
         RunState::Exited { how } => Some(Resolution::Exited(how.clone())),
         RunState::MigratedAway => Some(Resolution::MigratedAway),
         RunState::NotHere => Some(Resolution::NotHere),

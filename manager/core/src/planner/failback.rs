@@ -112,6 +112,7 @@ fn host_ready(name: &HostName, host: &HostView) -> Result<bool, String> {
     let membership = host.state.as_ref().map(|state| state.value.membership);
     match membership {
         Some(Membership::Rejoining) => return Err(format!("{name} is held down")),
+        Some(Membership::Isolated) => return Err(format!("{name} is isolated")),
         Some(Membership::Suspect) => return Err(format!("{name} is suspect")),
         Some(Membership::Online) if open_session(host).is_some() => {}
         _ => return Ok(false),

@@ -6,18 +6,21 @@
 //! earlier life ── clean session, other boot    ──> Rebooted
 //!              ── clean session, same boot     ──> Released
 //! ```
-//! A host without a storage lease has one plane only, so closing its session closes the
-//! incarnation. With a storage lease a second step has to follow here, before `Closed`: see
-//! [`FenceStage::ControlClosed`].
+//! Closing the session of a life with a storage lease closes its control plane only: the second step is
+//! in [`second_plane`](super::second_plane). When too many hosts fall silent at once, the
+//! [storm brake](super::storm) holds.
 
 use super::draft::Draft;
 use super::facts::{lapse_after_ms, open_session, silence_ms};
+use super::{second_plane, storm};
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
 use holdfast_model::host::{HostState, Membership, Session, SessionState};
 use holdfast_model::id::{HostName, Incarnation, OpId};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::op::Request;
 use holdfast_model::plan::{PlannerStep, Subject, Write};
+use holdfast_model::vm::Owner;
 use holdfast_model::world::{HostView, Seen};
 use std::collections::BTreeSet;
 
@@ -25,8 +28,9 @@ pub(super) fn step(draft: &mut Draft) {
     let world = draft.world;
     for (name, host) in &world.hosts {
         close_earlier_lives(draft, name, host);
-        if let Some(session) = open_session(host) {
-            lapse(draft, name, host, session);
+        match open_session(host) {
+            Some(session) => lapse(draft, name, host, session),
+            None => second_plane::close(draft, name, host),
         }
     }
     for (id, op) in &world.ops {
@@ -63,6 +67,9 @@ fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Ses
         }
         return;
     }
+    if let Some((text, until)) = storm::holds(draft) {
+        return draft.wait(PlannerStep::Fencing, subject, text, until);
+    }
     close(
         draft,
         name,
@@ -76,8 +83,8 @@ fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Ses
     );
 }
 
-/// Closes a session and its incarnation in one transaction, on the very heartbeat seen last: a
-/// later one of that life fails.
+/// Closes a session and, unless a storage lease may keep VMs of it running, its incarnation in one
+/// transaction, on the very heartbeat seen last: a later one of that life fails.
 fn close(
     draft: &mut Draft,
     name: &HostName,
@@ -86,16 +93,40 @@ fn close(
     evidence: Evidence,
     done: Option<Write>,
 ) {
-    let why = format!("{name}: {evidence}");
+    let life = &session.value.incarnation;
+    // Only a person's word covers both planes at once.
+    let both = matches!(evidence, Evidence::Confirmed { .. });
+    let leased = session.value.has_storage_plane() || has_leased_vms(draft, name, life);
+    let (stage, membership, kind) = match leased && !both {
+        true => (
+            FenceStage::ControlClosed,
+            Membership::Isolated,
+            EventKind::HostIsolated,
+        ),
+        false => (
+            FenceStage::Closed,
+            Membership::Fenced,
+            EventKind::HostFenced,
+        ),
+    };
+    let why = match stage {
+        FenceStage::Closed => format!("{name}: {evidence}"),
+        FenceStage::ControlClosed => {
+            format!("{name}: {evidence}; its storage lease is still to be looked at")
+        }
+    };
     let record = FenceRecord {
         host: name.clone(),
-        incarnation: session.value.incarnation.clone(),
-        stage: FenceStage::Closed,
+        incarnation: life.clone(),
+        stage,
         evidence,
         session_revision: Some(session.revision),
+        plane: session.value.storage.clone(),
+        storage: None,
+        release_asked: false,
     };
     let state = HostState {
-        membership: Membership::Fenced,
+        membership,
         incarnation: session.value.incarnation.clone(),
         boot_id: session.value.boot_id.clone(),
         losses: losses_after(draft, host),
@@ -114,8 +145,18 @@ fn close(
         draft.host_state_write(name, state),
     ];
     writes.extend(done);
-    let event = draft.host_event(EventKind::HostFenced, name, why.clone());
+    let event = draft.host_event(kind, name, why.clone());
     draft.push(why, writes, vec![event]);
+}
+
+/// VMs were granted to that life under a storage lease, whatever its session says of one.
+fn has_leased_vms(draft: &Draft, name: &HostName, life: &Incarnation) -> bool {
+    let owners = draft.world.vms.values().filter_map(|vm| vm.owner.as_ref());
+    let leased = |owner: &&Seen<Owner>| owner.value.lease == StorageClass::Quorum;
+    let mut runners = owners
+        .filter(leased)
+        .flat_map(|owner| owner.value.possible_runners());
+    runners.any(|runner| runner.host == *name && runner.incarnation == *life)
 }
 
 /// Losses in a row, with the one that just happened: a host that stayed well for long has no past.
@@ -133,7 +174,7 @@ pub(super) fn losses_after(draft: &Draft, host: &HostView) -> u32 {
     }
 }
 
-fn fence_write(draft: &Draft, record: FenceRecord) -> Write {
+pub(super) fn fence_write(draft: &Draft, record: FenceRecord) -> Write {
     let key = (record.host.clone(), record.incarnation.clone());
     let expect = draft.world.fences.get(&key).map(|fence| fence.revision);
     Write::Fence { record, expect }
@@ -175,6 +216,9 @@ fn record(
         stage: FenceStage::Closed,
         evidence,
         session_revision: None,
+        plane: None,
+        storage: None,
+        release_asked: false,
     };
     let mut writes = vec![fence_write(draft, record)];
     writes.extend(done);
@@ -230,6 +274,17 @@ fn confirm(
             return;
         }
         close(draft, name, host, session, evidence, Some(done));
+        return;
+    }
+    if let Some(host) = host.filter(|host| second_plane::is_alive(host, draft.world, name)) {
+        let slot = host.session.as_ref().and_then(|s| s.value.storage.as_ref());
+        let text = format!(
+            "confirm-off of {name} by {by} refused: it writes its heartbeat on the lease volume \
+             (slot {}), so it is not off",
+            slot.map_or(0, |plane| plane.slot)
+        );
+        let event = draft.host_event(EventKind::OpRefused, name, text.clone());
+        draft.push(text, vec![done], vec![event]);
         return;
     }
     let lives = named_lives(draft, name);

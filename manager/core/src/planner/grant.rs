@@ -1,8 +1,10 @@
 //! The two writes that let a VM run somewhere: a new grant, and an incoming migration.
 
 use super::draft::Draft;
+use super::facts::open_session;
 use holdfast_model::event::EventKind;
-use holdfast_model::id::{Generation, VmName};
+use holdfast_model::id::{Generation, HostName, VmName};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::plan::Write;
 use holdfast_model::vm::{Failures, Intent, Owner, Runner, VmSpec};
 use holdfast_model::world::Seen;
@@ -23,6 +25,7 @@ pub(super) fn grant(
         holder: Some(runner),
         incoming: None,
         generation,
+        lease: lease_on(draft, vm, &host),
         intent: Intent::Run,
         rest: None,
         failures,
@@ -42,6 +45,18 @@ pub(super) fn grant(
     ];
     writes.extend(check_host(draft, &host));
     draft.push(why, writes, vec![event]);
+}
+
+/// Whether a grant of that VM to that host's present life relies on its storage lease.
+pub(super) fn lease_on(draft: &Draft, vm: &VmName, host: &HostName) -> StorageClass {
+    let world = draft.world;
+    let spec = world.vms.get(vm).and_then(|view| view.spec.as_ref());
+    let wanted = spec.is_some_and(|spec| spec.value.storage_lease);
+    let session = world.hosts.get(host).and_then(open_session);
+    match session.is_some_and(|session| session.value.has_storage_plane()) {
+        true if wanted => StorageClass::Quorum,
+        _ => StorageClass::Plain,
+    }
 }
 
 /// Begins a live migration of a running VM.
@@ -75,7 +90,7 @@ pub(super) fn migrate(
 }
 
 /// A drain that comes in between makes the write fail.
-fn check_host(draft: &Draft, host: &holdfast_model::id::HostName) -> Option<Write> {
+fn check_host(draft: &Draft, host: &HostName) -> Option<Write> {
     let spec = draft.world.hosts.get(host)?.spec.as_ref()?;
     Some(Write::CheckHostSpec {
         host: host.clone(),

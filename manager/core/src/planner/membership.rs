@@ -76,7 +76,7 @@ fn next(
         Membership::Suspect if state.value.losses == 0 => {
             Some((fresh, "its heartbeats are back".to_owned()))
         }
-        Membership::Suspect | Membership::Fenced => {
+        Membership::Suspect | Membership::Isolated | Membership::Fenced => {
             Some((Membership::Rejoining, "its heartbeats are back".to_owned()))
         }
         Membership::Rejoining => held_down(draft, name, state, fresh),
@@ -122,7 +122,8 @@ fn set(
 ) {
     let known = host.state.as_ref().map(|state| &state.value);
     let same_life = known.is_some_and(|state| state.incarnation == session.value.incarnation);
-    let was_fenced = known.is_some_and(|state| state.membership == Membership::Fenced);
+    let was_fenced = known
+        .is_some_and(|state| matches!(state.membership, Membership::Isolated | Membership::Fenced));
     let losses = match known {
         None => 0,
         // The loss was counted when it was fenced.
@@ -139,6 +140,7 @@ fn set(
     let kind = match membership {
         Membership::Online => EventKind::HostOnline,
         Membership::Suspect => EventKind::HostSuspect,
+        Membership::Isolated => EventKind::HostIsolated,
         Membership::Fenced => EventKind::HostFenced,
         Membership::Rejoining => EventKind::HostRejoining,
         Membership::Maintenance => EventKind::HostMaintenance,

@@ -13,6 +13,7 @@
 
 use super::draft::Draft;
 use super::facts::{Resolution, report_of, resolution};
+use super::grant::lease_on;
 use holdfast_model::event::EventKind;
 use holdfast_model::host::RunState;
 use holdfast_model::id::VmName;
@@ -29,7 +30,7 @@ pub(super) fn step(draft: &mut Draft) {
         match &owner.value.holder {
             Some(from) => settle(draft, name, &owner.value, from, to),
             // Not written by this version; the destination is the only possible runner then.
-            None if resolution(world, name, owner.value.generation, to).is_some() => {
+            None if resolution(world, name, &owner.value, to).is_some() => {
                 clear(draft, name, &owner.value, "no source");
             }
             None => abort(draft, name, &owner.value, to, "no source"),
@@ -39,8 +40,8 @@ pub(super) fn step(draft: &mut Draft) {
 
 fn settle(draft: &mut Draft, name: &VmName, owner: &Owner, from: &Runner, to: &Runner) {
     let world = draft.world;
-    let source = resolution(world, name, owner.generation, from);
-    let destination = resolution(world, name, owner.generation, to);
+    let source = resolution(world, name, owner, from);
+    let destination = resolution(world, name, owner, to);
     let arrived = report_of(world, name, owner.generation, to).map(|report| &report.state);
     let said = report_of(world, name, owner.generation, from).map(|report| &report.state);
     let subject = Subject::Vm(name.clone());
@@ -106,6 +107,7 @@ fn commit(draft: &mut Draft, name: &VmName, owner: &Owner, to: &Runner) {
         holder: Some(to.clone()),
         incoming: None,
         generation: owner.generation.next(),
+        lease: lease_on(draft, name, &to.host),
         intent: Intent::Run,
         migrate_failures: 0,
         ..owner.clone()
@@ -147,8 +149,7 @@ fn clear(draft: &mut Draft, name: &VmName, owner: &Owner, reason: &str) {
     let from = owner.holder.as_ref();
     let said = from.and_then(|from| report_of(draft.world, name, owner.generation, from));
     let source_ran_on = said.is_some_and(|report| !report.state.is_final());
-    let source_open =
-        from.filter(|from| resolution(draft.world, name, owner.generation, from).is_none());
+    let source_open = from.filter(|from| resolution(draft.world, name, owner, from).is_none());
     if let (Some(_), Some(to)) = (source_open, &owner.incoming) {
         // The source's own call must have ended before it is told to carry on. It may hang with
         // the link that took the destination: then it is called off.

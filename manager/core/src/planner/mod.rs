@@ -21,7 +21,9 @@ mod migration;
 mod operations;
 mod placement;
 mod recovery;
+mod second_plane;
 mod settle;
+mod storm;
 
 pub use facts::{Resolution, resolution};
 

@@ -128,7 +128,7 @@ pub(super) fn settled<'w>(draft: &Draft<'w>, name: &VmName) -> Result<Settled<'w
             "it is being moved or stopped".to_owned(),
         ));
     }
-    if resolution(world, name, owner.value.generation, holder).is_some() {
+    if resolution(world, name, &owner.value, holder).is_some() {
         return Err(NotSettled::Passing("it is being recovered".to_owned()));
     }
     match report_of(world, name, owner.value.generation, holder).map(|report| &report.state) {

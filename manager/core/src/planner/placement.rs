@@ -183,7 +183,10 @@ fn takes_vms(draft: &Draft, name: &HostName, host: &HostView) -> Result<(Runner,
     let state = host.state.as_ref().map(|state| &state.value);
     let held_down = match state {
         Some(state) if state.incarnation != session.value.incarnation => true,
-        Some(state) => matches!(state.membership, Membership::Rejoining | Membership::Fenced),
+        Some(state) => matches!(
+            state.membership,
+            Membership::Rejoining | Membership::Isolated | Membership::Fenced
+        ),
         None => false,
     };
     let incarnation = session.value.incarnation.clone();

@@ -47,7 +47,7 @@ fn recover(draft: &mut Draft, name: &VmName, vm: &VmView) {
         rested(draft, name, spec, owner);
         return;
     };
-    match resolution(draft.world, name, owner.value.generation, holder) {
+    match resolution(draft.world, name, &owner.value, holder) {
         Some(how) => stopped(draft, name, spec, owner, holder, &how),
         None => running(draft, name, owner, holder),
     }

@@ -2,8 +2,9 @@
 
 use super::{Found, Rule};
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
-use holdfast_model::host::{GuardState, Session, SessionState};
+use holdfast_model::host::{GuardState, Session, SessionState, StoragePlane};
 use holdfast_model::id::{HostName, Revision};
+use holdfast_model::lease::{Found as LeaseFound, StorageClass};
 use holdfast_model::op::Request;
 use holdfast_model::plan::{Step, Write};
 use holdfast_model::world::World;
@@ -66,6 +67,33 @@ pub(super) fn fence(
         .writes
         .iter()
         .any(|write| matches!(write, Write::CloseSession { host: closed, .. } if closed == host));
+    if record.stage == FenceStage::Closed && !closes && second(world, record) {
+        return;
+    }
+    if record.stage == FenceStage::ControlClosed && !closes {
+        // The same record, with a request to release.
+        let same = has.is_some_and(|has| {
+            let asked = FenceRecord {
+                release_asked: true,
+                ..has.value.clone()
+            };
+            *record == asked && !has.value.release_asked
+        });
+        found.unless(same, rule, || {
+            format!("{host} is half closed without its session")
+        });
+        return;
+    }
+    // A lease on storage may keep its VMs running, whatever its session does.
+    let leased = current.is_some_and(|session| session.value.storage.as_ref().is_some_and(quorum))
+        || holds_leased(world, record);
+    let word_of_a_person = matches!(record.evidence, Evidence::Confirmed { .. });
+    let whole = record.stage == FenceStage::Closed;
+    found.unless(
+        !(leased && closes && whole) || word_of_a_person,
+        rule,
+        || format!("{host} is closed without a look at its storage lease"),
+    );
     match &record.evidence {
         Evidence::Lapsed { .. } => {
             let lapsed = current.is_some_and(|session| {
@@ -96,4 +124,62 @@ pub(super) fn fence(
             found.add(rule, format!("no device was asked about {host}"));
         }
     }
+}
+
+fn quorum(plane: &StoragePlane) -> bool {
+    plane.class == StorageClass::Quorum
+}
+
+/// A VM was granted to that life under a storage lease.
+fn holds_leased(world: &World, record: &FenceRecord) -> bool {
+    world.vms.values().any(|vm| {
+        vm.owner.as_ref().is_some_and(|owner| {
+            let named = owner.value.possible_runners().any(|runner| {
+                runner.host == record.host && runner.incarnation == record.incarnation
+            });
+            named && owner.value.lease == StorageClass::Quorum
+        })
+    })
+}
+
+/// The storage plane of a life whose session was closed before is proven to have ended: by what some
+/// host read in its heartbeat slot after that very closing.
+fn second(world: &World, record: &FenceRecord) -> bool {
+    let key = (record.host.clone(), record.incarnation.clone());
+    let Some(before) = world.fences.get(&key).map(|fence| &fence.value) else {
+        return false;
+    };
+    let session = world
+        .hosts
+        .get(&record.host)
+        .and_then(|h| h.session.as_ref());
+    let Some(session) = session.map(|session| &session.value) else {
+        return false;
+    };
+    let closed = session.state == SessionState::Closed
+        && session.incarnation == record.incarnation
+        && before.stage == FenceStage::ControlClosed
+        && before.session_revision == record.session_revision;
+    let wait_ms = session
+        .bounds
+        .required_wait_ms()
+        .max(world.policy.timing.resolve().taker_wait_ms);
+    let mut seen = world.hosts.iter().filter_map(|(by, host)| {
+        let sighting = &host.saw.get(&record.host)?.value;
+        let about = sighting.incarnation == record.incarnation
+            && Some(sighting.session_revision) == before.session_revision;
+        about.then_some((by, &sighting.found))
+    });
+    closed
+        && seen.any(
+            |(by, what)| match (what, &record.evidence, &record.storage) {
+                (LeaseFound::Released, Evidence::Released, None) => true,
+                (
+                    LeaseFound::Unchanged { counter, for_ms },
+                    Evidence::Lapsed { .. },
+                    Some(storage),
+                ) => *for_ms >= wait_ms && storage.counter == *counter && storage.by == *by,
+                _ => false,
+            },
+        )
 }

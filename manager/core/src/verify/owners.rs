@@ -2,8 +2,9 @@
 
 use super::{Found, Rule};
 use holdfast_model::fence::FenceStage;
-use holdfast_model::host::{ExitKind, GuardState, RunState, SessionState};
+use holdfast_model::host::{ExitKind, GuardState, RunState, Session, SessionState};
 use holdfast_model::id::{Generation, HostName, Revision, VmName};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::plan::{Plan, Step, Write};
 use holdfast_model::vm::{Owner, Runner, SiteRule};
 use holdfast_model::world::World;
@@ -50,6 +51,9 @@ pub(super) fn check(
         found.unless(new.generation == old.generation, Rule::Generation, || {
             format!("{vm} changes its generation without a new grant")
         });
+        found.unless(new.lease == old.lease, Rule::Generation, || {
+            format!("{vm} changes its storage lease without a new grant")
+        });
         if new.holder.is_none() && old.holder.is_some() {
             all_stopped(world, vm, old, found);
         }
@@ -73,7 +77,7 @@ fn is_commit(world: &World, vm: &VmName, old: &Owner, new: &Owner) -> bool {
 fn all_stopped(world: &World, vm: &VmName, old: &Owner, found: &mut Found) {
     for runner in old.possible_runners() {
         found.unless(
-            is_stopped(world, vm, old.generation, runner),
+            is_stopped(world, vm, old, runner),
             Rule::NoStartWithoutEvidence,
             || {
                 format!(
@@ -105,7 +109,7 @@ fn incoming(world: &World, step: &Step, vm: &VmName, old: &Owner, new: &Owner, f
             format!("{vm} changes its destination under way")
         }),
         (Some(was), None) => found.unless(
-            is_stopped(world, vm, old.generation, was),
+            is_stopped(world, vm, old, was),
             Rule::NoStartWithoutEvidence,
             || format!("{vm} may have arrived on {}/{}", was.host, was.incarnation),
         ),
@@ -132,8 +136,8 @@ fn is_fenced(world: &World, runner: &Runner) -> bool {
         .is_some_and(|fence| fence.value.stage == FenceStage::Closed)
 }
 
-fn is_stopped(world: &World, vm: &VmName, generation: Generation, runner: &Runner) -> bool {
-    let said = match state(world, vm, generation, runner) {
+fn is_stopped(world: &World, vm: &VmName, owner: &Owner, runner: &Runner) -> bool {
+    let said = match state(world, vm, owner.generation, runner) {
         Some(RunState::MigratedAway | RunState::NotHere) => true,
         Some(RunState::Exited { how }) => match how {
             ExitKind::GuestShutdown
@@ -144,7 +148,10 @@ fn is_stopped(world: &World, vm: &VmName, generation: Generation, runner: &Runne
         },
         _ => false,
     };
-    said || is_fenced(world, runner)
+    // Without a storage lease it stops with the session.
+    let key = (runner.host.clone(), runner.incarnation.clone());
+    let lost = owner.lease == StorageClass::Plain && world.fences.contains_key(&key);
+    said || lost || is_fenced(world, runner)
 }
 
 /// A host that a VM may be given to.
@@ -170,6 +177,13 @@ fn target(world: &World, step: &Step, vm: &VmName, to: &Runner, found: &mut Foun
         present && silence < timing.suspect_after_ms,
         Rule::FitTarget,
         || format!("{vm} to {}, which is not there", to.host),
+    );
+    lease(
+        world,
+        step,
+        vm,
+        session.map(|session| &session.value),
+        found,
     );
     let drained = host
         .spec
@@ -229,7 +243,7 @@ pub(super) fn room(world: &World, plan: &Plan, found: &mut Found) {
         let memory_mib = spec.map_or(0, |spec| spec.value.memory_mib);
         for runner in owner.possible_runners() {
             if let Some(sum) = taking.get_mut(&runner.host)
-                && !is_stopped(world, name, owner.generation, runner)
+                && !is_stopped(world, name, owner, runner)
             {
                 *sum = sum.saturating_add(memory_mib);
             }
@@ -242,4 +256,26 @@ pub(super) fn room(world: &World, plan: &Plan, found: &mut Found) {
             format!("{host} would carry {memory_mib} MiB and has {has} MiB")
         });
     }
+}
+
+/// A grant relies on a storage lease only where the host's session declares one; its generation alone
+/// decides, so it never changes under a grant.
+fn lease(world: &World, step: &Step, vm: &VmName, session: Option<&Session>, found: &mut Found) {
+    let granted = step.writes.iter().find_map(|write| match write {
+        Write::Owner { vm: of, owner, .. } if of == vm => Some(owner),
+        _ => None,
+    });
+    let Some(owner) = granted.filter(|owner| owner.lease == StorageClass::Quorum) else {
+        return;
+    };
+    let before = world.vms.get(vm).and_then(|view| view.owner.as_ref());
+    if before.is_some_and(|before| before.value.generation == owner.generation) {
+        return;
+    }
+    let declared = session.and_then(|session| session.storage.as_ref());
+    found.unless(
+        declared.is_some_and(|plane| plane.class == StorageClass::Quorum),
+        Rule::FitTarget,
+        || format!("{vm} is granted under a storage lease that its host does not have"),
+    );
 }

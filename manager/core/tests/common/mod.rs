@@ -69,6 +69,7 @@ pub fn session(incarnation: &str, boot: &str) -> Session {
             watchdog_bound_ms: 0,
         },
         guard: GuardState::Working,
+        storage: None,
         version: "1".to_owned(),
     }
 }
@@ -97,6 +98,7 @@ pub fn host(world: &mut World, host: &str, site: &str) {
                 },
                 storage: StorageState::Synced,
                 migrate_address: host.to_owned(),
+                lease: holdfast_model::host::LeaseState::NotUsed,
             },
             12,
             old,
@@ -113,6 +115,7 @@ pub fn host(world: &mut World, host: &str, site: &str) {
             old,
         )),
         vms: BTreeMap::new(),
+        saw: BTreeMap::new(),
     };
     world.hosts.insert(name(host), view);
 }
@@ -140,6 +143,7 @@ pub fn spec(vm: &str, site: &str, priority: i32, memory_mib: u64) -> VmSpec {
         preferred_site: (!site.is_empty()).then(|| name(site)),
         site_rule: SiteRule::Should,
         spread: None,
+        storage_lease: true,
     }
 }
 
@@ -167,6 +171,7 @@ pub fn owner(holder: Option<Runner>, generation: u64) -> Owner {
         holder,
         incoming: None,
         generation: Generation(generation),
+        lease: holdfast_model::lease::StorageClass::Plain,
         intent: Intent::Run,
         rest: None,
         failures: Failures::default(),
@@ -218,6 +223,9 @@ pub fn fence(world: &mut World, host: &str, incarnation: &str) {
             wait_ms: 5500,
         },
         session_revision: None,
+        plane: None,
+        storage: None,
+        release_asked: false,
     };
     world.fences.insert(
         (name(host), name(incarnation)),

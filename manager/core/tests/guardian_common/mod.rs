@@ -57,6 +57,7 @@ impl Here {
             holder: named(holder),
             incoming: named(incoming),
             generation: Generation(generation),
+            lease: holdfast_model::lease::StorageClass::Plain,
             intent,
             run_serial: 0,
             rest: None,
@@ -80,6 +81,7 @@ impl Here {
             preferred_site: None,
             site_rule: SiteRule::Should,
             spread: None,
+            storage_lease: true,
         };
         let spec = Some(spec);
         self.0.grants.insert(vm(), Grant { owner, spec });

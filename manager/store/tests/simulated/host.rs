@@ -25,6 +25,7 @@ pub fn session(machine: &str, boot: &str, incarnation: &str) -> Session {
             watchdog_bound_ms: 0,
         },
         guard: GuardState::Working,
+        storage: None,
         version: "test".into(),
     }
 }

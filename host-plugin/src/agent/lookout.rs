@@ -1,0 +1,131 @@
+//! Looks after peers whose session was closed and whose storage plane was not: what the guard sees in their
+//! heartbeat slots is told under this host's session, and the leader's request to release is written into
+//! their mailboxes. What is told when is `holdfast_core::lease::lookout`.
+
+use super::jobs::Tools;
+use super::life::Life;
+use super::records::WriteError;
+use crate::guard::protocol::{Answer, Call};
+use holdfast_core::lease::lookout::{Case, Lookout, is_news, sighting};
+use holdfast_model::host::StoragePlane;
+use holdfast_model::id::{HostName, Incarnation};
+use holdfast_model::lease::Sighting;
+use holdfast_model::world::Seen;
+use holdfast_store::cache::Cache;
+use holdfast_store::guards::{HostWrite, encode};
+use holdfast_store::keyspace::Key;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// While there is a case, its slot is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+
+/// Looks for ever.
+pub async fn look_out(tools: Tools, mut cache: Cache, mut life: watch::Receiver<Life>) {
+    let mut lookout = Lookout::default();
+    loop {
+        let open = match &*life.borrow_and_update() {
+            Life::Open(open) if open.acknowledged.is_some() => open
+                .storage
+                .clone()
+                .map(|plane| (open.incarnation.clone(), plane)),
+            _ => None,
+        };
+        let mut cases = Vec::new();
+        if let Some((incarnation, plane)) = open {
+            cases = look(&tools, &cache, &mut lookout, &incarnation, &plane).await;
+        }
+        tokio::select! {
+            () = cache.changed() => {}
+            Ok(()) = life.changed() => {}
+            () = tokio::time::sleep(LOOK_EVERY), if !cases.is_empty() => {}
+        }
+    }
+}
+
+type Told = BTreeMap<HostName, Seen<Sighting>>;
+
+async fn look(
+    tools: &Tools,
+    cache: &Cache,
+    lookout: &mut Lookout,
+    incarnation: &Incarnation,
+    plane: &StoragePlane,
+) -> Vec<Case> {
+    let own = tools.records.host();
+    let (cases, told, wait_ms) = cache.read(|view| {
+        let cases = lookout.cases(own, &plane.volume, &view.fences);
+        let told: Told = view
+            .hosts
+            .get(own)
+            .map(|host| host.saw.clone())
+            .unwrap_or_default();
+        let policy = view.policy.as_ref().map(|seen| seen.value.clone());
+        let timing = policy.unwrap_or_default().timing.resolve();
+        (cases, told, timing.taker_wait_ms)
+    });
+    for (host, seen) in &told {
+        if cases.iter().all(|case| case.host != *host) {
+            let write = HostWrite::ForgetSaw {
+                of: host.clone(),
+                expect: seen.revision,
+            };
+            tell(tools, incarnation, host, write, None).await;
+        }
+    }
+    for case in &cases {
+        if let Some(mail) = lookout.mail(case, own, (tools.clock)()) {
+            let slot = case.slot;
+            if let Err(error) = tools.guard.call(Call::Send { slot, mail }).await {
+                tracing::warn!(host = %case.host, %error, "its mailbox was not written to");
+            }
+        }
+        let observe = Call::Observe {
+            slot: case.slot,
+            incarnation: case.incarnation.clone(),
+            closed: case.closed,
+        };
+        let Ok(Answer::Observed {
+            finding,
+            wait_ms: declared,
+        }) = tools.guard.call(observe).await
+        else {
+            continue;
+        };
+        let wait_ms = wait_ms.max(declared.unwrap_or(0));
+        let Some(next) = sighting(case, finding, wait_ms) else {
+            continue;
+        };
+        let before = told.get(&case.host);
+        if is_news(before.map(|seen| &seen.value), &next) {
+            tracing::info!(host = %case.host, found = ?next.found, "looked at its heartbeat slot");
+            let wanted = encode(&next);
+            let write = HostWrite::Saw {
+                of: case.host.clone(),
+                sighting: next,
+                expect: before.map(|seen| seen.revision),
+            };
+            tell(tools, incarnation, &case.host, write, Some(wanted)).await;
+        }
+    }
+    cases
+}
+
+async fn tell(
+    tools: &Tools,
+    incarnation: &Incarnation,
+    of: &HostName,
+    write: HostWrite,
+    wanted: Option<Vec<u8>>,
+) {
+    let records = &tools.records;
+    let key = Key::HostSaw(records.host().clone(), of.clone());
+    let writes = [write];
+    let written = records.write(incarnation, &writes, &key, wanted.as_deref());
+    match written.await {
+        // Its own last write is not in the view yet: the next look knows.
+        Ok(_) | Err(WriteError::Changed) => {}
+        Err(error) => tracing::warn!(host = %of, %error, "a sighting was not told"),
+    }
+}

@@ -1,0 +1,462 @@
+//! The storage plane of this host: its heartbeat on the lease volume, what it sees of its peers there,
+//! and its mailbox. When and what is decided by `holdfast_core::lease`; here are the calls.
+//!
+//! ```text
+//! agent: volume? ──────> open, read everything ──> id, class, own slot, free slots
+//! agent: arm(slot) ────> keeper ─> write ─> plane valid (told to the deadline)
+//!                                   └─> read slots and mailbox ─> observer; asked to release?
+//! ```
+//! A slot in which another host's name stands is not written to, and one that somebody else writes to is
+//! given up: the plane lapses, and the reason is told.
+
+use super::disk::{Disk, Lane, Stuck};
+use holdfast_core::guardian::planes::PlaneState;
+use holdfast_core::lease::keeper::{Identity, Keeper};
+use holdfast_core::lease::mailbox::Mailbox;
+use holdfast_core::lease::observer::{Finding, Observer, ReadTimes};
+use holdfast_lease::error::VolumeError;
+use holdfast_lease::volume::Volume;
+use holdfast_model::id::{ClusterName, HostName, Incarnation, Revision};
+use holdfast_model::lease::{AgentState, Heartbeat, Layout, Mail, Record, StorageClass};
+use holdfast_model::time::Instant;
+use holdfast_store::clock::boottime;
+use rustix::fd::BorrowedFd;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::PathBuf;
+
+/// An agent that has not been heard of for this long is silent, in milliseconds. It says something at
+/// least every second.
+const AGENT_SILENT_MS: u64 = 3_000;
+/// Slots beyond the highest one in use are read this often besides: every so many reads.
+const READ_ALL_EVERY: u64 = 16;
+/// Free slots that are named to an agent without one.
+const FREE_NAMED: usize = 8;
+
+/// The volume, as an agent needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeInfo {
+    /// Its id.
+    pub id: String,
+    /// What the storage under it promises.
+    pub class: StorageClass,
+    /// The slot in which this host's name stands.
+    pub own: Option<u32>,
+    /// Slots in which nothing stands; some of them.
+    pub free: Vec<u32>,
+}
+
+/// What a job found out.
+enum Done {
+    /// A heartbeat was written, with this counter.
+    Beat(u64, Result<(), Refusal>),
+    /// Slots were read, and the own mailbox.
+    Look(Result<Look, String>),
+    /// A message was written, or not.
+    Mail(Result<(), String>),
+}
+
+/// Why a heartbeat was not written.
+enum Refusal {
+    /// The storage did not take it; the next one may be taken.
+    Failed(String),
+    /// The slot is another host's.
+    Foreign(String),
+}
+
+struct Look {
+    began: Instant,
+    ended: Instant,
+    id: String,
+    class: StorageClass,
+    /// What stands in each slot that was read; none if it cannot be believed.
+    slots: Vec<(u32, Option<Option<Heartbeat>>)>,
+    mail: Option<Mail>,
+}
+
+/// What follows from the calls that have ended, for the deadline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The heartbeat sent then stands on the volume.
+    Renewed {
+        /// Of which life.
+        incarnation: Incarnation,
+        /// When it was sent.
+        sent_at: Instant,
+    },
+    /// This life is asked to release everything.
+    Asked {
+        /// Which life.
+        incarnation: Incarnation,
+    },
+}
+
+/// The storage plane.
+pub struct LeasePlane {
+    host: HostName,
+    disk: Disk<Done>,
+    info: Option<VolumeInfo>,
+    problem: Option<String>,
+    slot: Option<u32>,
+    keeper: Option<Keeper>,
+    /// A heartbeat of this life stands in the slot.
+    written: bool,
+    observer: Observer,
+    mailbox: Mailbox,
+    asked: Option<u64>,
+    heard: Instant,
+    looking: bool,
+    looks: u64,
+    highest: u32,
+}
+
+impl LeasePlane {
+    /// On the volume at that path. Nothing is opened yet.
+    pub fn start(path: PathBuf, cluster: ClusterName, host: HostName) -> io::Result<Self> {
+        Ok(Self {
+            host,
+            disk: Disk::start(path, cluster)?,
+            info: None,
+            problem: None,
+            slot: None,
+            keeper: None,
+            written: false,
+            observer: Observer::default(),
+            mailbox: Mailbox::default(),
+            asked: None,
+            heard: Instant(0),
+            looking: false,
+            looks: 0,
+            highest: 0,
+        })
+    }
+
+    /// Becomes readable when a call has ended.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.disk.fd()
+    }
+
+    /// What is known of the volume, and what is wrong with it or with this host's slot on it.
+    pub fn info(&mut self) -> (Option<VolumeInfo>, Option<String>) {
+        if self.info.is_none() {
+            self.look();
+        }
+        (self.info.clone(), self.problem.clone())
+    }
+
+    /// Which slot it writes to.
+    pub fn slot(&self) -> Option<u32> {
+        self.slot
+    }
+
+    /// The agent was heard of.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// Heartbeats of that life in that slot from now on.
+    pub fn arm(&mut self, slot: u32, identity: Identity, now: Instant) {
+        let same = self.slot == Some(slot)
+            && self.keeper.as_ref().is_some_and(|keeper| {
+                keeper.identity().incarnation == identity.incarnation && !keeper.is_released()
+            });
+        if same {
+            return;
+        }
+        self.slot = Some(slot);
+        self.written = false;
+        self.asked = None;
+        self.mailbox = Mailbox::default();
+        self.keeper = Some(Keeper::new(identity, now));
+    }
+
+    /// The session is about to be opened again: messages wait.
+    pub fn hold_mail(&mut self, now: Instant) {
+        self.mailbox.hold(now);
+    }
+
+    /// A heartbeat of the session was acknowledged.
+    pub fn acknowledged(&mut self, revision: Revision) {
+        self.mailbox.acknowledged(revision);
+    }
+
+    /// Everything that this life ran has stopped. The heartbeat says so from now on.
+    pub fn release(&mut self, incarnation: &Incarnation, now: Instant) {
+        let answered = self.asked.unwrap_or(0);
+        if let Some(keeper) = &mut self.keeper
+            && keeper.identity().incarnation == *incarnation
+        {
+            keeper.release(answered, now);
+        }
+    }
+
+    /// The heartbeat says, or is about to say, that nothing runs.
+    pub fn is_released(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::is_released)
+    }
+
+    /// What may be said of a peer's life, whose session was closed at that time. It is looked at again
+    /// soon.
+    pub fn observe(
+        &mut self,
+        slot: u32,
+        life: &Incarnation,
+        closed: Instant,
+        now: Instant,
+    ) -> (Finding, Option<Heartbeat>) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.hurry(now);
+        }
+        self.highest = self.highest.max(slot);
+        let last = self.observer.last(slot).cloned();
+        (self.observer.finding(slot, life, closed), last)
+    }
+
+    /// Writes a message into a peer's mailbox.
+    pub fn send(&mut self, slot: u32, mail: Mail) -> Result<(), Stuck> {
+        let failed = |error: VolumeError| Done::Mail(Err(error.to_string()));
+        self.disk.submit(Lane::Rest, failed, move |volume| {
+            let written = write_mail(volume, slot, mail);
+            Done::Mail(written.map_err(|error| error.to_string()))
+        })
+    }
+
+    /// Does what is due. `control`: how the other plane stands.
+    pub fn step(&mut self, control: PlaneState, now: Instant) {
+        let agent = match control {
+            _ if now.since(self.heard) >= AGENT_SILENT_MS => AgentState::Silent,
+            PlaneState::Valid => AgentState::Connected,
+            PlaneState::Lapsed | PlaneState::Unused => AgentState::CutOff,
+        };
+        let (Some(keeper), Some(slot)) = (&mut self.keeper, self.slot) else {
+            return;
+        };
+        keeper.set_agent(agent);
+        let Some(heartbeat) = keeper.poll(now) else {
+            return;
+        };
+        let counter = heartbeat.counter;
+        let written = self.written;
+        let failed =
+            move |error: VolumeError| Done::Beat(counter, Err(Refusal::Failed(error.to_string())));
+        let work =
+            move |volume: &Volume| Done::Beat(counter, beat(volume, slot, heartbeat, written));
+        if self.disk.submit(Lane::Heartbeats, failed, work).is_err() {
+            keeper.failed(counter, now);
+        }
+    }
+
+    /// When to step at the latest.
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.keeper.as_ref().and_then(Keeper::next_wake)
+    }
+
+    /// Takes in what has ended.
+    pub fn take(&mut self, now: Instant) -> Vec<News> {
+        let mut news = Vec::new();
+        for done in self.disk.results() {
+            match done {
+                Done::Beat(counter, Ok(())) => news.extend(self.written(counter, now)),
+                Done::Beat(counter, Err(refusal)) => self.refused(counter, refusal, now),
+                Done::Look(Ok(look)) => news.extend(self.looked(look, now)),
+                Done::Look(Err(reason)) => {
+                    self.looking = false;
+                    self.trouble(reason);
+                }
+                Done::Mail(Ok(())) => {}
+                Done::Mail(Err(reason)) => tracing::warn!(reason, "a message was not written"),
+            }
+        }
+        news
+    }
+
+    fn written(&mut self, counter: u64, now: Instant) -> Option<News> {
+        let keeper = self.keeper.as_mut()?;
+        let sent_at = keeper.written(counter)?;
+        let incarnation = keeper.identity().incarnation.clone();
+        self.written = true;
+        if self.problem.take().is_some() {
+            tracing::info!("the heartbeat is written on the lease volume again");
+        }
+        self.observer.own_write_succeeded(sent_at, now);
+        self.look();
+        Some(News::Renewed {
+            incarnation,
+            sent_at,
+        })
+    }
+
+    fn refused(&mut self, counter: u64, refusal: Refusal, now: Instant) {
+        let Some(keeper) = &mut self.keeper else {
+            return;
+        };
+        match refusal {
+            Refusal::Failed(reason) => {
+                keeper.failed(counter, now);
+                self.trouble(reason);
+            }
+            Refusal::Foreign(reason) => {
+                self.keeper = None;
+                self.slot = None;
+                self.trouble(reason);
+            }
+        }
+    }
+
+    fn trouble(&mut self, reason: String) {
+        if self.problem.as_ref() != Some(&reason) {
+            tracing::error!(reason, "no heartbeat on the lease volume");
+        }
+        self.problem = Some(reason);
+    }
+
+    /// Reads the slots and this host's mailbox, unless that is under way.
+    fn look(&mut self) {
+        if self.looking {
+            return;
+        }
+        self.looks += 1;
+        let all = self.info.is_none() || self.looks.is_multiple_of(READ_ALL_EVERY);
+        let slots = if all { u32::MAX } else { self.highest + 1 };
+        let own = self.slot;
+        let began = boottime();
+        let failed = |error: VolumeError| Done::Look(Err(error.to_string()));
+        let work = move |volume: &Volume| {
+            let look = look(volume, slots, own, began);
+            Done::Look(look.map_err(|error| error.to_string()))
+        };
+        self.looking = self.disk.submit(Lane::Rest, failed, work).is_ok();
+    }
+
+    fn looked(&mut self, look: Look, now: Instant) -> Option<News> {
+        self.looking = false;
+        let times = ReadTimes {
+            began: look.began,
+            ended: look.ended,
+        };
+        let (mut own, mut free) = (None, Vec::new());
+        for (slot, found) in &look.slots {
+            match found {
+                Some(Some(heartbeat)) => {
+                    self.observer.saw(*slot, heartbeat, times);
+                    self.highest = self.highest.max(*slot);
+                    if heartbeat.host == self.host {
+                        own = Some(*slot);
+                    }
+                }
+                Some(None) => {
+                    self.observer.saw_nothing(*slot);
+                    free.push(*slot);
+                }
+                None => self.observer.saw_nothing(*slot),
+            }
+        }
+        free.truncate(FREE_NAMED);
+        let before = self.info.as_ref();
+        self.info = Some(VolumeInfo {
+            own: own.or_else(|| before.and_then(|info| info.own)),
+            free,
+            id: look.id,
+            class: look.class,
+        });
+        self.heed(look.mail?, now)
+    }
+
+    fn heed(&mut self, mail: Mail, now: Instant) -> Option<News> {
+        let keeper = self.keeper.as_ref()?;
+        let life = &keeper.identity().incarnation;
+        let message = self.mailbox.heeds(&mail, life, now)?;
+        if self.asked != Some(message) {
+            tracing::warn!(by = %mail.by, message, "asked through the mailbox to release everything");
+        }
+        self.asked = Some(message);
+        Some(News::Asked {
+            incarnation: life.clone(),
+        })
+    }
+}
+
+/// Writes a heartbeat, after a look at whose slot it is: read right before the write, because a read
+/// after it shows nothing but that write. `written`: one of this life stands there. A damaged sector is
+/// written anew.
+fn beat(volume: &Volume, slot: u32, heartbeat: Heartbeat, written: bool) -> Result<(), Refusal> {
+    let failed = |error: VolumeError| Refusal::Failed(error.to_string());
+    let Some(number) = volume.superblock().layout.heartbeat(slot) else {
+        return Err(Refusal::Foreign(format!(
+            "the lease volume has no slot {slot} for hosts"
+        )));
+    };
+    match volume.read(number).map(|sector| sector.record) {
+        Ok(Record::Heartbeat(Some(found))) => {
+            let ours = found.host == heartbeat.host;
+            if written && !(ours && found.incarnation == heartbeat.incarnation) {
+                return Err(Refusal::Foreign(format!(
+                    "slot {slot} of the lease volume is also written by host {} (incarnation {}): two \
+                     hosts have one slot, or two machines one name; this host gives it up",
+                    found.host, found.incarnation
+                )));
+            }
+            if !ours {
+                return Err(Refusal::Foreign(format!(
+                    "slot {slot} of the lease volume is host {}'s; `holdfast lease show` tells which \
+                     are free",
+                    found.host
+                )));
+            }
+        }
+        Ok(_) | Err(VolumeError::Sector { .. }) => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let counter = heartbeat.counter;
+    let record = Record::Heartbeat(Some(heartbeat));
+    volume.write(number, counter, record).map_err(failed)
+}
+
+fn write_mail(volume: &Volume, slot: u32, mail: Mail) -> Result<(), VolumeError> {
+    let Some(number) = volume.superblock().layout.mailbox(slot) else {
+        return Err(VolumeError::Layout(format!(
+            "the lease volume has no slot {slot} for hosts"
+        )));
+    };
+    volume.write(number, mail.message, Record::Mailbox(Some(mail)))
+}
+
+fn look(
+    volume: &Volume,
+    slots: u32,
+    own: Option<u32>,
+    began: Instant,
+) -> Result<Look, VolumeError> {
+    let superblock = volume.superblock();
+    let layout: Layout = superblock.layout;
+    let first = layout.heartbeat(0).unwrap_or(0);
+    let end = first + u64::from(slots.min(layout.hosts_max));
+    let mut found = Vec::new();
+    volume.read_some(first..end, |number, _, sector| {
+        let slot = u32::try_from(number - first).unwrap_or(u32::MAX);
+        let record = sector.map(|sector| sector.record);
+        found.push(match record {
+            Ok(Record::Heartbeat(heartbeat)) => (slot, Some(heartbeat)),
+            Ok(_) | Err(_) => (slot, None),
+        });
+    })?;
+    let mailbox = own.and_then(|slot| layout.mailbox(slot));
+    let mail = mailbox.and_then(|number| match volume.read(number) {
+        Ok(sector) => match sector.record {
+            Record::Mailbox(mail) => mail,
+            _ => None,
+        },
+        Err(error) => {
+            tracing::warn!(%error, "the mailbox cannot be read");
+            None
+        }
+    });
+    Ok(Look {
+        began,
+        ended: boottime(),
+        id: volume.id().to_string(),
+        class: superblock.class,
+        slots: found,
+        mail,
+    })
+}
