@@ -21,6 +21,7 @@
 
 mod buffer;
 pub mod error;
+mod head;
 pub mod record;
 pub mod sector;
 pub mod survey;

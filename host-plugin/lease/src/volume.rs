@@ -6,7 +6,8 @@
 
 use crate::buffer::Buffer;
 use crate::error::{SectorError, VolumeError};
-use crate::sector::{HEADER, Place, Sector, VolumeId, decode, decode_any, encode};
+use crate::head::{HEAD, heads};
+use crate::sector::{Place, Sector, VolumeId, decode, encode};
 use holdfast_model::id::ClusterName;
 use holdfast_model::lease::{Kind, Layout, Record, SUPERBLOCKS, Superblock};
 use rustix::fs::{Mode, OFlags};
@@ -18,8 +19,6 @@ use std::path::{Path, PathBuf};
 
 /// One read or write of many sectors, in bytes.
 const CHUNK: usize = 1 << 20;
-/// Where both superblocks are, whatever the sector size.
-const HEAD: usize = 8192;
 
 /// What is to be done with a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,49 +89,6 @@ fn write_at(file: &File, path: &Path, at: u64, bytes: &[u8]) -> Result<(), Volum
         }
     }
     Ok(())
-}
-
-/// The superblock at the beginning of these bytes, whatever its sector size.
-fn superblock_of(bytes: &[u8]) -> Result<(VolumeId, Sector, Superblock), SectorError> {
-    // Where the superblock's record has the sector size: after the cluster's name and the class.
-    let at = HEADER + 64 + 1;
-    let said = bytes.get(at..at + 4);
-    let size = match said {
-        Some([0, 2, 0, 0]) => 512,
-        _ => 4096,
-    };
-    let bytes = bytes.get(..size).unwrap_or(bytes);
-    let (id, sector) = decode_any(bytes, Kind::Superblock, size)?;
-    match &sector.record {
-        Record::Superblock(superblock) if superblock.layout.sector_bytes() == size => {
-            let superblock = superblock.clone();
-            Ok((id, sector, superblock))
-        }
-        _ => Err(SectorError::Field {
-            field: "sector size",
-            problem: "it is not the size of this sector".to_owned(),
-        }),
-    }
-}
-
-/// The superblock and its copy.
-type Head = Result<(VolumeId, Sector, Superblock), SectorError>;
-
-fn heads(bytes: &[u8]) -> (Head, Head) {
-    let first = superblock_of(bytes);
-    let copies = [4096, 512].map(|at| superblock_of(bytes.get(at..).unwrap_or_default()));
-    let [large, small] = copies;
-    let copy = match (large, small) {
-        (Ok(found), _) | (_, Ok(found)) => Ok(found),
-        (Err(error), _) => Err(error),
-    };
-    let number_is = |wanted: u64| {
-        move |found: (VolumeId, Sector, Superblock)| match found.1.number {
-            found if found != wanted => Err(SectorError::Number { wanted, found }),
-            _ => Ok(found),
-        }
-    };
-    (first.and_then(number_is(0)), copy.and_then(number_is(1)))
 }
 
 impl Volume {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use holdfast_lease::error::{SectorError, VolumeError};
+use holdfast_lease::sector::{Sector, VolumeId, encode};
 use holdfast_lease::survey::survey;
 use holdfast_lease::volume::{Access, Volume};
 use holdfast_lease::worker::Worker;
@@ -186,6 +187,36 @@ fn one_lost_superblock_is_repaired_from_the_other() {
             Err(VolumeError::NotAVolume { .. })
         ));
     }
+}
+
+/// The copy's place depends on the sector size, and both are of one volume.
+#[test]
+fn a_copy_that_stands_elsewhere_or_is_of_another_volume_is_not_believed() {
+    let (_dir, path) = place();
+    let wanted = superblock("c1", 4096);
+    let id = Volume::create(&path, &wanted, false).unwrap().id();
+    let copy = |sector_size: u32, volume: VolumeId| {
+        let sector = Sector {
+            number: 1,
+            writes: 1,
+            record: Record::Superblock(superblock("c2", sector_size)),
+        };
+        encode(&sector, volume, sector_size as usize)
+    };
+    let foreign = copy(4096, VolumeId(uuid::Uuid::from_u128(!id.0.as_u128())));
+    scribble(&path, 4096, &foreign);
+    let opened = Volume::open(&path, Access::Read).unwrap();
+    assert_eq!(opened.superblock(), &wanted);
+    let damage = opened.damage();
+    assert!(
+        matches!(damage, Some(SectorError::Volume { .. })),
+        "{damage:?}"
+    );
+    let misplaced = [copy(512, id), vec![0; 4096 - 512]].concat();
+    scribble(&path, 4096, &misplaced);
+    scribble(&path, 0, &[0; 4096]);
+    let error = Volume::open(&path, Access::Read).unwrap_err().to_string();
+    assert!(error.contains("does not stand here"), "{error}");
 }
 
 /// They meet sooner or later; each looks at what it wrote.
