@@ -21,6 +21,8 @@
 
 mod buffer;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 pub mod record;
 pub mod sector;

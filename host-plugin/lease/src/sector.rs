@@ -86,7 +86,8 @@ pub fn encode(sector: &Sector, volume: VolumeId, size: usize) -> Vec<u8> {
     bytes
 }
 
-fn checksum(bytes: &[u8]) -> u32 {
+/// Of a whole sector, whatever its own four bytes say.
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     let mut digest = CRC.digest();
     digest.update(&bytes[..12]);
     digest.update(&[0; 4]);
