@@ -16,7 +16,10 @@ use holdfast_model::files;
 use holdfast_strict::{FileError, TextError, read_checked};
 use std::path::Path;
 
-pub use files::{CapacitySection, HostFile as Config, StorageCheck, StorageSection};
+pub use files::{
+    CapacitySection, HostFile as Config, StorageCheck, StorageSection, WatchdogKind,
+    WatchdogSection,
+};
 
 /// Where the file is looked for if `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/holdfast/host.toml";
@@ -54,12 +57,14 @@ migrate_address = "192.0.2.1"
         assert_eq!(config.run_dir, Path::new("/run/holdfast"));
         assert_eq!(config.storage.check, StorageCheck::None);
         assert_eq!(config.etcd.call_timeout_ms, 1_500);
+        assert_eq!(config.guard.watchdog.kind, WatchdogKind::None);
+        assert_eq!(config.guard.watchdog.timeout_s, 10);
     }
 
     #[test]
     fn a_section_whose_keys_all_have_defaults_may_be_empty() {
         let without = parse(GOOD, "host.toml").expect("a good file");
-        let text = format!("{GOOD}[guard]\n[capacity]\n[storage]\n");
+        let text = format!("{GOOD}[guard]\n[guard.watchdog]\n[capacity]\n[storage]\n");
         assert_eq!(parse(&text, "host.toml"), Ok(without));
     }
 
@@ -117,6 +122,16 @@ migrate_address = "192.0.2.1"
                 "[libvirt]",
                 "[storage]\ncheck = \"statvfs\"\n[libvirt]",
                 "there is no path to check",
+            ),
+            (
+                "[libvirt]",
+                "[guard.watchdog]\nkind = \"owm\"\n[libvirt]",
+                "did you mean `own`?",
+            ),
+            (
+                "[libvirt]",
+                "[guard.watchdog]\nkind = \"own\"\ntimeout_s = 10000\n[libvirt]",
+                "line 8, column 1: `timeout_s` is 10000 seconds; use 2 to 300",
             ),
             (
                 "[libvirt]",

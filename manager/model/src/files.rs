@@ -19,6 +19,11 @@ const HOST_CALL_TIMEOUT_MS: RangeInclusive<u64> = 100..=10_000;
 /// Longest path of a socket, in bytes (`sun_path` of `unix(7)`, less its end).
 const SOCKET_PATH_MAX: usize = 107;
 
+/// Shortest and longest accepted time-out of the host's watchdog, in seconds. Below, a guard that is
+/// late once resets the host; above, every takeover that has to wait for a reset takes minutes, and few
+/// boards count further.
+const WATCHDOG_TIMEOUT_S: RangeInclusive<u32> = 2..=300;
+
 /// What in a readable file cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -115,6 +120,8 @@ impl HostFile {
             let what = format!("`{}` is too long", self.guard.socket.display());
             let advice = "the system allows 107 bytes for the path of a socket";
             Some(Fault::new("socket", what, advice))
+        } else if let Some(fault) = self.guard.watchdog.fault() {
+            Some(fault)
         } else if self.storage.check != StorageCheck::None && self.storage.path.is_none() {
             let advice = "add `path = \"/where/the/storage/is/mounted\"` under [storage]";
             Some(Fault::new("check", "there is no path to check", advice))
@@ -197,14 +204,63 @@ pub struct LibvirtSection {
 pub struct GuardSection {
     /// Where the guard listens.
     pub socket: PathBuf,
+    /// What resets the host if the guard does not get its VMs stopped.
+    pub watchdog: WatchdogSection,
 }
 
 impl Default for GuardSection {
     fn default() -> Self {
         Self {
             socket: "/run/holdfast/guard.sock".into(),
+            watchdog: WatchdogSection::default(),
         }
     }
+}
+
+/// `[guard.watchdog]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WatchdogSection {
+    /// Who resets the host.
+    pub kind: WatchdogKind,
+    /// The device, with `kind = "own"`.
+    pub device: PathBuf,
+    /// From the guard's last sign to the reset, in seconds, with `kind = "own"`.
+    pub timeout_s: u32,
+}
+
+impl Default for WatchdogSection {
+    fn default() -> Self {
+        Self {
+            kind: WatchdogKind::None,
+            device: "/dev/watchdog".into(),
+            timeout_s: 10,
+        }
+    }
+}
+
+impl WatchdogSection {
+    fn fault(&self) -> Option<Fault> {
+        (!WATCHDOG_TIMEOUT_S.contains(&self.timeout_s)).then(|| {
+            let what = format!("`timeout_s` is {} seconds", self.timeout_s);
+            let (least, most) = (WATCHDOG_TIMEOUT_S.start(), WATCHDOG_TIMEOUT_S.end());
+            let advice = format!("use {least} to {most} (it is in seconds, not milliseconds)");
+            Fault::new("timeout_s", what, advice)
+        })
+    }
+}
+
+/// Who resets a host whose guard does not get its VMs stopped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchdogKind {
+    /// Nobody.
+    #[default]
+    None,
+    /// A watchdog that the guard has for itself.
+    Own,
+    /// systemd: `WatchdogSec=` of the guard's unit.
+    Systemd,
 }
 
 /// `[capacity]`.
