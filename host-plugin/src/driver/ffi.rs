@@ -1,8 +1,8 @@
 //! The calls of libvirt that the `virt` crate does not wrap, or wraps wrongly: events, the close
 //! callback, abort, and migration with parameters (the crate leaks its strings).
 //!
-//! This is the only file of the package with `unsafe` code. Callbacks run on libvirt's event loop
-//! thread and do nothing but push to a channel.
+//! One of the package's two files with `unsafe` code; the other is `guard/watchdog/device.rs`.
+//! Callbacks run on libvirt's event loop thread and do nothing but push to a channel.
 #![allow(unsafe_code)]
 
 use super::{DriverEvent, StopKind};

@@ -14,6 +14,7 @@
 //! - [`lease`]: the heartbeat on the lease volume, the peers' and the mailbox; [`disk`]: its calls
 //! - [`scan`]: the second net
 //! - [`server`]: the loop over sockets, timer and processes
+//! - [`watchdog`]: what resets the host if all of this does not get the VMs stopped
 //! - [`harden`], [`log`]: memory locked, scheduled first, never blocked by its own log
 //! - [`client`]: the agent's side
 //!
@@ -30,4 +31,5 @@ pub mod scan;
 pub mod server;
 pub mod state;
 pub mod table;
+pub mod watchdog;
 pub mod watched;
