@@ -12,10 +12,11 @@
 //! Dropping a [`Watchdog`] does **not** stop the device: what drops it without
 //! [`Watchdog::release`] is a guard that dies, and that is what it is there for.
 //!
-//! The kernel takes the closing of a device for one more pet, and its opening too. So (1) the bound
-//! counts from the last pet or from the death of the guard, whichever is later; (2) a guard that has
-//! latched must stay alive and keep this value; (3) one that was restarted and finds that its VMs
-//! still cannot be stopped gives them one bound more by starting this, and must latch at once.
+//! The kernel takes the closing of a device for one more pet, and [`Watchdog::start`] pets too. So:
+//! (1) the bound counts from the last pet or from the death of the guard, whichever is later; (2) a
+//! guard that has latched must stay alive and keep this value; (3) one that was restarted and finds
+//! that the VMs of its last life are still not gone must not start this: the device counts already,
+//! and each start would give them one bound more.
 //!
 //! - [`device`]: the kernel's devices
 //! - [`systemd`]: `WatchdogSec=` of the unit instead of a device

@@ -1,7 +1,7 @@
 //! A watchdog as the kernel shows it: a character device, three ioctls, and writes.
 //!
 //! ```text
-//! open ───────────── the device begins to count (and one that counts already begins anew)
+//! open ───────────── the device begins to count; one that counts already goes on
 //! a byte written ─── it begins anew
 //! 'V' written, then closed ─── it stops, unless its driver was loaded with `nowayout`
 //! closed ─────────── it begins anew ONCE MORE, goes on, and resets the host
