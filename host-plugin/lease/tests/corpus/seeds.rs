@@ -61,6 +61,7 @@ fn heartbeat() -> Record {
         boot_id: name("c1a3e6f2-52b7-4d0c-8a55-3b7a5d9e8f10"),
         counter: 4711,
         phase: HostPhase::Holding,
+        agent: AgentState::Connected,
         answered: 3,
         period_ms: 1_000,
         runner_deadline_ms: 4_000,
