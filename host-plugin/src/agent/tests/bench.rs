@@ -257,7 +257,6 @@ impl Bench {
     pub fn owner(
         &self,
         generation: u64,
-        lease: holdfast_model::lease::StorageClass::Plain,
         intent: Intent,
         holder: Option<&str>,
         incoming: Option<&str>,
@@ -270,7 +269,6 @@ impl Bench {
     pub fn owner_record(
         &self,
         generation: u64,
-        lease: holdfast_model::lease::StorageClass::Plain,
         intent: Intent,
         holder: Option<&str>,
         incoming: Option<&str>,
