@@ -16,6 +16,7 @@ use holdfast_core::lease::mailbox::Mailbox;
 use holdfast_core::lease::observer::{Finding, Observer, ReadTimes};
 use holdfast_lease::error::VolumeError;
 use holdfast_lease::volume::Volume;
+use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::{ClusterName, HostName, Incarnation, Revision};
 use holdfast_model::lease::{AgentState, Heartbeat, Layout, Mail, Record, StorageClass};
 use holdfast_model::time::Instant;
@@ -67,6 +68,8 @@ enum Refusal {
 struct Look {
     began: Instant,
     ended: Instant,
+    /// The own heartbeat that the volume was known to have when it was begun.
+    acknowledged: u64,
     id: String,
     class: StorageClass,
     /// What stands in each slot that was read; none if it cannot be believed.
@@ -105,6 +108,8 @@ pub struct LeasePlane {
     mailbox: Mailbox,
     asked: Option<u64>,
     heard: Instant,
+    /// The last own heartbeat that the volume has.
+    acknowledged: u64,
     looking: bool,
     looks: u64,
     highest: u32,
@@ -125,6 +130,7 @@ impl LeasePlane {
             mailbox: Mailbox::default(),
             asked: None,
             heard: Instant(0),
+            acknowledged: 0,
             looking: false,
             looks: 0,
             highest: 0,
@@ -155,16 +161,18 @@ impl LeasePlane {
     }
 
     /// Heartbeats of that life in that slot from now on.
-    pub fn arm(&mut self, slot: u32, identity: Identity, now: Instant) {
+    pub fn arm(&mut self, slot: u32, identity: Identity, bounds: &RunnerBounds, now: Instant) {
         let same = self.slot == Some(slot)
             && self.keeper.as_ref().is_some_and(|keeper| {
                 keeper.identity().incarnation == identity.incarnation && !keeper.is_released()
             });
-        if same {
-            return;
+        if same && let Some(keeper) = &mut self.keeper {
+            return keeper.set_bounds(bounds);
         }
         self.slot = Some(slot);
+        self.highest = self.highest.max(slot);
         self.written = false;
+        self.acknowledged = 0;
         self.asked = None;
         self.mailbox = Mailbox::default();
         self.keeper = Some(Keeper::new(identity, now));
@@ -273,6 +281,7 @@ impl LeasePlane {
     fn written(&mut self, counter: u64, now: Instant) -> Option<News> {
         let keeper = self.keeper.as_mut()?;
         let sent_at = keeper.written(counter)?;
+        self.acknowledged = counter;
         let incarnation = keeper.identity().incarnation.clone();
         self.written = true;
         if self.problem.take().is_some() {
@@ -318,11 +327,15 @@ impl LeasePlane {
         self.looks += 1;
         let all = self.info.is_none() || self.looks.is_multiple_of(READ_ALL_EVERY);
         let slots = if all { u32::MAX } else { self.highest + 1 };
-        let own = self.slot;
+        let (own, acknowledged) = (self.slot, self.acknowledged);
         let began = boottime();
         let failed = |error: VolumeError| Done::Look(Err(error.to_string()));
         let work = move |volume: &Volume| {
             let look = look(volume, slots, own, began);
+            let look = look.map(|look| Look {
+                acknowledged,
+                ..look
+            });
             Done::Look(look.map_err(|error| error.to_string()))
         };
         self.looking = self.disk.submit(Lane::Rest, failed, work).is_ok();
@@ -330,6 +343,13 @@ impl LeasePlane {
 
     fn looked(&mut self, look: Look, now: Instant) -> Option<News> {
         self.looking = false;
+        if self.is_stale(&look) {
+            // A copy that was left behind: nothing on it is believed.
+            tracing::warn!(
+                "the storage served an older copy of the lease volume; it is not believed"
+            );
+            return None;
+        }
         let times = ReadTimes {
             began: look.began,
             ended: look.ended,
@@ -360,6 +380,17 @@ impl LeasePlane {
             class: look.class,
         });
         self.heed(look.mail?, now)
+    }
+
+    /// An own heartbeat is older there than one that the storage has acknowledged.
+    fn is_stale(&self, look: &Look) -> bool {
+        let (Some(own), Some(keeper)) = (self.slot, &self.keeper) else {
+            return false;
+        };
+        let found = look.slots.iter().find(|(slot, _)| *slot == own);
+        matches!(found, Some((_, Some(Some(heartbeat))))
+            if heartbeat.incarnation == keeper.identity().incarnation
+                && heartbeat.counter < look.acknowledged)
     }
 
     fn heed(&mut self, mail: Mail, now: Instant) -> Option<News> {
@@ -454,6 +485,7 @@ fn look(
     Ok(Look {
         began,
         ended: boottime(),
+        acknowledged: 0,
         id: volume.id().to_string(),
         class: superblock.class,
         slots: found,

@@ -3,7 +3,7 @@
 
 use super::harden::harden;
 use super::lease::LeasePlane;
-use super::protocol::{LINE_MAX, Message, Request, VERSION};
+use super::protocol::{Call, LINE_MAX, Message, Request, VERSION};
 use super::scan::Scanner;
 use super::state::{Guard, Todo};
 use super::table::TableFile;
@@ -202,21 +202,23 @@ impl Server {
         if ready.lease {
             self.guard.lease_ready(boottime());
         }
-        let mut late = Todo::default();
+        // All that waits before the clock is looked at: after a pause of this process the
+        // acknowledgements among it tell that nothing has lapsed.
+        let mut lines = Vec::new();
         for (index, ready) in ready.clients.iter().enumerate() {
-            if !ready {
-                continue;
-            }
-            for line in self.clients[index].read() {
-                let reply = answer(&mut self.guard, &line);
-                self.clients[index].send(&reply);
-                // Kills what was handed over too late before anything else is looked at.
-                let todo = self.guard.step(boottime());
-                late.tell |= todo.tell;
-                late.scan |= todo.scan;
+            if *ready {
+                let read = self.clients[index].read().into_iter();
+                lines.extend(read.map(|line| (index, request(&line))));
             }
         }
-        self.follow_up(late);
+        lines.sort_by_key(|(_, request)| !is_renewal(request));
+        for (index, request) in lines {
+            let reply = answer(&mut self.guard, request);
+            self.clients[index].send(&reply);
+        }
+        // Kills what was handed over too late before anything else is looked at.
+        let todo = self.guard.step(boottime());
+        self.follow_up(todo);
         if ready.listener {
             self.accept();
         }
@@ -257,22 +259,32 @@ struct Ready {
     clients: Vec<bool>,
 }
 
-fn answer(guard: &mut Guard, line: &str) -> Message {
-    let request: Request = match serde_json::from_str(line) {
-        Ok(request) => request,
-        Err(error) => {
-            // The number is needed for the reply, whatever else the line says.
-            let number = serde_json::from_str::<serde_json::Value>(line).ok();
-            let id = number.and_then(|v| v.get("id")?.as_u64()).unwrap_or(0);
-            let result = Err(format!(
-                "this guard (protocol {VERSION}) cannot read it: {error}"
-            ));
-            return Message::Reply { id, result };
-        }
-    };
-    Message::Reply {
-        id: request.id,
-        result: guard.call(request.call, boottime()),
+/// A request, or the refusal of what is none.
+fn request(line: &str) -> Result<Request, Message> {
+    serde_json::from_str(line).map_err(|error| {
+        // The number is needed for the reply, whatever else the line says.
+        let number = serde_json::from_str::<serde_json::Value>(line).ok();
+        let id = number.and_then(|v| v.get("id")?.as_u64()).unwrap_or(0);
+        let result = Err(format!(
+            "this guard (protocol {VERSION}) cannot read it: {error}"
+        ));
+        Message::Reply { id, result }
+    })
+}
+
+/// Calls that must be heard before any other looks at the clock.
+fn is_renewal(request: &Result<Request, Message>) -> bool {
+    let call = request.as_ref().map(|request| &request.call);
+    matches!(call, Ok(Call::Renewed { .. }))
+}
+
+fn answer(guard: &mut Guard, request: Result<Request, Message>) -> Message {
+    match request {
+        Ok(request) => Message::Reply {
+            id: request.id,
+            result: guard.call(request.call, boottime()),
+        },
+        Err(refusal) => refusal,
     }
 }
 

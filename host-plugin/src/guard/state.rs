@@ -16,7 +16,7 @@ use super::protocol::{Answer, Call, Killed, Process, Status, VERSION};
 use super::table::{Found, Table, TableFile};
 use super::watched::Watched;
 use holdfast_core::guardian::deadline::{Deadline, Phase, Verdict};
-use holdfast_core::lease::keeper::{Identity, period_ms};
+use holdfast_core::lease::keeper::Identity;
 use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::{HostName, Incarnation};
 use holdfast_model::lease::StorageClass;
@@ -216,21 +216,12 @@ impl Guard {
 
     /// Heartbeats on the lease volume for that life from now on.
     fn beat_for(&mut self, slot: u32, life: &Incarnation, bounds: &RunnerBounds, now: Instant) {
-        let short = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
         let Ok(boot_id) = self.boot_id.parse() else {
             return;
         };
-        let identity = Identity {
-            host: self.host.clone(),
-            incarnation: life.clone(),
-            boot_id,
-            period_ms: period_ms(bounds.runner_deadline_ms),
-            runner_deadline_ms: short(bounds.runner_deadline_ms),
-            kill_bound_ms: short(bounds.kill_bound_ms),
-            watchdog_bound_ms: short(bounds.watchdog_bound_ms),
-        };
+        let identity = Identity::new(self.host.clone(), life.clone(), boot_id, bounds);
         if let Some(lease) = &mut self.lease {
-            lease.arm(slot, identity, now);
+            lease.arm(slot, identity, bounds, now);
         }
     }
 

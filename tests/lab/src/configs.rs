@@ -38,7 +38,13 @@ pub fn host_toml(layout: &Layout, machine: &Machine, options: &LabOptions) -> St
          [libvirt]\nuri = \"{uri}\"\nmigrate_address = \"{address}\"\n\n\
          [guard]\nsocket = \"/run/holdfast/guard.sock\"\n\n\
          [capacity]\nmemory_mib = 4096\ncpus = 8\n\n\
-         [storage]\npath = \"{STORAGE_DIR}\"\ncheck = \"{check}\"\n",
+         [storage]\npath = \"{STORAGE_DIR}\"\ncheck = \"{check}\"\n{lease}",
+        // Without replicated storage there is nothing that lets only one side write.
+        lease = if options.storage {
+            format!("\n[lease]\nvolume = \"{LEASE_VOLUME}\"\n")
+        } else {
+            String::new()
+        },
         check = if options.storage {
             "gluster"
         } else {
@@ -50,6 +56,9 @@ pub fn host_toml(layout: &Layout, machine: &Machine, options: &LabOptions) -> St
         endpoints = quoted_list(&layout.control_urls(&machine.site, 2379)),
     )
 }
+
+/// The lease volume, on the storage that the VMs' disks are on.
+pub const LEASE_VOLUME: &str = "/srv/holdfast/leases";
 
 /// What `/etc/machine-id` is elsewhere: the machines of a lab share the real one's `/etc`.
 pub const MACHINE_ID_FILE: &str = "/etc/holdfast/machine-id";

@@ -73,8 +73,8 @@ impl Lab {
         Ok(self.power_of(self.layout().machine(machine)?))
     }
 
-    /// Drops packets from `one` to `other` (sites, machines, `witness`, `all`), and back unless
-    /// `one_way`. What the observer hears and the operator's shell are never cut.
+    /// Drops packets from `one` to `other` (sites, machines, `witness`, `all`, or one of the services
+    /// `etcd` and `storage` of the control machines), and back unless `one_way`. What the observer hears and the operator's shell are never cut.
     pub fn cut(&self, one: &str, other: &str, one_way: bool) -> Result<Cutting> {
         cuts::cut(self.layout(), one, other, one_way)?;
         Ok(Cutting {
@@ -85,8 +85,8 @@ impl Lab {
 
     /// Takes back cuts between two ends (`all`, `all`: every cut); gives the final counters.
     pub fn heal(&self, one: &str, other: &str) -> Result<Vec<Cut>> {
-        self.layout().endpoint(one)?;
-        self.layout().endpoint(other)?;
+        cuts::machines(self.layout(), one)?;
+        cuts::machines(self.layout(), other)?;
         cuts::heal(one, other)
     }
 

@@ -33,10 +33,30 @@ fn base() -> String {
     )
 }
 
+/// A service of the control machines that can be cut by itself: its name as an end, and its TCP ports.
+/// GlusterFS: the volume's description, and the bricks.
+const SERVICES: [(&str, &str); 2] = [("etcd", "2379-2380"), ("storage", "24007, 49152-65535")];
+
+fn ports(end: &str) -> Option<&'static str> {
+    let found = SERVICES.iter().find(|(name, _)| *name == end);
+    found.map(|(_, ports)| *ports)
+}
+
+/// The machines at one end of a cut.
+pub(crate) fn machines<'l>(
+    layout: &'l Layout,
+    end: &str,
+) -> Result<Vec<&'l crate::layout::Machine>> {
+    match ports(end) {
+        Some(_) => Ok(layout.controls().collect()),
+        None => layout.endpoint(end),
+    }
+}
+
 /// The rule that cuts `from` to `to`. A machine on both sides (`a1` and `a`) does not cut itself.
 fn rule(layout: &Layout, from: &str, to: &str) -> Result<String> {
-    let senders = layout.endpoint(from)?;
-    let receivers = layout.endpoint(to)?;
+    let senders = machines(layout, from)?;
+    let receivers = machines(layout, to)?;
     let both = |name: &str, others: &[&crate::layout::Machine]| {
         others.iter().any(|other| other.name == name)
     };
@@ -56,8 +76,13 @@ fn rule(layout: &Layout, from: &str, to: &str) -> Result<String> {
             "{from} and {to} are the same: nothing to cut"
         )));
     }
+    let only = match (ports(from), ports(to)) {
+        (_, Some(ports)) => format!("tcp dport {{ {ports} }} "),
+        (Some(ports), None) => format!("tcp sport {{ {ports} }} "),
+        (None, None) => String::new(),
+    };
     Ok(format!(
-        "add rule bridge {TABLE} cuts ip saddr {{ {} }} ip daddr {{ {} }} counter drop \
+        "add rule bridge {TABLE} cuts ip saddr {{ {} }} ip daddr {{ {} }} {only}counter drop \
          comment \"{from}>{to}\"\n",
         senders.join(", "),
         receivers.join(", ")
@@ -182,6 +207,11 @@ mod tests {
         assert!(rule_of("all", "b1").contains(
             "{ 10.77.1.10, 10.77.1.11, 10.77.2.10, 10.77.3.10 } ip daddr { 10.77.2.11 }"
         ));
+        assert!(rule_of("a1", "etcd").contains(
+            "{ 10.77.1.11 } ip daddr { 10.77.1.10, 10.77.2.10, 10.77.3.10 } tcp dport { 2379-2380 } \
+             counter"
+        ));
+        assert!(rule_of("storage", "a1").contains("tcp sport { 24007, 49152-65535 } counter"));
         assert!(rule(&layout, "a1", "a1").is_err());
         assert!(rule(&layout, "a1", "x").is_err());
     }

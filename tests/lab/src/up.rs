@@ -17,6 +17,7 @@ use crate::options::{Driver, LabOptions};
 use crate::progress::Progress;
 use crate::run::wait_until;
 use crate::state::{self, LabLock, LabRecord, StateDir, real_boot_id};
+use crate::storage::Exec;
 use crate::{configs, guests, net, programs, ready};
 
 pub(crate) fn up(options: LabOptions, progress: &Progress) -> Result<Lab> {
@@ -225,7 +226,33 @@ fn site(number: usize) -> &'static str {
     if number % 2 == 1 { "a" } else { "b" }
 }
 
+/// Made on one host; the others see it over the storage.
+fn make_lease_volume(lab: &Lab) -> Result<()> {
+    let holdfast = lab.options().bin_dir.join("holdfast");
+    let holdfast = holdfast.to_string_lossy();
+    let host = lab
+        .layout()
+        .hypervisors()
+        .next()
+        .ok_or_else(|| LabError::Refused("the lab has no hypervisor".into()))?;
+    let argv = [
+        &holdfast,
+        "lease",
+        "create",
+        configs::LEASE_VOLUME,
+        "--cluster",
+        configs::CLUSTER,
+        "--class",
+        "quorum",
+    ];
+    let output = lab.exec_in(host, &argv, Duration::from_secs(30))?;
+    output.ok("holdfast lease create").map(drop)
+}
+
 fn start_holdfast(lab: &Lab, progress: &Progress, made: &[String]) -> Result<()> {
+    if lab.options().storage {
+        progress.step("lease volume", || make_lease_volume(lab))?;
+    }
     progress.step("managers, guards and agents", || {
         lab.start_everywhere(&DAEMONS)?;
         ready::managers(lab)

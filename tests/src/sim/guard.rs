@@ -14,7 +14,7 @@ use super::truth::Stop;
 use holdfast_core::guardian::EndKind;
 use holdfast_core::guardian::deadline::{Phase, Verdict};
 use holdfast_core::guardian::planes::PlaneState;
-use holdfast_core::lease::keeper::{Identity, Keeper, period_ms};
+use holdfast_core::lease::keeper::{Identity, Keeper};
 use holdfast_core::lease::mailbox::Mailbox;
 use holdfast_core::lease::observer::{Observer, ReadTimes};
 use holdfast_model::host::RunnerBounds;
@@ -106,7 +106,8 @@ impl Machine {
         if armed.is_err() {
             return false;
         }
-        let identity = self.identity(life, bounds);
+        let boot_id = super::agent::boot_id(self);
+        let identity = Identity::new(self.name.clone(), life.clone(), boot_id, bounds);
         if let Some(lease) = &mut self.lease {
             let same = lease.keeper.as_ref().map(|k| &k.identity().incarnation) == Some(life);
             if !same {
@@ -114,23 +115,13 @@ impl Machine {
                 lease.asked = None;
                 lease.mailbox = Mailbox::default();
             }
+            if let Some(keeper) = &mut lease.keeper {
+                keeper.set_bounds(bounds);
+            }
             lease.mailbox.hold(now);
         }
         self.plan_guard(ctx);
         true
-    }
-
-    fn identity(&self, life: &Incarnation, bounds: &RunnerBounds) -> Identity {
-        let short = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
-        Identity {
-            host: self.name.clone(),
-            incarnation: life.clone(),
-            boot_id: super::agent::boot_id(self),
-            period_ms: period_ms(bounds.runner_deadline_ms),
-            runner_deadline_ms: short(bounds.runner_deadline_ms),
-            kill_bound_ms: short(bounds.kill_bound_ms),
-            watchdog_bound_ms: short(bounds.watchdog_bound_ms),
-        }
     }
 
     /// The guard wakes when its deadline may have come, or its heartbeat is due.

@@ -13,8 +13,12 @@
 //! moment later: the taker may have moved on.
 //!
 //! A deadline counts from when the heartbeat was *sent*: the taker counts from when it saw it, which is
-//! later. A life with one plane is never revived by an acknowledgement that arrives after the deadline,
-//! however early it was sent; with two, control may come back while storage still holds.
+//! later. Once a deadline was found to have passed, no acknowledgement revives what it ended, however
+//! early its heartbeat was sent; with two planes, control may come back while storage still holds.
+//!
+//! Acknowledgements are taken in before the clock is looked at: a guard that was stopped for a while
+//! and finds one waiting knows that its session was renewed all along, so it must not kill for its own
+//! pause. Nobody can have closed the life meanwhile: a leader closes on the last renewal.
 //!
 //! The guard owns one [`Deadline`], asks [`Deadline::tick`] at every wake-up and before every
 //! answer, and sleeps until [`Deadline::next_wake`]. Nothing the agent says, or fails to say,
@@ -239,7 +243,6 @@ impl Deadline {
         sent_at: Instant,
         now: Instant,
     ) -> Renewal {
-        self.tick(now);
         match &mut self.phase {
             Phase::Unarmed => Renewal::Ignored,
             Phase::Lapsed {
@@ -270,7 +273,6 @@ impl Deadline {
 
     /// A heartbeat of that life, sent at `sent_at`, stands on the lease volume.
     pub fn storage_renewed(&mut self, incarnation: &Incarnation, sent_at: Instant, now: Instant) {
-        self.tick(now);
         if let Phase::Armed(armed) = &mut self.phase
             && armed.incarnation == *incarnation
             && let Some(storage) = &mut armed.storage
@@ -395,6 +397,7 @@ mod tests {
     #[test]
     fn a_late_acknowledgement_revives_nothing() {
         let mut deadline = armed_at(0);
+        assert_eq!(deadline.tick(Instant(4_000)), Verdict::KillAll);
         let answer = deadline.renewed(&life("i1"), Instant(3_999), Instant(4_000));
         assert_eq!(answer, Renewal::TooLate);
         assert_eq!(deadline.tick(Instant(4_001)), Verdict::KillAll);
@@ -402,6 +405,16 @@ mod tests {
             deadline.arm(life("i1"), bounds(4_000), false, true, Instant(5_000)),
             Err(ArmError::Over(life("i1")))
         );
+    }
+
+    #[test]
+    fn a_guard_that_stood_still_takes_in_what_waits_before_it_looks_at_the_clock() {
+        let mut deadline = armed_at(0);
+        for sent in [1_000, 5_000, 9_000] {
+            deadline.renewed(&life("i1"), Instant(sent), Instant(12_000));
+        }
+        assert_eq!(deadline.tick(Instant(12_000)), Verdict::LetRun);
+        assert_eq!(deadline.tick(Instant(13_000)), Verdict::KillAll);
     }
 
     #[test]

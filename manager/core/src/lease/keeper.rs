@@ -8,6 +8,7 @@
 //! an observer cannot have seen it before that. It may lapse and come back; that is for
 //! [`Deadline`](crate::guardian::deadline::Deadline), which combines it with the other plane.
 
+use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::{BootId, HostName, Incarnation};
 use holdfast_model::lease::{AgentState, Heartbeat, HostPhase};
 use holdfast_model::time::Instant;
@@ -21,7 +22,7 @@ const PERIOD_MAX_MS: u64 = 2_000;
 
 /// Between two heartbeats, in milliseconds: four in the runner's deadline, so that one that is late or
 /// lost costs nothing.
-pub fn period_ms(runner_deadline_ms: u64) -> u32 {
+fn period_ms(runner_deadline_ms: u64) -> u32 {
     let period = (runner_deadline_ms / 4).clamp(1, PERIOD_MAX_MS);
     u32::try_from(period).unwrap_or(u32::MAX)
 }
@@ -43,6 +44,36 @@ pub struct Identity {
     pub kill_bound_ms: u32,
     /// From there to the watchdog's reset, in milliseconds; 0 without one.
     pub watchdog_bound_ms: u32,
+}
+
+impl Identity {
+    /// Of a life that keeps these bounds.
+    pub fn new(
+        host: HostName,
+        incarnation: Incarnation,
+        boot_id: BootId,
+        bounds: &RunnerBounds,
+    ) -> Self {
+        let mut identity = Self {
+            host,
+            incarnation,
+            boot_id,
+            period_ms: 0,
+            runner_deadline_ms: 0,
+            kill_bound_ms: 0,
+            watchdog_bound_ms: 0,
+        };
+        identity.set_bounds(bounds);
+        identity
+    }
+
+    fn set_bounds(&mut self, bounds: &RunnerBounds) {
+        let short = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
+        self.period_ms = period_ms(bounds.runner_deadline_ms);
+        self.runner_deadline_ms = short(bounds.runner_deadline_ms);
+        self.kill_bound_ms = short(bounds.kill_bound_ms);
+        self.watchdog_bound_ms = short(bounds.watchdog_bound_ms);
+    }
 }
 
 /// This host's heartbeat.
@@ -115,6 +146,11 @@ impl Keeper {
         if self.under_way.take_if(|(own, _)| *own == counter).is_some() {
             self.next_at = now.plus(u64::from(self.identity.period_ms) / RETRY_PART);
         }
+    }
+
+    /// New bounds: declared, and heeded, from the next heartbeat on.
+    pub fn set_bounds(&mut self, bounds: &RunnerBounds) {
+        self.identity.set_bounds(bounds);
     }
 
     /// The heartbeat under way.

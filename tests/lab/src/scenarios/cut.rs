@@ -14,7 +14,7 @@ use crate::trial::Cluster;
 const LONG_CUT: Duration = Duration::from_secs(14);
 
 /// The rules are in force and have dropped packets: the fault has happened.
-fn proven(cluster: &Cluster) -> Result<()> {
+pub(super) fn proven(cluster: &Cluster) -> Result<()> {
     wait_until("the cuts to have dropped packets", PATIENCE, "", || {
         let cuts = cluster.lab.cuts().map_err(|error| error.to_string())?;
         match cuts.iter().filter(|cut| cut.dropped == 0).count() {

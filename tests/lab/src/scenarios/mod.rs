@@ -2,6 +2,7 @@
 //! no VM. The numbers are those of the project's list of scenarios.
 
 mod cut;
+mod lease;
 mod life;
 mod migration;
 mod site;
@@ -85,6 +86,41 @@ pub const ALL: &[Scenario] = &[
         name: "cut-witness-sees-b",
         what: "14: site a is alone: its VMs stop there before they start at b",
         run: cut::witness_sees_b,
+    },
+    Scenario {
+        name: "host-isolated",
+        what: "3: a host loses etcd and keeps its storage: released through its mailbox, once elsewhere",
+        run: lease::isolated,
+    },
+    Scenario {
+        name: "host-loses-both",
+        what: "5: a host loses etcd and its storage: its VMs stop before they start elsewhere",
+        run: lease::both_lost,
+    },
+    Scenario {
+        name: "agent-away",
+        what: "6: the agent is killed, and stopped for three deadlines: no VM stops",
+        run: lease::agent_away,
+    },
+    Scenario {
+        name: "guard-away",
+        what: "7: the guard is killed, and stopped for three deadlines: no VM stops",
+        run: lease::guard_away,
+    },
+    Scenario {
+        name: "libvirtd-away",
+        what: "8: libvirtd is killed, and stopped: VMs run on, and it is told",
+        run: lease::libvirtd_away,
+    },
+    Scenario {
+        name: "etcd-away",
+        what: "17: etcd has no majority for ten deadlines: no VM stops, no host is given up",
+        run: lease::etcd_away,
+    },
+    Scenario {
+        name: "lease-volume-damaged",
+        what: "38: heartbeat slots are zeroed, the volume is gone: nothing stops, and it is told",
+        run: lease::volume_damaged,
     },
     Scenario {
         name: "site-loss-and-return",
