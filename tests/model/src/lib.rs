@@ -1,9 +1,10 @@
 //! Whether a VM can run twice, asked of every interleaving instead of many: the ownership and lease
-//! protocol of `docs/safety.md` as two small models, checked exhaustively.
+//! protocol of `docs/safety.md` as three small models, checked exhaustively.
 //!
 //! [`Protocol`] is one handover: host 1 starts or runs the VM, loses one plane or both, host 2 takes it.
-//! [`Migration`] is one live migration. Neither shares code with the daemons: what is checked here is
-//! the design, and that each of its rules is needed ([`Bug`], [`MoveBug`]).
+//! [`Migration`] is one live migration. [`SetBack`] is etcd restored from a backup. None shares code with
+//! the daemons: what is checked here is the design, and that each of its rules is needed ([`Bug`],
+//! [`MoveBug`], [`TokenRule`]).
 //!
 //! ```text
 //! host 1   agent: session in etcd, start of the VM     guard: heartbeat on the storage, kill
@@ -18,7 +19,8 @@
 //! * Deadline 2 ticks, kill 1 tick, wait 4 ticks. Host 1's clock loses at most one tick in a run.
 //! * One request of the agent and one heartbeat of the guard under way at a time; one heartbeat more
 //!   that was given up and lands late; one transaction per manager.
-//! * One request to release, one live migration, each of its hosts lost at most once.
+//! * One request to release; one live migration, each of its hosts lost at most once; one restore of etcd,
+//!   to the first of four generations.
 //!
 //! Not bounded: renewals, heartbeats, closings, re-openings, changes of the leader, losses and delays of
 //! messages, pauses of agents and managers. Only equality of revisions and counters matters, so they
@@ -31,6 +33,7 @@ mod host;
 mod manager;
 mod migration;
 mod protocol;
+mod setback;
 mod state;
 mod taker;
 
@@ -43,4 +46,5 @@ pub use migration::{
 pub use protocol::{
     AT_MOST_ONE, Action, Begin, Class, EVIDENCE, FAILED_OVER, GRANTED, Protocol, RELEASED, REOPENED,
 };
+pub use setback::{Copy, GENERATIONS, Grant, SetBack, TokenRule, TokenState, TokenStep};
 pub use state::*;
