@@ -4,7 +4,7 @@
 use crate::event::Event;
 use crate::fence::FenceRecord;
 use crate::host::{HostState, Session};
-use crate::id::{HostName, OpId, Revision, VmName};
+use crate::id::{HostName, Incarnation, OpId, Revision, VmName};
 use crate::time::Instant;
 use crate::vm::Owner;
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,16 @@ pub enum Write {
     CheckVmSpec {
         /// Which.
         vm: VmName,
+        /// Decided on.
+        expect: Revision,
+    },
+    /// Compare only: the record that closes a life in half, on which a decision about a VM without a
+    /// storage lease rests. The life may open its session again, which takes the record away.
+    CheckFence {
+        /// The host.
+        host: HostName,
+        /// Its life.
+        incarnation: Incarnation,
         /// Decided on.
         expect: Revision,
     },

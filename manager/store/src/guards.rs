@@ -119,6 +119,14 @@ fn add_write(txn: &mut Txn, write: &Write) {
                 None => txn.compares.push(expect_absent(Key::VmOwner(vm.clone()))),
             }
         }
+        Write::CheckFence {
+            host,
+            incarnation,
+            expect: revision,
+        } => {
+            let key = Key::Fence(host.clone(), incarnation.clone());
+            txn.compares.push(expect(&key, Some(*revision)));
+        }
         Write::CheckVmSpec {
             vm,
             expect: revision,

@@ -2,6 +2,7 @@
 
 use super::capacity::Load;
 use holdfast_model::event::{Event, EventKind};
+use holdfast_model::fence::FenceStage;
 use holdfast_model::host::HostState;
 use holdfast_model::id::{HostName, Incarnation, OpId, Revision, VmName};
 use holdfast_model::plan::{Plan, PlannerStep, Report, Step, Subject, Write};
@@ -65,7 +66,9 @@ impl<'w> Draft<'w> {
     }
 
     /// Adds a transaction.
-    pub fn push(&mut self, why: impl Into<String>, writes: Vec<Write>, events: Vec<Event>) {
+    pub fn push(&mut self, why: impl Into<String>, mut writes: Vec<Write>, events: Vec<Event>) {
+        let checks = self.half_closed(&writes);
+        writes.extend(checks);
         for write in &writes {
             match write {
                 Write::Owner { vm, owner, .. } => {
@@ -85,7 +88,9 @@ impl<'w> Draft<'w> {
                     self.fences
                         .insert((record.host.clone(), record.incarnation.clone()));
                 }
-                Write::CheckVmSpec { .. } | Write::CheckHostSpec { .. } => {}
+                Write::CheckVmSpec { .. }
+                | Write::CheckHostSpec { .. }
+                | Write::CheckFence { .. } => {}
             }
         }
         self.plan.steps.push(Step {
@@ -93,6 +98,31 @@ impl<'w> Draft<'w> {
             events,
             why: why.into(),
         });
+    }
+
+    /// What an owner record is decided on must still stand when it is written: where an earlier
+    /// possible runner counts as stopped because the session of its life was closed, and the life may
+    /// open it again, that record is compared as well.
+    fn half_closed(&self, writes: &[Write]) -> Vec<Write> {
+        let mut lives = BTreeSet::new();
+        for write in writes {
+            let Write::Owner { vm, .. } = write else {
+                continue;
+            };
+            let owner = self.world.vms.get(vm).and_then(|view| view.owner.as_ref());
+            let runners = owner.into_iter().flat_map(|o| o.value.possible_runners());
+            lives.extend(runners.map(|r| (r.host.clone(), r.incarnation.clone())));
+        }
+        let half = |life: (HostName, Incarnation)| {
+            let fence = self.world.fences.get(&life)?;
+            let half = fence.value.stage == FenceStage::ControlClosed;
+            half.then(|| Write::CheckFence {
+                host: life.0,
+                incarnation: life.1,
+                expect: fence.revision,
+            })
+        };
+        lives.into_iter().filter_map(half).collect()
     }
 
     /// The planner looks again at `at` even if nothing changes.

@@ -89,7 +89,9 @@ fn key(write: &Write) -> Option<String> {
         Write::Fence { record, .. } => format!("fence of {}/{}", record.host, record.incarnation),
         Write::HostState { host, .. } => format!("state of {host}"),
         Write::DeleteOp { id, .. } => format!("request {id}"),
-        Write::CheckVmSpec { .. } | Write::CheckHostSpec { .. } => return None,
+        Write::CheckVmSpec { .. } | Write::CheckHostSpec { .. } | Write::CheckFence { .. } => {
+            return None;
+        }
     })
 }
 
@@ -140,6 +142,17 @@ fn check_write(world: &World, step: &Step, write: &Write, found: &mut Found) {
         }
         Write::CheckVmSpec { vm, expect } => check_vm_spec(world, vm, *expect, found),
         Write::CheckHostSpec { host, expect } => check_host_spec(world, host, *expect, found),
+        Write::CheckFence {
+            host,
+            incarnation,
+            expect,
+        } => {
+            let key = (host.clone(), incarnation.clone());
+            let has = world.fences.get(&key).map(|fence| fence.revision);
+            found.unless(has == Some(*expect), Rule::OneGuardedWrite, || {
+                stale("fence", host)
+            });
+        }
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn check(
         }
         return;
     };
+    rests_on_half(world, step, vm, old, found);
     let started =
         new.holder.is_some() && (new.holder != old.holder || new.generation != old.generation);
     if started {
@@ -148,10 +149,33 @@ fn is_stopped(world: &World, vm: &VmName, owner: &Owner, runner: &Runner) -> boo
         },
         _ => false,
     };
-    // Without a storage lease it stops with the session.
+    said || is_half_closed(world, owner, runner) || is_fenced(world, runner)
+}
+
+/// Without a storage lease it stops with the session.
+fn is_half_closed(world: &World, owner: &Owner, runner: &Runner) -> bool {
     let key = (runner.host.clone(), runner.incarnation.clone());
-    let lost = owner.lease == StorageClass::Plain && world.fences.contains_key(&key);
-    said || lost || is_fenced(world, runner)
+    owner.lease == StorageClass::Plain && world.fences.contains_key(&key)
+}
+
+/// A life that is closed in half may open its session again: a write that rests on the record of it
+/// compares it.
+fn rests_on_half(world: &World, step: &Step, vm: &VmName, old: &Owner, found: &mut Found) {
+    for runner in old.possible_runners() {
+        if !is_half_closed(world, old, runner) || is_fenced(world, runner) {
+            continue;
+        }
+        let compared = step.writes.iter().any(|write| {
+            matches!(write, Write::CheckFence { host, incarnation, .. }
+                if *host == runner.host && *incarnation == runner.incarnation)
+        });
+        found.unless(compared, Rule::NoStartWithoutEvidence, || {
+            format!(
+                "{vm} is decided on a half-closed life of {} that may open its session again",
+                runner.host
+            )
+        });
+    }
 }
 
 /// A host that a VM may be given to.

@@ -325,6 +325,14 @@ fn apply_write(world: &mut World, write: &Write) {
                 Some(expect)
             );
         }
+        Write::CheckFence {
+            host,
+            incarnation,
+            expect,
+        } => {
+            let found = world.fences.get(&(host, incarnation));
+            assert_eq!(found.map(|fence| fence.revision), Some(expect));
+        }
         Write::CheckHostSpec { host, expect } => {
             assert_eq!(
                 world.hosts[&host].spec.as_ref().map(|s| s.revision),
