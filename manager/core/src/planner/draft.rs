@@ -116,7 +116,7 @@ impl<'w> Draft<'w> {
         let half = |life: (HostName, Incarnation)| {
             let fence = self.world.fences.get(&life)?;
             let half = fence.value.stage == FenceStage::ControlClosed;
-            half.then(|| Write::CheckFence {
+            half.then_some(Write::CheckFence {
                 host: life.0,
                 incarnation: life.1,
                 expect: fence.revision,
