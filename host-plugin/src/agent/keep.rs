@@ -6,7 +6,7 @@ use super::life::{Acknowledged, Life, Open};
 use super::session::{Opened, SessionTask, bounds_of, guard_state};
 use crate::guard::protocol::{Answer, Call};
 use holdfast_core::guardian::deadline::Renewal;
-use holdfast_model::host::RunnerBounds;
+use holdfast_model::host::{RunnerBounds, StoragePlane};
 use holdfast_model::id::Incarnation;
 use holdfast_store::guarded::{Ack, Lost};
 use holdfast_store::run::run_heartbeat;
@@ -47,6 +47,7 @@ impl SessionTask {
         };
         let mut beating = AbortOnDrop(beating);
         let mut longer = None;
+        let mut joining = Joining::new(self.leased);
         // Policy may have changed since the bounds were taken.
         self.timing.mark_changed();
         loop {
@@ -65,6 +66,18 @@ impl SessionTask {
                     let guarded = self.acknowledge(&incarnation, ack).await;
                     self.declare_guard(&incarnation, guarded, &heartbeat, &wake).await;
                     self.finish_longer_bounds(&incarnation, &mut longer).await;
+                    self.finish_joining(&incarnation, &mut joining).await;
+                }
+                () = tokio::time::sleep_until(joining.next), if self.wants_plane(&joining) => {
+                    joining.next = tokio::time::Instant::now() + JOIN_EVERY;
+                    if let Some(plane) = self.slot(Duration::ZERO).await {
+                        tracing::info!(slot = plane.slot, "declaring a storage plane");
+                        lock(&heartbeat).record_mut().session.storage = Some(plane.clone());
+                        lock(&heartbeat).hurry();
+                        wake.notify_one();
+                        // As with longer bounds: the heartbeat under way may not declare it yet.
+                        joining.declared = Some((plane, 2));
+                    }
                 }
                 () = self.guard.changed() => {
                     self.edit(|open| open.armed_on = None);
@@ -197,6 +210,32 @@ impl SessionTask {
         self.arm(incarnation, &bounds, slot, Duration::ZERO).await;
     }
 
+    /// A lease volume is configured, and this life has not come to its slot yet.
+    fn wants_plane(&self, joining: &Joining) -> bool {
+        let has = |life: &Life| life.session().is_some_and(|open| open.storage.is_some());
+        self.leased && joining.declared.is_none() && !has(&self.life.borrow())
+    }
+
+    /// The session declares the storage plane for sure: now the guard may count on it.
+    async fn finish_joining(&mut self, incarnation: &Incarnation, joining: &mut Joining) {
+        let Some((_, acks_left)) = &mut joining.declared else {
+            return;
+        };
+        *acks_left -= 1;
+        if *acks_left > 0 {
+            return;
+        }
+        let Some((plane, _)) = joining.declared.take() else {
+            return;
+        };
+        let slot = Some(plane.slot);
+        self.edit(|open| open.storage = Some(plane.clone()));
+        let bounds = self.life.borrow().session().map(|open| open.bounds.clone());
+        if let Some(bounds) = bounds {
+            self.arm(incarnation, &bounds, slot, Duration::ZERO).await;
+        }
+    }
+
     fn edit(&self, change: impl FnOnce(&mut Open)) {
         self.life.send_modify(|life| {
             if let Some(open) = life.session_mut() {
@@ -210,6 +249,27 @@ impl SessionTask {
 struct Longer {
     bounds: RunnerBounds,
     acks_left: u32,
+}
+
+/// Between two looks for a lease volume that was not there when the life began.
+const JOIN_EVERY: Duration = Duration::from_secs(3);
+
+/// A storage plane that is taken up by a life that began without one.
+struct Joining {
+    next: tokio::time::Instant,
+    /// Declared, and for how many acknowledgements more that is not sure.
+    declared: Option<(StoragePlane, u32)>,
+}
+
+impl Joining {
+    fn new(leased: bool) -> Self {
+        let wait = if leased { JOIN_EVERY } else { Duration::MAX };
+        let now = tokio::time::Instant::now();
+        Self {
+            next: now.checked_add(wait).unwrap_or(now),
+            declared: None,
+        }
+    }
 }
 
 /// How a life ends.

@@ -34,6 +34,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// A guard that starts together with the agent is waited for this long before a session is opened
 /// without it.
 const GUARD_WAIT: Duration = Duration::from_secs(3);
+/// A new life waits this long for its lease volume: what it is granted before it has declared one stops
+/// with etcd, and without its storage a host can start nothing anyway. It is taken up later as well.
+const VOLUME_WAIT: Duration = Duration::from_secs(15);
 /// Told this often that the store does not answer.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -226,7 +229,7 @@ impl SessionTask {
         self.life_file.write(&incarnation)?;
         let timing = self.timing.borrow().clone();
         let bounds = bounds_of(&timing);
-        let storage = self.slot(GUARD_WAIT).await;
+        let storage = self.slot(VOLUME_WAIT).await;
         let slot = storage.as_ref().map(|plane| plane.slot);
         let armed_on = self.arm(&incarnation, &bounds, slot, GUARD_WAIT).await;
         let session = self.session(&incarnation, &bounds, &storage, armed_on.is_some());
