@@ -22,7 +22,7 @@ const PERIOD_MAX_MS: u64 = 2_000;
 
 /// Between two heartbeats, in milliseconds: four in the runner's deadline, so that one that is late or
 /// lost costs nothing.
-fn period_ms(runner_deadline_ms: u64) -> u32 {
+pub fn period_ms(runner_deadline_ms: u64) -> u32 {
     let period = (runner_deadline_ms / 4).clamp(1, PERIOD_MAX_MS);
     u32::try_from(period).unwrap_or(u32::MAX)
 }
