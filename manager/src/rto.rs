@@ -177,10 +177,17 @@ fn isolation(timing: &Timing, leased: bool, period_ms: u64) -> Bound {
         let outcome = "its VMs stop at runner_deadline_ms; started again elsewhere";
         return bound("host-isolated", title, outcome, &[wait, decide, start]);
     }
-    let beats = ("its heartbeat on the lease volume is seen", period_ms + LOOK_MS);
+    let beats = (
+        "its heartbeat on the lease volume is seen",
+        period_ms + LOOK_MS,
+    );
     let asked = ("it reads the request in its mailbox", period_ms + LOOK_MS);
-    let stops = ("it stops its VMs and says so", timing.kill_bound_ms + LOOK_MS);
-    let outcome = "its VMs are released and started elsewhere (on_isolation = \"keep\": they run on)";
+    let stops = (
+        "it stops its VMs and says so",
+        timing.kill_bound_ms + LOOK_MS,
+    );
+    let outcome =
+        "its VMs are released and started elsewhere (on_isolation = \"keep\": they run on)";
     let parts = [wait, beats, asked, stops, decide, start];
     bound("host-isolated", title, outcome, &parts)
 }
@@ -223,6 +230,9 @@ mod tests {
         assert_eq!(totals, [(4_750, 7_750), (7_500, 10_500), (20_000, 23_000)]);
         policy.timing.profile = Profile::Default;
         let leased = bounds(&policy, true);
-        assert_eq!(leased.bounds[0].total_ms, 8_800, "one look at the lease volume");
+        assert_eq!(
+            leased.bounds[0].total_ms, 8_800,
+            "one look at the lease volume"
+        );
     }
 }

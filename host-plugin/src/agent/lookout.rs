@@ -10,6 +10,7 @@ use holdfast_core::lease::lookout::{Case, Lookout, is_news, sighting};
 use holdfast_model::host::StoragePlane;
 use holdfast_model::id::{HostName, Incarnation};
 use holdfast_model::lease::Sighting;
+use holdfast_model::time::Instant;
 use holdfast_model::world::Seen;
 use holdfast_store::cache::Cache;
 use holdfast_store::guards::{HostWrite, encode};
@@ -18,12 +19,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// While there is a case, its slot is looked at this often.
+/// While there is a case, its slot is looked at this often: each look costs a write and a read.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// A case that is older than this, in milliseconds, is of a host that goes on without its session.
+const NEW_MS: u64 = 30_000;
+/// Its slot is looked at this often.
+const SELDOM_MS: u64 = 1_000;
+const LOOK_SELDOM: Duration = Duration::from_millis(SELDOM_MS);
 
 /// Looks for ever.
 pub async fn look_out(tools: Tools, mut cache: Cache, mut life: watch::Receiver<Life>) {
     let mut lookout = Lookout::default();
+    let mut looked = Looked::new();
     loop {
         let open = match &*life.borrow_and_update() {
             Life::Open(open) if open.acknowledged.is_some() => open
@@ -34,22 +41,42 @@ pub async fn look_out(tools: Tools, mut cache: Cache, mut life: watch::Receiver<
         };
         let mut cases = Vec::new();
         if let Some((incarnation, plane)) = open {
-            cases = look(&tools, &cache, &mut lookout, &incarnation, &plane).await;
+            cases = look(
+                &tools,
+                &cache,
+                &mut lookout,
+                &mut looked,
+                &incarnation,
+                &plane,
+            )
+            .await;
         }
+        let now = (tools.clock)();
+        let pause = match cases.iter().any(|case| is_new(case, now)) {
+            true => LOOK_EVERY,
+            false => LOOK_SELDOM,
+        };
         tokio::select! {
             () = cache.changed() => {}
             Ok(()) = life.changed() => {}
-            () = tokio::time::sleep(LOOK_EVERY), if !cases.is_empty() => {}
+            () = tokio::time::sleep(pause), if !cases.is_empty() => {}
         }
     }
 }
 
+fn is_new(case: &Case, now: Instant) -> bool {
+    now.since(case.closed) < NEW_MS
+}
+
+/// When each host's slot was looked at last.
+type Looked = BTreeMap<HostName, Instant>;
 type Told = BTreeMap<HostName, Seen<Sighting>>;
 
 async fn look(
     tools: &Tools,
     cache: &Cache,
     lookout: &mut Lookout,
+    looked: &mut Looked,
     incarnation: &Incarnation,
     plane: &StoragePlane,
 ) -> Vec<Case> {
@@ -75,6 +102,12 @@ async fn look(
         }
     }
     for case in &cases {
+        let now = (tools.clock)();
+        let last = looked.get(&case.host).copied().unwrap_or_default();
+        if !is_new(case, now) && now.since(last) < SELDOM_MS {
+            continue;
+        }
+        looked.insert(case.host.clone(), now);
         if let Some(mail) = lookout.mail(case, own, (tools.clock)()) {
             let slot = case.slot;
             if let Err(error) = tools.guard.call(Call::Send { slot, mail }).await {

@@ -95,7 +95,11 @@ pub async fn status(State(app): State<Arc<App>>) -> Answer<Status> {
 pub async fn rto(State(app): State<Arc<App>>) -> Answer<rto::Rto> {
     app.look(|look| {
         let policy = look.view.policy.as_ref().map(|policy| policy.value.clone());
-        let mut sessions = look.view.hosts.values().filter_map(|host| host.session.as_ref());
+        let mut sessions = look
+            .view
+            .hosts
+            .values()
+            .filter_map(|host| host.session.as_ref());
         let leased = sessions.any(|session| session.value.has_storage_plane());
         Json(rto::bounds(&policy.unwrap_or_default(), leased))
     })
