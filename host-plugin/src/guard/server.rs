@@ -260,7 +260,7 @@ struct Ready {
 }
 
 /// A request, or the refusal of what is none.
-fn request(line: &str) -> Result<Request, Message> {
+fn request(line: &str) -> Result<Request, Box<Message>> {
     serde_json::from_str(line).map_err(|error| {
         // The number is needed for the reply, whatever else the line says.
         let number = serde_json::from_str::<serde_json::Value>(line).ok();
@@ -268,23 +268,23 @@ fn request(line: &str) -> Result<Request, Message> {
         let result = Err(format!(
             "this guard (protocol {VERSION}) cannot read it: {error}"
         ));
-        Message::Reply { id, result }
+        Box::new(Message::Reply { id, result })
     })
 }
 
 /// Calls that must be heard before any other looks at the clock.
-fn is_renewal(request: &Result<Request, Message>) -> bool {
+fn is_renewal(request: &Result<Request, Box<Message>>) -> bool {
     let call = request.as_ref().map(|request| &request.call);
     matches!(call, Ok(Call::Renewed { .. }))
 }
 
-fn answer(guard: &mut Guard, request: Result<Request, Message>) -> Message {
+fn answer(guard: &mut Guard, request: Result<Request, Box<Message>>) -> Message {
     match request {
         Ok(request) => Message::Reply {
             id: request.id,
             result: guard.call(request.call, boottime()),
         },
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
