@@ -1,7 +1,7 @@
 //! The storage plane, case by case.
 #![allow(clippy::unwrap_used)]
 
-use holdfast_core::lease::claim::{ClaimError, Wanted, claim, is_passed_over};
+use holdfast_core::lease::claim::{Again, ClaimError, Wanted, claim, look_again};
 use holdfast_core::lease::keeper::{Identity, Keeper};
 use holdfast_core::lease::observer::{Finding, Observer, ReadTimes};
 use holdfast_model::id::Generation;
@@ -151,35 +151,49 @@ fn a_release_another_life_and_a_lost_sector_are_told_apart() {
     assert_eq!(observer.finding(0, &life, Instant(0)), Finding::Nothing);
 }
 
-fn wanted(generation: u64, host: &str) -> Wanted {
+fn holder(host: &str) -> Holder {
+    Holder {
+        host: host.parse().unwrap(),
+        incarnation: "life".parse().unwrap(),
+    }
+}
+
+/// A grant that knows of the ones before it: generation and host.
+fn wanted(generation: u64, host: &str, follows: &[(u64, &str)]) -> Wanted {
+    let follows = follows.iter();
     Wanted {
         vm: "web".parse().unwrap(),
         uuid: "uuid".parse().unwrap(),
         generation: Generation(generation),
-        holder: Holder {
-            host: host.parse().unwrap(),
-            incarnation: "life".parse().unwrap(),
-        },
+        holder: holder(host),
+        follows: follows
+            .map(|(generation, host)| (Generation(*generation), holder(host)))
+            .collect(),
     }
 }
 
 #[test]
-fn a_claim_is_taken_only_above_what_stands_there() {
-    let first = claim(None, &wanted(4, "a1")).unwrap();
+fn a_claim_is_taken_only_by_a_grant_that_knows_what_stands_there() {
+    let first = claim(None, &wanted(4, "a1", &[])).unwrap();
     assert_eq!(first.generation, Generation(4));
+    let again = claim(Some(&first), &wanted(4, "a1", &[]));
+    assert_eq!(again, Ok(first.clone()), "its acknowledgement was lost");
+    let next = claim(Some(&first), &wanted(6, "b1", &[(4, "a1"), (5, "a2")]));
     assert_eq!(
-        claim(Some(&first), &wanted(4, "a1")),
-        Ok(first.clone()),
-        "once more"
+        next.unwrap().generation,
+        Generation(6),
+        "5 was never claimed"
     );
-    assert_eq!(
-        claim(Some(&first), &wanted(5, "b1")).unwrap().generation,
-        Generation(5)
-    );
-    for (generation, host) in [(3, "b1"), (3, "a1"), (4, "b1")] {
-        let error = claim(Some(&first), &wanted(generation, host)).unwrap_err();
+    for (generation, host, follows) in [
+        (3, "b1", vec![(2, "a1")]),
+        (4, "b1", vec![(3, "a1")]),
+        // Above what stands there, and of a control plane that was set back to generation 3.
+        (5, "b1", vec![(3, "a1"), (4, "b1")]),
+        (9, "b1", vec![]),
+    ] {
+        let error = claim(Some(&first), &wanted(generation, host, &follows)).unwrap_err();
         assert!(
-            matches!(error, ClaimError::Newer { .. }),
+            matches!(error, ClaimError::Unknown { .. }),
             "{generation} {host}"
         );
         assert!(
@@ -190,23 +204,24 @@ fn a_claim_is_taken_only_above_what_stands_there() {
     let mut released = first.clone();
     released.holder = None;
     assert!(
-        claim(Some(&released), &wanted(4, "b1")).is_err(),
+        claim(Some(&released), &wanted(4, "b1", &[(3, "a1")])).is_err(),
         "a generation is used once"
     );
-    let mut other = wanted(9, "b1");
+    let mut other = wanted(9, "b1", &[(4, "a1")]);
     other.vm = "db".parse().unwrap();
-    assert!(matches!(
-        claim(Some(&first), &other),
-        Err(ClaimError::OtherVm { .. })
-    ));
+    let refused = claim(Some(&first), &other);
+    assert!(matches!(refused, Err(ClaimError::OtherVm { .. })));
 }
 
 #[test]
-fn a_holder_that_was_passed_over_finds_out() {
-    let own = wanted(4, "a1");
-    let stands = |generation, host| claim(None, &wanted(generation, host)).unwrap();
-    assert!(!is_passed_over(&stands(4, "a1"), &own));
-    assert!(!is_passed_over(&stands(3, "b1"), &own), "not written yet");
-    assert!(is_passed_over(&stands(5, "b1"), &own));
-    assert!(is_passed_over(&stands(4, "b1"), &own));
+fn a_holder_that_looks_again_finds_out() {
+    let own = wanted(4, "a1", &[]);
+    let stands = |generation, host| claim(None, &wanted(generation, host, &[])).unwrap();
+    assert_eq!(look_again(Some(&stands(4, "a1")), &own), Again::Held);
+    assert_eq!(look_again(Some(&stands(5, "b1")), &own), Again::PassedOver);
+    assert_eq!(look_again(Some(&stands(4, "b1")), &own), Again::PassedOver);
+    for hidden in [Some(stands(3, "b1")), None] {
+        let again = look_again(hidden.as_ref(), &own);
+        assert_eq!(again, Again::WriteAgain, "a late write hides it");
+    }
 }

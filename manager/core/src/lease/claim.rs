@@ -1,12 +1,18 @@
 //! A VM's sector: a fencing token that outlives etcd.
 //!
 //! Who may start a VM is decided in etcd, by evidence. The sector is the second lock: it is written
-//! before the VM runs, with the grant's generation, and a generation that is not above the one that
-//! stands there is refused. So a control plane that was set back to an older state starts nothing
-//! that runs, and a holder that was passed over finds out from the storage.
+//! before the VM runs, with the grant's generation. It is taken only by a grant that knows the claim that
+//! stands there, generation and holder: one that it does not know is of an owner that the control plane
+//! has forgotten, because it was set back to an older state. A higher generation alone would not do: after
+//! a restore the next grant but one is above what stands there, and the VM still runs (the protocol model,
+//! *Set back*, in nine steps).
+//!
+//! A write that hung may land late and hide a newer claim. So a holder looks at its sector every few
+//! seconds, and writes its claim again over an older one.
 
 use holdfast_model::id::{Generation, VmName, VmUuid};
 use holdfast_model::lease::{Claim, Holder};
+use std::cmp::Ordering;
 
 /// A grant that is to be claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +25,8 @@ pub struct Wanted {
     pub generation: Generation,
     /// This host's life.
     pub holder: Holder,
+    /// The grants before it that may have been claimed, by the control plane's memory.
+    pub follows: Vec<(Generation, Holder)>,
 }
 
 /// Why a sector is not taken.
@@ -34,12 +42,12 @@ pub enum ClaimError {
         /// Its UUID.
         uuid: VmUuid,
     },
-    /// A newer grant stands there.
+    /// A grant stands there that the control plane does not know of.
     #[error(
-        "the storage knows a newer owner than the control plane: generation {found} by {holder}, \
+        "the storage knows an owner that the control plane does not: generation {found} by {holder}, \
          and generation {wanted} was granted. Was etcd restored from a backup? Nothing is started"
     )]
-    Newer {
+    Unknown {
         /// That stands there.
         found: Generation,
         /// That was granted.
@@ -62,9 +70,14 @@ pub fn claim(found: Option<&Claim>, wanted: &Wanted) -> Result<Claim, ClaimError
         // The very same claim again: its acknowledgement was lost.
         let again =
             found.generation == wanted.generation && found.holder.as_ref() == Some(&wanted.holder);
-        if found.generation >= wanted.generation && !again {
+        let known = found.generation < wanted.generation
+            && wanted.follows.iter().any(|(generation, holder)| {
+                *generation == found.generation
+                    && found.holder.as_ref().is_none_or(|found| found == holder)
+            });
+        if !again && !known {
             let holder = found.holder.as_ref().map(|holder| holder.host.to_string());
-            return Err(ClaimError::Newer {
+            return Err(ClaimError::Unknown {
                 found: found.generation,
                 wanted: wanted.generation,
                 holder: holder.unwrap_or_else(|| "nobody".to_owned()),
@@ -80,14 +93,29 @@ pub fn claim(found: Option<&Claim>, wanted: &Wanted) -> Result<Claim, ClaimError
     })
 }
 
-/// Whether a holder that looks at its sector again has been passed over: then its VM is killed at
-/// once, whatever its planes say.
-pub fn is_passed_over(found: &Claim, own: &Wanted) -> bool {
-    found.uuid == own.uuid
-        && (found.generation > own.generation
-            || (found.generation == own.generation
-                && found
-                    .holder
-                    .as_ref()
-                    .is_some_and(|holder| *holder != own.holder)))
+/// What a holder finds that looks at its sector again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Its claim stands there.
+    Held,
+    /// An older one hides it, or somebody else's VM: it is written again.
+    WriteAgain,
+    /// A newer one, or the same grant by another life: its VM is killed at once, whatever its planes say.
+    PassedOver,
+}
+
+/// Looks at a sector that was claimed. `None`: the slot is free, which it never becomes by itself.
+pub fn look_again(found: Option<&Claim>, own: &Wanted) -> Again {
+    let Some(found) = found.filter(|found| found.uuid == own.uuid) else {
+        return Again::WriteAgain;
+    };
+    match found.generation.cmp(&own.generation) {
+        Ordering::Greater => Again::PassedOver,
+        Ordering::Less => Again::WriteAgain,
+        Ordering::Equal => match &found.holder {
+            Some(holder) if *holder != own.holder => Again::PassedOver,
+            Some(_) => Again::Held,
+            None => Again::WriteAgain,
+        },
+    }
 }
