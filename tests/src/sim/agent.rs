@@ -38,6 +38,8 @@ pub struct Agent {
     pub(super) ends: BTreeMap<VmName, Ended>,
     pub(super) pending: Option<super::rounds::Pending>,
     pub(super) must_see: Revision,
+    /// What the guardian reads of the view, while that stays as it is.
+    pub(super) known: Option<super::rounds::Known>,
 }
 
 /// Where its session stands.
@@ -88,6 +90,7 @@ impl Agent {
             ends: BTreeMap::new(),
             pending: None,
             must_see: Revision(0),
+            known: None,
         }
     }
 
@@ -172,6 +175,7 @@ impl Agent {
         let revisions = listings.iter().map(|listing| listing.revision);
         // Each prefix is complete up to its own listing: the watch begins at the oldest.
         self.watched = revisions.min().unwrap_or(Revision(0));
+        self.known = None;
         self.view.reset(&self.prefixes, listings, m.local(ctx));
         self.grants_known = true;
         self.reset_opener(m);
@@ -182,11 +186,9 @@ impl Agent {
         if !self.grants_known || upto <= self.watched {
             return;
         }
-        for prefix in &self.prefixes {
-            if let Ok(mut batch) = ctx.store.changes_after(prefix, self.watched) {
-                super::manager::cut_off(&mut batch, upto);
-                self.view.apply(&batch, m.local(ctx));
-            }
+        let sent = (self.watched, upto);
+        if ctx.bring(&mut self.view, &self.prefixes, sent, m.local(ctx)) {
+            self.known = None;
         }
         self.watched = upto;
     }

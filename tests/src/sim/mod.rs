@@ -58,6 +58,7 @@ pub struct Sim {
     /// Sites without power.
     dark: BTreeSet<holdfast_model::id::SiteName>,
     started: bool,
+    happened: u64,
     requests: u64,
 }
 
@@ -73,11 +74,17 @@ impl Sim {
         self.ctx.now = until;
     }
 
+    /// How many events happened so far: if it is the same as before, so is everything but the time.
+    pub fn happened(&self) -> u64 {
+        self.happened
+    }
+
     fn happens(&mut self, event: Event) {
+        self.happened += 1;
         let ctx = &mut self.ctx;
         match event {
             Event::To(client, inbox) => self.deliver(client, inbox),
-            Event::Arrive(call) => ctx.arrive(call),
+            Event::Arrive(call) => ctx.arrive(*call),
             Event::Elect => ctx.elect(),
             Event::WatchesIdle => ctx.watches_idle(),
             Event::Guard(host, boot) => {
