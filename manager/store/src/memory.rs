@@ -154,9 +154,9 @@ impl MemoryStore {
         if after.0 + 1 < inner.compacted.0 {
             return Err(StoreError::Compacted(inner.compacted));
         }
-        let start = inner
-            .history
-            .partition_point(|(revision, _)| *revision <= after);
+        // From the end: who asks has missed little.
+        let known = inner.history.iter().rposition(|(at, _)| *at <= after);
+        let start = known.map_or(0, |last| last + 1);
         let since = inner.history[start..].iter();
         since.map(|(_, change)| change).for_each(show);
         Ok(inner.revision)

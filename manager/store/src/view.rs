@@ -138,11 +138,17 @@ impl View {
     /// The revision of a key's last write and when it was first seen here, whether the record can
     /// be read or not. `None`: the key does not exist.
     pub fn seen(&self, key: &Key) -> Option<(Revision, Instant)> {
-        let known = match key.fixed() {
-            Some(path) => self.index.get(path),
-            None => self.index.get(&key.path()),
+        // Asked for at every turn: what can be read needs no search.
+        let readable = match key {
+            Key::LeaderEpoch => self.leader_epoch.as_ref().map(when),
+            Key::LeaderHeartbeat => self.leader_heartbeat.as_ref().map(when),
+            _ => None,
         };
-        known.copied()
+        let known = || match key.fixed() {
+            Some(path) => self.index.get(path).copied(),
+            None => self.index.get(&key.path()).copied(),
+        };
+        readable.or_else(known)
     }
 
     /// Why this view is no ground for a plan, if it is not.
@@ -344,6 +350,10 @@ impl View {
             }
         }
     }
+}
+
+fn when<T>(seen: &Seen<T>) -> (Revision, Instant) {
+    (seen.revision, seen.seen_at)
 }
 
 fn seen<T>(value: T, revision: Revision, seen_at: Instant) -> Seen<T> {
