@@ -99,7 +99,7 @@ pub(crate) enum What {
     /// Wrote a key this version does not know.
     Unknown,
     /// Wrote a record, or something that cannot be read.
-    Written(Result<Record, String>),
+    Written(Result<Box<Record>, String>),
 }
 
 impl ReadChange {
@@ -119,7 +119,7 @@ impl ReadChange {
     pub(crate) fn of_item(item: &KeyValue) -> Self {
         let key = Key::parse(&item.key);
         let what = match &key {
-            Some(key) => What::Written(Record::read(key, item)),
+            Some(key) => What::Written(Record::read(key, item).map(Box::new)),
             None => What::Unknown,
         };
         Self {

@@ -118,7 +118,7 @@ impl View {
         match record {
             Ok(record) => {
                 self.unreadable.remove(path);
-                self.store(key, record.clone(), change.revision, now);
+                self.store(key, (**record).clone(), change.revision, now);
             }
             Err(why) => {
                 tracing::warn!(key = path, why, "unreadable record");

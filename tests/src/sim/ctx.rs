@@ -69,12 +69,13 @@ impl Ctx {
     /// A process wants to look again then, unless it does so earlier anyway.
     pub fn wake_at(&mut self, client: &Client, when: u64) {
         let when = when.max(self.now + 1);
-        let planned = self.wakes.get(client).copied();
-        if planned.is_none_or(|planned| planned <= self.now || planned > when) {
-            self.wakes.insert(client.clone(), when);
-            self.queue
-                .push(when, Event::To(client.clone(), Inbox::Wake));
+        match self.wakes.get_mut(client) {
+            Some(planned) if *planned > self.now && *planned <= when => return,
+            Some(planned) => *planned = when,
+            None => drop(self.wakes.insert(client.clone(), when)),
         }
+        self.queue
+            .push(when, Event::To(client.clone(), Inbox::Wake));
     }
 
     /// A number no domain ever had.
@@ -212,15 +213,13 @@ impl Ctx {
         }
         // What watches bring is kept here, read.
         self.store.compact(revision);
-        let concerned: Vec<(Client, Place)> = self
-            .watchers
-            .iter()
-            .filter(|(client, _)| keys.iter().any(|key| concerns(client, key.as_ref())))
-            .map(|(client, place)| (client.clone(), place.clone()))
-            .collect();
-        for (client, place) in concerned {
-            self.push_watch(client, &place, revision);
+        let watchers = std::mem::take(&mut self.watchers);
+        for (client, place) in &watchers {
+            if keys.iter().any(|key| concerns(client, key.as_ref())) {
+                self.push_watch(client, place, revision);
+            }
         }
+        self.watchers = watchers;
     }
 
     /// Has a view take in what a watch of these prefixes brings.
@@ -250,13 +249,15 @@ impl Ctx {
     /// Watches of idle keys say that they are complete.
     pub fn watches_idle(&mut self) {
         let revision = self.store.revision();
-        for (client, place) in self.watchers.clone() {
-            self.push_watch(client, &place, revision);
+        let watchers = std::mem::take(&mut self.watchers);
+        for (client, place) in &watchers {
+            self.push_watch(client, place, revision);
         }
+        self.watchers = watchers;
         self.after(WATCH_IDLE_MS, Event::WatchesIdle);
     }
 
-    fn push_watch(&mut self, client: Client, place: &Place, revision: Revision) {
+    fn push_watch(&mut self, client: &Client, place: &Place, revision: Revision) {
         let Some(voter) = self.voters.route(&self.net, place) else {
             return;
         };
@@ -265,7 +266,7 @@ impl Ctx {
             return;
         }
         let way = self.way_ms(&voter, place);
-        self.after(way, Event::To(client, Inbox::Watch(revision)));
+        self.after(way, Event::To(client.clone(), Inbox::Watch(revision)));
     }
 
     /// A domain's vCPUs are set going.
