@@ -1,9 +1,11 @@
 //! Shrinking: of a long scenario that breaks an invariant, the few lines it takes.
 //!
 //! ```text
-//! whole ─> cut off after the break ─> chunks of lines, halving ─> single lines ─> shorter times
+//! whole ─> cut off after the break ─> fewer faults at the same times ─> fewer lines ─> shorter times
 //!            └─ each step is kept only if the same invariant breaks; refused lines go along
 //! ```
+//! Lines go in chunks, from half of them down to single ones. Pauses in a row are one pause: that
+//! changes nothing, and what is left between faults that went is one line.
 //! The cluster's setup stays. Everything is bounded by a number of runs: what is left then is what
 //! was found so far. Pure but for the runs themselves: the same scenario shrinks to the same lines.
 
@@ -58,10 +60,12 @@ pub fn shrink(text: &str, runs_max: u32, told: impl FnMut(u32, usize)) -> Option
         told,
     };
     let mut best = search.attempt(rest).unwrap_or_else(|| rest.to_vec());
-    search.drop_lines(&mut best);
+    // What depends on a time is found while all else happens when it did.
+    search.drop_lines(&mut best, |line| pause_ms(line).is_none());
+    search.drop_lines(&mut best, |_| true);
     search.shorten(&mut best);
     // Shorter times leave some lines without a use.
-    search.drop_lines(&mut best);
+    search.drop_lines(&mut best, |_| true);
     Some(Shrunk {
         setup: setup.to_vec(),
         before: rest.len(),
@@ -148,6 +152,7 @@ impl<T: FnMut(u32, usize)> Search<'_, T> {
                 Outcome::Done => kept.push(line.clone()),
                 Outcome::Breaks(_) => {
                     kept.push(line.clone());
+                    let kept = join_pauses(&kept);
                     (self.told)(self.runs, kept.len());
                     return Some(kept);
                 }
@@ -156,21 +161,30 @@ impl<T: FnMut(u32, usize)> Search<'_, T> {
         None
     }
 
-    /// Without chunks of lines, from half of them down to single ones, as long as that helps.
-    fn drop_lines(&mut self, best: &mut Vec<String>) {
-        let mut size = best.len().div_ceil(2).max(1);
+    /// Without chunks of such lines, from half of them down to single ones, as long as that helps.
+    fn drop_lines(&mut self, best: &mut Vec<String>, may_go: fn(&str) -> bool) {
+        let such = |lines: &[String]| -> Vec<usize> {
+            let numbered = lines.iter().enumerate();
+            let such = numbered.filter(|(_, line)| may_go(line));
+            such.map(|(index, _)| index).collect()
+        };
+        let mut found = such(best);
+        let mut size = found.len().div_ceil(2).max(1);
         loop {
             let before = best.len();
             // From the end: what comes last leans on what came before.
-            let mut end = best.len();
+            let mut end = found.len();
             while end > 0 && self.left > 0 {
                 let begin = end.saturating_sub(size);
-                let mut fewer = best.clone();
-                fewer.drain(begin..end);
+                let gone = &found[begin..end];
+                let rest = best.iter().enumerate();
+                let rest = rest.filter(|(index, _)| !gone.contains(index));
+                let fewer: Vec<String> = rest.map(|(_, line)| line.clone()).collect();
                 if let Some(kept) = self.attempt(&fewer) {
                     *best = kept;
+                    found = such(best);
                 }
-                end = begin.min(best.len());
+                end = begin.min(found.len());
             }
             if self.left == 0 || (size == 1 && best.len() == before) {
                 return;
@@ -179,12 +193,8 @@ impl<T: FnMut(u32, usize)> Search<'_, T> {
         }
     }
 
-    /// Pauses in a row become one, and each as short as halving makes it.
+    /// Each pause as short as halving makes it.
     fn shorten(&mut self, best: &mut Vec<String>) {
-        let joined = join_pauses(best);
-        if let Some(kept) = self.attempt(&joined) {
-            *best = kept;
-        }
         let mut index = 0;
         while index < best.len() && self.left > 0 {
             let half = pause_ms(&best[index]).map(|ms| ms / 2).filter(|ms| *ms > 0);
@@ -207,6 +217,7 @@ fn pause_ms(line: &str) -> Option<u64> {
     Words::of(time).time_ms().ok()
 }
 
+/// Pauses in a row as one: the same events at the same times.
 fn join_pauses(lines: &[String]) -> Vec<String> {
     let mut joined: Vec<String> = Vec::new();
     for line in lines {
