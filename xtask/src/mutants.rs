@@ -200,7 +200,7 @@ impl Place {
         let began = Instant::now();
         let sim = self.build.join("release/holdfast-sim");
         let ran = Command::new(&sim)
-            .args(["--seeds", &seeds.to_string()])
+            .args(["--seeds", &seeds.to_string(), "--no-shrink"])
             .current_dir(&self.tree)
             .output()
             .map_err(LabError::io("start", &sim))?;

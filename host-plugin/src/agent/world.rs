@@ -9,8 +9,10 @@ use holdfast_model::host::{PauseReason, VmReport};
 use holdfast_model::id::{HostName, Incarnation, VmName};
 use holdfast_model::policy::Policy;
 use holdfast_model::time::Instant;
+use holdfast_model::world::VmView;
 use holdfast_store::view::View;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What the shell knows besides the store's view.
 pub struct Known<'a> {
@@ -94,7 +96,7 @@ fn life_deadline(open: &Open) -> Instant {
 }
 
 fn grants(view: &View, host: &HostName) -> BTreeMap<VmName, Grant> {
-    let grant = |(name, vm): (&VmName, &holdfast_model::world::VmView)| {
+    let grant = |(name, vm): (&VmName, &Arc<VmView>)| {
         let owner = &vm.owner.as_ref()?.value;
         let names_us = owner.possible_runners().any(|runner| runner.host == *host);
         names_us.then(|| {

@@ -6,7 +6,7 @@ use common::*;
 use holdfast_core::planner::plan;
 use holdfast_model::fence::Evidence;
 use holdfast_model::host::*;
-use holdfast_model::id::{HostName, VmName};
+use holdfast_model::id::HostName;
 use holdfast_model::op::Request;
 use holdfast_model::plan::Subject;
 use holdfast_model::time::Instant;
@@ -255,13 +255,7 @@ fn must_rules_hold_and_should_rules_give_way() {
     let mut w = two_sites();
     running(&mut w, "soft", "a", 0, "a1");
     running(&mut w, "hard", "a", 0, "a1");
-    let spec = w
-        .vms
-        .get_mut(&name::<VmName>("hard"))
-        .unwrap()
-        .spec
-        .as_mut()
-        .unwrap();
+    let spec = vm_mut(&mut w, "hard").spec.as_mut().unwrap();
     spec.value.site_rule = SiteRule::Must;
     silent(&mut w, "a1", 9_000);
     silent(&mut w, "a2", 9_000);
@@ -344,9 +338,7 @@ fn a_guest_that_shuts_down_rests_until_it_is_started() {
     settle(&mut w);
     assert_eq!(holder(&w, "web1"), "nobody");
     assert!(says(&plan(&w), &vm_subject("web1"), "shut itself down"));
-    w.vms
-        .get_mut(&name::<VmName>("web1"))
-        .unwrap()
+    vm_mut(&mut w, "web1")
         .spec
         .as_mut()
         .unwrap()
@@ -378,13 +370,7 @@ fn spread_keeps_a_group_apart() {
     let mut w = two_sites();
     for vm_name in ["db1", "db2"] {
         vm(&mut w, vm_name, "a", 0, 100);
-        let spec = w
-            .vms
-            .get_mut(&name::<VmName>(vm_name))
-            .unwrap()
-            .spec
-            .as_mut()
-            .unwrap();
+        let spec = vm_mut(&mut w, vm_name).spec.as_mut().unwrap();
         spec.value.spread = Some("db".into());
     }
     settle(&mut w);

@@ -186,7 +186,7 @@ fn a_host_that_is_cut_off_is_asked_to_release_and_one_whose_agent_is_away_is_not
 #[test]
 fn nobody_is_asked_to_release_what_no_other_host_could_take() {
     let mut world = half_closed();
-    let spec = world.vms.get_mut(&name("web")).unwrap().spec.as_mut();
+    let spec = vm_mut(&mut world, "web").spec.as_mut();
     spec.unwrap().value.memory_mib = 100_000;
     let agent = AgentState::CutOff;
     saw(&mut world, "b1", Found::Beating { agent });

@@ -5,7 +5,6 @@ mod common;
 use common::*;
 use holdfast_core::planner::plan;
 use holdfast_model::host::*;
-use holdfast_model::id::VmName;
 use holdfast_model::op::Request;
 use holdfast_model::plan::Subject;
 use holdfast_model::time::Instant;
@@ -32,14 +31,7 @@ fn stop_delete_and_restart() {
         (holder(&w, "web1"), owner_of(&w, "web1").generation.0),
         ("a1".into(), 2)
     );
-    w.vms
-        .get_mut(&name::<VmName>("web1"))
-        .unwrap()
-        .spec
-        .as_mut()
-        .unwrap()
-        .value
-        .deleting = true;
+    vm_mut(&mut w, "web1").spec.as_mut().unwrap().value.deleting = true;
     report(&mut w, "a1", "web1", 2, RunState::Running);
     settle(&mut w);
     assert_eq!(owner_of(&w, "web1").intent, Intent::Stop);

@@ -234,13 +234,7 @@ fn put_vm(w: &mut World, vm_name: &str, draw: &VmDraw) {
         draw.priority,
         draw.memory_mib,
     );
-    let slot = w
-        .vms
-        .get_mut(&name::<VmName>(vm_name))
-        .unwrap()
-        .spec
-        .as_mut()
-        .unwrap();
+    let slot = vm_mut(w, vm_name).spec.as_mut().unwrap();
     slot.value.run = draw.run;
     slot.value.deleting = draw.deleting;
     slot.value.site_rule = if draw.must {

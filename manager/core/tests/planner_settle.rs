@@ -9,6 +9,7 @@ use holdfast_model::id::HostName;
 use holdfast_model::time::Instant;
 use holdfast_model::vm::SiteRule;
 use holdfast_model::world::World;
+use std::sync::Arc;
 
 fn beats(w: &mut World, host: &str, beat: u64) {
     host_mut(w, host).session.as_mut().unwrap().value.beat = beat;
@@ -187,7 +188,10 @@ fn a_host_that_is_lost_in_a_new_cluster_is_not_waited_for() {
 fn a_vm_that_must_be_at_home_is_told_why_not_when() {
     let mut w = coming_up();
     vm(&mut w, "must", "a", 0, 512);
-    let spec = w.vms.values_mut().filter_map(|vm| vm.spec.as_mut());
+    let spec = w
+        .vms
+        .values_mut()
+        .filter_map(|vm| Arc::make_mut(vm).spec.as_mut());
     for spec in spec.filter(|spec| spec.value.name.as_str() == "must") {
         spec.value.site_rule = SiteRule::Must;
     }

@@ -1,10 +1,13 @@
 //! Names and numbers, one newtype per kind, so that one cannot be passed for another.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Longest accepted name, in bytes: a DNS label, so that every name is also a legal key and file
 /// name everywhere Holdfast puts it.
@@ -45,9 +48,15 @@ pub enum NameError {
 }
 
 fn check(kind: &'static str, text: &str) -> Result<(), NameError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let Some(first) = text.chars().next() else {
         return Err(NameError::Empty { kind });
     };
+    // Nearly every name is one; what is wrong with the others is found out below.
+    let good = |byte: &u8| allowed(char::from(*byte));
+    if text.len() <= NAME_MAX && first.is_ascii_alphanumeric() && text.as_bytes().iter().all(good) {
+        return Ok(());
+    }
     let length = text.chars().count();
     if length > NAME_MAX {
         let start = text.chars().take(20).collect();
@@ -57,7 +66,6 @@ fn check(kind: &'static str, text: &str) -> Result<(), NameError> {
             length,
         });
     }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let bad = text.chars().find(|c| !allowed(*c));
     if let Some(found) = bad.or((!first.is_ascii_alphanumeric()).then_some(first)) {
         return Err(NameError::Character {
@@ -69,12 +77,27 @@ fn check(kind: &'static str, text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// Reads a name where it stands, without a copy of the text in between.
+struct Text<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = NameError>> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+// Shared, not copied: every view, plan and report is full of names.
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $kind:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// The name as text.
@@ -87,21 +110,32 @@ macro_rules! name {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> {
                 check($kind, text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
         }
 
         impl TryFrom<String> for $type {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
-                check($kind, &text)?;
-                Ok(Self(text))
+                text.parse()
             }
         }
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.as_str().to_owned()
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                from.deserialize_str(Text(PhantomData))
             }
         }
 

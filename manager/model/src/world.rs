@@ -14,6 +14,7 @@ use crate::time::{Instant, UnixMs};
 use crate::vm::{Owner, VmSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A record as this manager sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,13 +45,13 @@ pub struct World {
     pub leader: ManagerName,
     /// Cluster policy; the default one until an operator sets it.
     pub policy: Policy,
-    /// All hosts.
-    pub hosts: BTreeMap<HostName, HostView>,
-    /// All VMs.
-    pub vms: BTreeMap<VmName, VmView>,
-    /// All fence records.
+    /// All hosts. Shared with the view it was taken of: making a world copies no record.
+    pub hosts: BTreeMap<HostName, Arc<HostView>>,
+    /// All VMs, likewise.
+    pub vms: BTreeMap<VmName, Arc<VmView>>,
+    /// All fence records, likewise.
     #[serde(with = "pairs")]
-    pub fences: BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>,
+    pub fences: Arc<BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>>,
     /// All pending requests.
     pub ops: BTreeMap<OpId, Seen<Op>>,
 }
@@ -93,10 +94,11 @@ mod pairs {
         to.collect_seq(map.values())
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Map, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Map>, D::Error> {
         let list = Vec::<Seen<FenceRecord>>::deserialize(from)?;
         let key =
             |seen: &Seen<FenceRecord>| (seen.value.host.clone(), seen.value.incarnation.clone());
-        Ok(list.into_iter().map(|seen| (key(&seen), seen)).collect())
+        let map: Map = list.into_iter().map(|seen| (key(&seen), seen)).collect();
+        Ok(Arc::new(map))
     }
 }

@@ -24,6 +24,7 @@ fn view_of<'a>(look: &'a Look<'_>, host: &HostName) -> Result<&'a HostView, Prob
     look.view
         .hosts
         .get(host)
+        .map(|view| &**view)
         .ok_or_else(|| no_such_host(look, host))
 }
 

@@ -36,6 +36,9 @@ pub fn host_prefix(host: &HostName) -> String {
     format!("{ROOT}hosts/{host}/")
 }
 
+/// No key this version knows has more parts after [`ROOT`].
+const PARTS_MAX: usize = 4;
+
 /// A key, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
@@ -80,14 +83,24 @@ pub enum Key {
 }
 
 impl Key {
+    /// The key as the store has it, if there is only one of its kind.
+    pub fn fixed(&self) -> Option<&'static str> {
+        match self {
+            Self::Cluster => Some("/holdfast/v1/cluster"),
+            Self::LeaderEpoch => Some("/holdfast/v1/leader/epoch"),
+            Self::LeaderHeartbeat => Some("/holdfast/v1/leader/heartbeat"),
+            Self::Policy => Some("/holdfast/v1/policy"),
+            _ => None,
+        }
+    }
+
     /// The key as the store has it.
     pub fn path(&self) -> String {
         match self {
-            Self::Cluster => format!("{ROOT}cluster"),
-            Self::LeaderEpoch => format!("{ROOT}leader/epoch"),
-            Self::LeaderHeartbeat => format!("{ROOT}leader/heartbeat"),
+            Self::Cluster | Self::LeaderEpoch | Self::LeaderHeartbeat | Self::Policy => {
+                self.fixed().unwrap_or_default().to_owned()
+            }
             Self::Manager(manager) => format!("{ROOT}managers/{manager}"),
-            Self::Policy => format!("{ROOT}policy"),
             Self::HostSpec(host) => format!("{ROOT}hosts/{host}/spec"),
             Self::HostSession(host) => format!("{ROOT}hosts/{host}/session"),
             Self::HostReport(host) => format!("{ROOT}hosts/{host}/report"),
@@ -108,10 +121,15 @@ impl Key {
     /// Takes a key apart; `None` for keys this version does not know (a newer one may have written
     /// them: they are left alone).
     pub fn parse(path: &str) -> Option<Self> {
-        let parts: Vec<&str> = path.strip_prefix(ROOT)?.split('/').collect();
+        let mut parts = [""; PARTS_MAX];
+        let mut count = 0;
+        for part in path.strip_prefix(ROOT)?.split('/') {
+            *parts.get_mut(count)? = part;
+            count += 1;
+        }
         let host = |name: &str| HostName::from_str(name).ok();
         let vm = |name: &str| VmName::from_str(name).ok();
-        Some(match parts.as_slice() {
+        Some(match &parts[..count] {
             ["cluster"] => Self::Cluster,
             ["leader", "epoch"] => Self::LeaderEpoch,
             ["leader", "heartbeat"] => Self::LeaderHeartbeat,

@@ -2,7 +2,7 @@
 //!
 //! - [`api`]: the trait, with its two back ends [`etcd`] and [`memory`] under one contract test
 //! - [`keyspace`]: every key is spelled here and nowhere else
-//! - [`view`], [`cache`]: the store's records decoded and kept current, with the times at which
+//! - [`record`], [`view`], [`cache`]: the store's records decoded and kept current, with the times at which
 //!   this process first saw them
 //! - [`guarded`]: a heartbeat key whose every write is guarded by the last; [`session`] and
 //!   [`leadership`] are the two uses of it, [`run`] the loop
@@ -24,6 +24,7 @@ pub mod guards;
 pub mod keyspace;
 pub mod leadership;
 pub mod memory;
+pub mod record;
 pub mod run;
 pub mod session;
 pub mod view;

@@ -115,36 +115,51 @@ impl MemoryStore {
     pub fn try_txn_now(&self, txn: Txn) -> Result<TxnOutcome, StoreError> {
         txn.check()?;
         let (outcome, changed) = self.lock().txn(txn);
-        if changed && let TxnOutcome::Committed(revision) = outcome {
+        // A watch that begins now reads what was written before it waits for more.
+        let watched = self.newest.receiver_count() > 0;
+        if changed
+            && watched
+            && let TxnOutcome::Committed(revision) = outcome
+        {
             self.newest.send_replace(revision);
         }
         Ok(outcome)
     }
 
+    /// Whether a transaction that compares these would happen now.
+    pub fn holds_now(&self, compares: &[Compare]) -> bool {
+        let inner = self.lock();
+        compares.iter().all(|compare| inner.holds(compare))
+    }
+
     /// Changes under a prefix after a revision, up to now.
     pub fn changes_after(&self, prefix: &str, after: Revision) -> Result<Batch, StoreError> {
+        let mut changes = Vec::new();
+        let revision = self.each_change(after, |change| {
+            let (Change::Put(KeyValue { key, .. }) | Change::Delete(key, _)) = change;
+            if key.starts_with(prefix) {
+                changes.push(change.clone());
+            }
+        })?;
+        Ok(Batch { revision, changes })
+    }
+
+    /// Shows each change after a revision, without a copy; up to which revision that was.
+    pub fn each_change(
+        &self,
+        after: Revision,
+        show: impl FnMut(&Change),
+    ) -> Result<Revision, StoreError> {
         let inner = self.lock();
         if after.0 + 1 < inner.compacted.0 {
             return Err(StoreError::Compacted(inner.compacted));
         }
-        let start = inner
-            .history
-            .partition_point(|(revision, _)| *revision <= after);
-        let under = |change: &Change| match change {
-            Change::Put(item) => item.key.starts_with(prefix),
-            Change::Delete(key, _) => key.starts_with(prefix),
-        };
-        let changes = inner
-            .history
-            .iter()
-            .skip(start)
-            .filter(|(_, change)| under(change))
-            .map(|(_, change)| change.clone())
-            .collect();
-        Ok(Batch {
-            revision: inner.revision,
-            changes,
-        })
+        // From the end: who asks has missed little.
+        let known = inner.history.iter().rposition(|(at, _)| *at <= after);
+        let start = known.map_or(0, |last| last + 1);
+        let since = inner.history[start..].iter();
+        since.map(|(_, change)| change).for_each(show);
+        Ok(inner.revision)
     }
 
     /// Forgets the changes before a revision.

@@ -15,8 +15,9 @@
 //!
 //! Keys that this version does not know are left alone.
 
-use crate::api::{Batch, Change, KeyValue, Listing};
+use crate::api::{Batch, KeyValue, Listing};
 use crate::keyspace::Key;
+use crate::record::{ReadChange, Record, What};
 use holdfast_model::event::Event;
 use holdfast_model::fence::FenceRecord;
 use holdfast_model::id::{
@@ -27,18 +28,18 @@ use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::Policy;
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_model::world::{HostView, Seen, VmView, World};
-use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Everything one process knows of the store.
 #[derive(Debug, Default, Clone)]
 pub struct View {
-    /// All hosts.
-    pub hosts: BTreeMap<HostName, HostView>,
-    /// All VMs.
-    pub vms: BTreeMap<VmName, VmView>,
-    /// All fence records.
-    pub fences: BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>,
+    /// All hosts. A world taken of this view shares them; one that changes is copied first.
+    pub hosts: BTreeMap<HostName, Arc<HostView>>,
+    /// All VMs, likewise.
+    pub vms: BTreeMap<VmName, Arc<VmView>>,
+    /// All fence records, shared likewise.
+    pub fences: Arc<BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>>,
     /// All pending requests.
     pub ops: BTreeMap<OpId, Seen<Op>>,
     /// Cluster policy.
@@ -61,7 +62,7 @@ pub struct View {
     pub revision: Revision,
     /// Every known key, readable or not: the revision of its last write and when that was first
     /// seen here. What lets a listing keep the times of records that did not change.
-    index: BTreeMap<String, (Revision, Instant)>,
+    index: HashMap<String, (Revision, Instant)>,
 }
 
 impl View {
@@ -72,8 +73,8 @@ impl View {
         for listing in listings {
             self.revision = self.revision.max(listing.revision);
             for item in listing.items {
-                listed.insert(item.key.clone());
-                self.put(item, now);
+                self.put(&item, now);
+                listed.insert(item.key);
             }
         }
         let under = |key: &String| {
@@ -88,29 +89,73 @@ impl View {
             .cloned()
             .collect();
         for key in gone {
-            self.delete(&key);
+            self.delete(&key, Key::parse(&key).as_ref());
         }
     }
 
     /// Takes in what a watch brought.
     pub fn apply(&mut self, batch: &Batch, now: Instant) {
         for change in &batch.changes {
-            match change {
-                Change::Put(item) => self.put(item.clone(), now),
-                Change::Delete(key, _) => self.delete(key),
+            self.see(&ReadChange::of(change), now);
+        }
+        self.complete(batch.revision);
+    }
+
+    /// Takes in one change.
+    pub fn see(&mut self, change: &ReadChange, now: Instant) {
+        let path = change.path.as_str();
+        if matches!(change.what, What::Removed) {
+            return self.delete(path, change.key.as_ref());
+        }
+        match self.index.get_mut(path) {
+            Some((revision, _)) if *revision == change.revision => return,
+            Some(known) => *known = (change.revision, now),
+            None => drop(self.index.insert(path.to_owned(), (change.revision, now))),
+        }
+        let (Some(key), What::Written(record)) = (&change.key, &change.what) else {
+            return;
+        };
+        match record {
+            Ok(record) => {
+                self.unreadable.remove(path);
+                self.store(key, (**record).clone(), change.revision, now);
+            }
+            Err(why) => {
+                tracing::warn!(key = path, why, "unreadable record");
+                if *key != Key::Policy {
+                    self.clear(key.clone());
+                }
+                self.unreadable.insert(path.to_owned(), why.clone());
             }
         }
-        self.revision = self.revision.max(batch.revision);
+    }
+
+    /// Everything up to this revision has been taken in.
+    pub fn complete(&mut self, upto: Revision) {
+        self.revision = self.revision.max(upto);
     }
 
     /// The revision of a key's last write and when it was first seen here, whether the record can
     /// be read or not. `None`: the key does not exist.
     pub fn seen(&self, key: &Key) -> Option<(Revision, Instant)> {
-        self.index.get(&key.path()).copied()
+        // Asked for at every turn: what can be read needs no search.
+        let readable = match key {
+            Key::LeaderEpoch => self.leader_epoch.as_ref().map(when),
+            Key::LeaderHeartbeat => self.leader_heartbeat.as_ref().map(when),
+            _ => None,
+        };
+        let known = || match key.fixed() {
+            Some(path) => self.index.get(path).copied(),
+            None => self.index.get(&key.path()).copied(),
+        };
+        readable.or_else(known)
     }
 
     /// Why this view is no ground for a plan, if it is not.
     pub fn can_plan(&self) -> Result<(), String> {
+        if self.unreadable.is_empty() {
+            return Ok(());
+        }
         match self.unreadable.get(&Key::Policy.path()) {
             Some(why) if self.policy.is_none() => Err(format!(
                 "the cluster policy cannot be read by this version ({why}); upgrade this manager, \
@@ -190,91 +235,74 @@ impl View {
         }
     }
 
-    fn put(&mut self, item: KeyValue, now: Instant) {
-        let known = self.index.get(&item.key).copied();
-        if known.is_some_and(|(revision, _)| revision == item.revision) {
-            return;
-        }
-        self.index.insert(item.key.clone(), (item.revision, now));
-        let Some(key) = Key::parse(&item.key) else {
-            return;
-        };
-        match self.store(key.clone(), &item, now) {
-            Ok(()) => {
-                self.unreadable.remove(&item.key);
-            }
-            Err(why) => {
-                tracing::warn!(key = item.key, why, "unreadable record");
-                if key != Key::Policy {
-                    self.clear(key);
-                }
-                self.unreadable.insert(item.key, why);
-            }
+    fn put(&mut self, item: &KeyValue, now: Instant) {
+        let known = self.index.get(&item.key);
+        if known.is_none_or(|(revision, _)| *revision != item.revision) {
+            self.see(&ReadChange::of_item(item), now);
         }
     }
 
-    fn delete(&mut self, path: &str) {
+    fn delete(&mut self, path: &str, key: Option<&Key>) {
         self.index.remove(path);
         self.unreadable.remove(path);
-        if let Some(key) = Key::parse(path) {
-            self.clear(key);
+        if let Some(key) = key {
+            self.clear(key.clone());
         }
     }
 
-    fn store(&mut self, key: Key, item: &KeyValue, now: Instant) -> Result<(), String> {
-        match key {
-            Key::Cluster => self.cluster = Some(decode(item, now)?),
-            Key::LeaderEpoch => self.leader_epoch = Some(decode(item, now)?),
-            Key::LeaderHeartbeat => self.leader_heartbeat = Some(decode(item, now)?),
-            Key::Policy => self.policy = Some(decode(item, now)?),
-            Key::Manager(name) => {
-                let seen = decode::<ManagerPresence>(item, now)?;
-                same(&name, &seen.value.name)?;
-                self.managers.insert(name, seen);
+    fn store(&mut self, key: &Key, record: Record, revision: Revision, now: Instant) {
+        match (key.clone(), record) {
+            (_, Record::Cluster(value)) => self.cluster = Some(seen(value, revision, now)),
+            (_, Record::LeaderEpoch(value)) => self.leader_epoch = Some(seen(value, revision, now)),
+            (_, Record::LeaderHeartbeat(value)) => {
+                self.leader_heartbeat = Some(seen(value, revision, now));
             }
-            Key::HostSpec(host) => {
-                let seen = decode::<holdfast_model::host::HostSpec>(item, now)?;
-                same(&host, &seen.value.name)?;
-                self.host(host).spec = Some(seen);
+            (_, Record::Policy(value)) => self.policy = Some(seen(*value, revision, now)),
+            (Key::Manager(name), Record::Manager(value)) => {
+                self.managers.insert(name, seen(value, revision, now));
             }
-            Key::HostSession(host) => self.host(host).session = Some(decode(item, now)?),
-            Key::HostReport(host) => self.host(host).report = Some(decode(item, now)?),
-            Key::HostState(host) => self.host(host).state = Some(decode(item, now)?),
-            Key::HostVm(host, vm) => {
-                let seen = decode(item, now)?;
-                self.host(host).vms.insert(vm, seen);
+            (Key::HostSpec(host), Record::HostSpec(value)) => {
+                self.host(host).spec = Some(seen(value, revision, now));
             }
-            Key::HostSaw(by, host) => {
-                let seen = decode(item, now)?;
-                self.host(by).saw.insert(host, seen);
+            (Key::HostSession(host), Record::HostSession(value)) => {
+                self.host(host).session = Some(seen(value, revision, now));
             }
-            Key::VmSpec(vm) => {
-                let seen = decode::<holdfast_model::vm::VmSpec>(item, now)?;
-                same(&vm, &seen.value.name)?;
-                self.vm(vm).spec = Some(seen);
+            (Key::HostReport(host), Record::HostReport(value)) => {
+                self.host(host).report = Some(seen(value, revision, now));
             }
-            Key::VmOwner(vm) => self.vm(vm).owner = Some(decode(item, now)?),
-            Key::Uuid(uuid) => {
-                self.uuids.insert(uuid, decode(item, now)?);
+            (Key::HostState(host), Record::HostState(value)) => {
+                self.host(host).state = Some(seen(value, revision, now));
             }
-            Key::Fence(host, incarnation) => {
-                let seen = decode::<FenceRecord>(item, now)?;
-                same(&host, &seen.value.host)?;
-                same(&incarnation, &seen.value.incarnation)?;
-                self.fences.insert((host, incarnation), seen);
+            (Key::HostSaw(by, host), Record::HostSaw(value)) => {
+                let saw = &mut self.host(by).saw;
+                saw.insert(host, seen(value, revision, now));
             }
             // For the agents that look for a slot; nothing is decided on them.
-            Key::HostSlot(..) | Key::VmSlot(..) => {}
-            Key::Op(id) => {
-                let seen = decode::<Op>(item, now)?;
-                same(&id, &seen.value.id)?;
-                self.ops.insert(id, seen);
+            (Key::HostSlot(..) | Key::VmSlot(..), _) => {}
+            (Key::HostVm(host, vm), Record::HostVm(value)) => {
+                let vms = &mut self.host(host).vms;
+                vms.insert(vm, seen(value, revision, now));
             }
-            Key::Event(id) => {
-                self.events.insert(id, decode::<Event>(item, now)?.value);
+            (Key::VmSpec(vm), Record::VmSpec(value)) => {
+                self.vm(vm).spec = Some(seen(value, revision, now));
             }
+            (Key::VmOwner(vm), Record::VmOwner(value)) => {
+                self.vm(vm).owner = Some(seen(value, revision, now));
+            }
+            (Key::Uuid(uuid), Record::Uuid(value)) => {
+                self.uuids.insert(uuid, seen(value, revision, now));
+            }
+            (Key::Fence(host, incarnation), Record::Fence(value)) => {
+                let fences = Arc::make_mut(&mut self.fences);
+                fences.insert((host, incarnation), seen(value, revision, now));
+            }
+            (Key::Op(id), Record::Op(value)) => {
+                self.ops.insert(id, seen(value, revision, now));
+            }
+            (Key::Event(id), Record::Event(value)) => drop(self.events.insert(id, value)),
+            // A record is read by its key: there is no other pair.
+            _ => {}
         }
-        Ok(())
     }
 
     /// Empties a record's typed place. A host or a VM of which nothing is left is gone.
@@ -295,22 +323,25 @@ impl View {
             Key::VmSpec(vm) => self.clear_vm(vm, |view| view.spec = None),
             Key::VmOwner(vm) => self.clear_vm(vm, |view| view.owner = None),
             Key::Uuid(uuid) => drop(self.uuids.remove(&uuid)),
-            Key::Fence(host, incarnation) => drop(self.fences.remove(&(host, incarnation))),
+            Key::Fence(host, incarnation) => {
+                Arc::make_mut(&mut self.fences).remove(&(host, incarnation));
+            }
             Key::Op(id) => drop(self.ops.remove(&id)),
             Key::Event(id) => drop(self.events.remove(&id)),
         }
     }
 
     fn host(&mut self, host: HostName) -> &mut HostView {
-        self.hosts.entry(host).or_default()
+        Arc::make_mut(self.hosts.entry(host).or_default())
     }
 
     fn vm(&mut self, vm: VmName) -> &mut VmView {
-        self.vms.entry(vm).or_default()
+        Arc::make_mut(self.vms.entry(vm).or_default())
     }
 
     fn clear_host(&mut self, host: HostName, clear: impl FnOnce(&mut HostView)) {
         if let Some(view) = self.hosts.get_mut(&host) {
+            let view = Arc::make_mut(view);
             clear(view);
             if *view == HostView::default() {
                 self.hosts.remove(&host);
@@ -320,6 +351,7 @@ impl View {
 
     fn clear_vm(&mut self, vm: VmName, clear: impl FnOnce(&mut VmView)) {
         if let Some(view) = self.vms.get_mut(&vm) {
+            let view = Arc::make_mut(view);
             clear(view);
             if *view == VmView::default() {
                 self.vms.remove(&vm);
@@ -328,27 +360,14 @@ impl View {
     }
 }
 
-fn decode<T: DeserializeOwned>(item: &KeyValue, now: Instant) -> Result<Seen<T>, String> {
-    let value = serde_json::from_slice(&item.value).map_err(|error| {
-        format!(
-            "{error}; written by a newer version, or damaged (revision {})",
-            item.revision
-        )
-    })?;
-    Ok(Seen {
-        value,
-        revision: item.revision,
-        seen_at: now,
-    })
+fn when<T>(seen: &Seen<T>) -> (Revision, Instant) {
+    (seen.revision, seen.seen_at)
 }
 
-/// A record names what it is about; under another's key it is not believed.
-fn same<T: PartialEq + std::fmt::Display>(key: &T, record: &T) -> Result<(), String> {
-    if key == record {
-        Ok(())
-    } else {
-        Err(format!(
-            "the record under the key of `{key}` says it is of `{record}`"
-        ))
+fn seen<T>(value: T, revision: Revision, seen_at: Instant) -> Seen<T> {
+    Seen {
+        value,
+        revision,
+        seen_at,
     }
 }

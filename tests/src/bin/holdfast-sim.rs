@@ -1,9 +1,21 @@
 //! The random-fault simulation: `cargo xtask sim [--seeds N] [--seed S] [--trace FILE]`.
+//!
+//! Seeds do not depend on each other: they run on all cores. Of those that fail the first one is
+//! told, and shrunk to a scenario file.
 
 use clap::Parser;
-use holdfast_tests::random::run;
-use std::path::PathBuf;
+use holdfast_tests::random::coverage::Coverage;
+use holdfast_tests::random::shrink::{Shrunk, shrink};
+use holdfast_tests::random::{Seeded, run};
+use rustix::time::{ClockId, clock_gettime};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// Runs of the simulation that shrinking a failure may take.
+const SHRINK_RUNS: u32 = 300;
 
 /// Runs the simulated cluster under random faults.
 #[derive(Parser)]
@@ -15,9 +27,21 @@ struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// Where to write the log of a failed run (or of the only one); the scenario that repeats it
-    /// goes beside it, as `.txt`.
+    /// goes beside it, as `.txt`. The same seed and the same code give the same files.
     #[arg(long)]
     trace: Option<PathBuf>,
+    /// Threads; as many as there are cores, if not given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Do not shrink a failure.
+    #[arg(long)]
+    no_shrink: bool,
+    /// Say which faults were carried out, how often.
+    #[arg(long, short)]
+    verbose: bool,
+    /// Say it all as JSON.
+    #[arg(long, conflicts_with = "verbose")]
+    json: bool,
 }
 
 fn main() -> ExitCode {
@@ -27,29 +51,154 @@ fn main() -> ExitCode {
         Some(_) => 1,
         None => arguments.seeds,
     };
-    for seed in first..first.saturating_add(count) {
-        let done = run(seed);
-        let failed = !done.run.errors.is_empty();
-        if failed || count == 1 {
-            write_trace(arguments.trace.as_deref(), &done.text, &done.run.log);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.unwrap_or(cores).max(1);
+    let began = Instant::now();
+    let mut sum = run_all(first, count, threads);
+    let took = Took {
+        cpu_s: cpu_s(),
+        wall_s: began.elapsed().as_secs_f64(),
+    };
+    if let Some((seed, done)) = sum.failed.take() {
+        for error in &done.run.errors {
+            eprintln!("seed {seed}: {error}");
         }
-        if failed {
-            for error in &done.run.errors {
-                eprintln!("seed {seed}: {error}");
-            }
-            eprintln!("repeat it with --seed {seed} --trace FILE");
-            return ExitCode::FAILURE;
+        write_trace(arguments.trace.as_deref(), &done);
+        eprintln!("repeat it with --seed {seed} --trace FILE");
+        if !arguments.no_shrink {
+            shrink_it(seed, &done);
         }
+        return ExitCode::FAILURE;
     }
-    println!("{count} seeds from {first} on: no invariant broken, everything runs in the end");
+    if count == 1 {
+        // Short enough to be run again for its log.
+        write_trace(arguments.trace.as_deref(), &run(first));
+    }
+    match arguments.json {
+        true => println!("{}", as_json(first, &sum, &took)),
+        false => tell(first, &sum, &took, arguments.verbose),
+    }
     ExitCode::SUCCESS
 }
 
-fn write_trace(trace: Option<&std::path::Path>, text: &str, log: &str) {
+/// What came of all seeds.
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    simulated_ms: u64,
+    coverage: Coverage,
+    /// The first one that failed.
+    failed: Option<(u64, Seeded)>,
+}
+
+impl Sum {
+    fn hours(&self) -> f64 {
+        self.simulated_ms as f64 / 3_600_000.0
+    }
+}
+
+/// What it took.
+struct Took {
+    cpu_s: f64,
+    wall_s: f64,
+}
+
+/// Time of all threads on a processor, in seconds.
+fn cpu_s() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Threads take the seeds in order, so that every seed before one that failed was run as well.
+fn run_all(first: u64, count: u64, threads: usize) -> Sum {
+    let next = AtomicU64::new(first);
+    let end = AtomicU64::new(first.saturating_add(count));
+    let sum = Mutex::new(Sum::default());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::SeqCst);
+            if seed >= end.load(Ordering::SeqCst) {
+                return;
+            }
+            let done = run(seed);
+            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.seeds += 1;
+            sum.simulated_ms += done.simulated_ms;
+            sum.coverage.add(&done.coverage);
+            let earlier = sum.failed.as_ref().is_none_or(|(other, _)| seed < *other);
+            if !done.run.errors.is_empty() && earlier {
+                end.fetch_min(seed, Ordering::SeqCst);
+                sum.failed = Some((seed, done));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    sum.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tell(first: u64, sum: &Sum, took: &Took, verbose: bool) {
+    println!(
+        "{} seeds from {first} on: no invariant broken, everything runs in the end; {} faults in \
+         {:.1} cluster-hours, {:.1} hours per CPU-second ({:.1} s)",
+        sum.seeds,
+        sum.coverage.total(),
+        sum.hours(),
+        sum.hours() / took.cpu_s,
+        took.wall_s
+    );
+    if verbose {
+        for (kind, count) in &sum.coverage.0 {
+            println!("  {kind:<20} {count:>8}");
+        }
+    }
+}
+
+fn as_json(first: u64, sum: &Sum, took: &Took) -> String {
+    serde_json::json!({
+        "first_seed": first,
+        "seeds": sum.seeds,
+        "cluster_hours": sum.hours(),
+        "cpu_s": took.cpu_s,
+        "wall_s": took.wall_s,
+        "cluster_hours_per_cpu_s": sum.hours() / took.cpu_s,
+        "faults": sum.coverage.0,
+    })
+    .to_string()
+}
+
+/// The few lines it takes, as a file in the working directory.
+fn shrink_it(seed: u64, done: &Seeded) {
+    let shrunk = shrink(&done.text, SHRINK_RUNS, |runs, lines| {
+        eprintln!("shrinking: {runs} of at most {SHRINK_RUNS} runs, {lines} lines left");
+    });
+    let Some(shrunk) = shrunk else {
+        return eprintln!("its record breaks nothing: nothing to shrink");
+    };
+    let Shrunk { lines, before, .. } = &shrunk;
+    let path = PathBuf::from(format!("seed-{seed}.scenario"));
+    let text = shrunk.text(&format!("seed {seed} of the random-fault simulation"));
+    match std::fs::write(&path, text) {
+        Ok(()) => eprintln!(
+            "{}: {} of {before} lines break {}; run it with: cargo xtask scenario {}",
+            path.display(),
+            lines.len(),
+            shrunk.invariant,
+            path.display()
+        ),
+        Err(error) => eprintln!("{}: {error}", path.display()),
+    }
+}
+
+fn write_trace(trace: Option<&Path>, done: &Seeded) {
     let Some(trace) = trace else { return };
     for (path, content) in [
-        (trace.to_path_buf(), log),
-        (trace.with_extension("txt"), text),
+        (trace.to_path_buf(), &done.run.log),
+        (trace.with_extension("txt"), &done.text),
     ] {
         match std::fs::write(&path, content) {
             Ok(()) => eprintln!("written: {}", path.display()),

@@ -4,12 +4,15 @@
 //! The same seed gives the same run. What is done is recorded as a scenario, so a failure is a text
 //! file that repeats it without the generator: a fixed bug becomes a scenario file.
 
+pub mod coverage;
 mod draw;
 mod faults;
+pub mod shrink;
 
-use crate::scenario::Run;
 use crate::scenario::verbs::carry_out;
+use crate::scenario::{Run, WordError};
 use crate::sim::Sim;
+use coverage::Coverage;
 use draw::Random;
 use faults::{Theme, faults};
 use holdfast_model::timing::{Profile, Timing};
@@ -90,6 +93,10 @@ pub struct Seeded {
     pub text: String,
     /// How it ended.
     pub run: Run,
+    /// How much time passed in the cluster, in milliseconds.
+    pub simulated_ms: u64,
+    /// Which faults were carried out, how often.
+    pub coverage: Coverage,
 }
 
 /// Runs one seed.
@@ -106,6 +113,7 @@ pub fn run(seed: u64) -> Seeded {
         _ => Theme::Mixed,
     };
     let mut errors = Vec::new();
+    let mut coverage = Coverage::default();
     let policy = format!("policy timing.profile = \"{name}\"");
     // Two of three clusters have a lease volume that lets VMs outlive the control plane.
     let volume = random.of(&["quorum", "quorum", "plain", "none", "none"]);
@@ -132,7 +140,9 @@ pub fn run(seed: u64) -> Seeded {
         step(&mut sim, &mut text, &line, &mut errors);
     }
     for _ in 0..ROUNDS {
-        one_round(&mut sim, &mut text, &mut random, theme, &mut errors);
+        let done = faults_of_a_round(&mut sim, &mut text, &mut random, theme, &mut errors);
+        coverage.add(&done);
+        mend(&mut sim, &mut text, &mut errors);
         if !errors.is_empty() {
             break;
         }
@@ -145,21 +155,26 @@ pub fn run(seed: u64) -> Seeded {
     Seeded {
         text,
         run: Run { log, errors },
+        simulated_ms: sim.ctx.now,
+        coverage,
     }
 }
 
-/// Faults, and their end.
-fn one_round(
+/// Faults; which of them were carried out.
+fn faults_of_a_round(
     sim: &mut Sim,
     text: &mut String,
     random: &mut Random,
     theme: Theme,
     errors: &mut Vec<String>,
-) {
+) -> Coverage {
+    let mut done = Coverage::default();
     for _ in 0..STEPS {
         // What cannot be done now (a crash of a VM that is down) is not done.
         for line in faults(random, theme) {
-            step(sim, text, &line, &mut Vec::new());
+            if step(sim, text, &line, &mut Vec::new()) {
+                done.count(&line);
+            }
         }
         let pause_ms = match random.below(4) {
             0 => random.below(50),
@@ -168,6 +183,11 @@ fn one_round(
         };
         step(sim, text, &format!("advance {pause_ms}ms"), errors);
     }
+    done
+}
+
+/// Everything is mended, and must run again.
+fn mend(sim: &mut Sim, text: &mut String, errors: &mut Vec<String>) {
     for line in healing() {
         step(sim, text, &line, &mut Vec::new());
     }
@@ -179,12 +199,17 @@ fn one_round(
     step(sim, text, &format!("wait {REST} until all running"), errors);
 }
 
-fn step(sim: &mut Sim, text: &mut String, line: &str, errors: &mut Vec<String>) {
-    match carry_out(sim, line) {
-        Ok(()) => {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{line}");
-        }
-        Err(error) => errors.push(format!("`{line}`: {error}")),
+/// Carries out a line and records it, unless it was refused. True: it was carried out.
+fn step(sim: &mut Sim, text: &mut String, line: &str, errors: &mut Vec<String>) -> bool {
+    let done = carry_out(sim, line);
+    // An expectation that is not met belongs to what repeats the failure.
+    if matches!(done, Ok(()) | Err(WordError::NotMet(_))) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{line}");
     }
+    let carried_out = done.is_ok();
+    if let Err(error) = done {
+        errors.push(format!("`{line}`: {error}"));
+    }
+    carried_out
 }

@@ -11,6 +11,7 @@ mod words;
 
 pub use golden::{Outcome, check};
 pub use words::WordError;
+pub(crate) use words::Words;
 
 use crate::sim::Sim;
 use std::fmt::Write;
@@ -24,6 +25,15 @@ pub struct Run {
     pub errors: Vec<String>,
 }
 
+/// The lines of a scenario that do something, with their numbers, without remarks.
+pub fn actions(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(index, line)| {
+        let line = line.split_once(" #").map_or(line, |(verb, _)| verb);
+        (index + 1, line.trim())
+    });
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
 /// Carries out a scenario's text.
 pub fn run(text: &str) -> Run {
     let mut sim = Sim::default();
@@ -31,13 +41,9 @@ pub fn run(text: &str) -> Run {
     if !text.starts_with("# ") {
         errors.push("line 1: a scenario begins with its purpose, `# …`".to_owned());
     }
-    for (number, line) in text.lines().enumerate() {
-        let line = line.split_once(" #").map_or(line, |(verb, _)| verb).trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
+    for (number, line) in actions(text) {
         if let Err(error) = verbs::carry_out(&mut sim, line) {
-            let error = format!("line {}: `{line}`: {error}", number + 1);
+            let error = format!("line {number}: `{line}`: {error}");
             sim.ctx.log("ERROR", &error);
             errors.push(error);
         }

@@ -42,6 +42,8 @@ pub struct Agent {
     pub(super) must_see: Revision,
     pub(super) lookout: Lookout,
     pub(super) saw_busy: bool,
+    /// What the guardian reads of the view, while that stays as it is.
+    pub(super) known: Option<super::rounds::Known>,
 }
 
 /// Where its session stands.
@@ -103,6 +105,7 @@ impl Agent {
             must_see: Revision(0),
             lookout: Lookout::default(),
             saw_busy: false,
+            known: None,
         }
     }
 
@@ -197,6 +200,7 @@ impl Agent {
         let revisions = listings.iter().map(|listing| listing.revision);
         // Each prefix is complete up to its own listing: the watch begins at the oldest.
         self.watched = revisions.min().unwrap_or(Revision(0));
+        self.known = None;
         self.view.reset(&self.prefixes, listings, m.local(ctx));
         self.grants_known = true;
         self.reset_opener(m);
@@ -207,11 +211,9 @@ impl Agent {
         if !self.grants_known || upto <= self.watched {
             return;
         }
-        for prefix in &self.prefixes {
-            if let Ok(mut batch) = ctx.store.changes_after(prefix, self.watched) {
-                super::manager::cut_off(&mut batch, upto);
-                self.view.apply(&batch, m.local(ctx));
-            }
+        let sent = (self.watched, upto);
+        if ctx.bring(&mut self.view, &self.prefixes, sent, m.local(ctx)) {
+            self.known = None;
         }
         self.watched = upto;
     }

@@ -31,8 +31,9 @@ impl Clock {
 
     /// Its reading at a time of the simulation.
     pub fn at(&self, now: u64) -> Instant {
-        let passed = i128::from(now.saturating_sub(self.since));
-        let shown = passed + passed * i128::from(self.ppm) / 1_000_000;
+        // A run of years would be needed to leave this range.
+        let passed = i64::try_from(now.saturating_sub(self.since)).unwrap_or(i64::MAX);
+        let shown = passed + passed.saturating_mul(self.ppm) / 1_000_000;
         Instant(self.base + u64::try_from(shown).unwrap_or(0))
     }
 
@@ -43,7 +44,8 @@ impl Clock {
             return now;
         }
         let rate = 1_000_000 + self.ppm;
-        let guess = i128::from(left) * 1_000_000 / i128::from(rate.max(1));
+        let left = i64::try_from(left).unwrap_or(i64::MAX);
+        let guess = left.saturating_mul(1_000_000) / rate.max(1);
         let mut when = now + u64::try_from(guess).unwrap_or(0).saturating_sub(2);
         while self.at(when) < at {
             when += 1;

@@ -10,10 +10,13 @@ use super::san::San;
 use super::truth::{Span, Stop, Truth};
 use super::voters::{Voters, voter_place};
 use holdfast_model::id::{Revision, SiteName, VmName};
-use holdfast_store::api::{Change, StoreError, Txn, TxnOutcome};
+use holdfast_model::time::Instant;
+use holdfast_store::api::{StoreError, Txn, TxnOutcome};
 use holdfast_store::guarded::Answer;
 use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
+use holdfast_store::record::ReadChange;
+use holdfast_store::view::View;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -40,6 +43,8 @@ pub struct Ctx {
     pub watchers: BTreeMap<Client, Place>,
     /// How much longer than usual the guard's signals take, in milliseconds.
     pub kill_extra_ms: u64,
+    /// What the store's watches bring: the changes since the first revision, in their order.
+    written: Vec<(Revision, ReadChange)>,
     domains: u64,
     /// Per process, when it wakes next by its own wish.
     wakes: BTreeMap<Client, u64>,
@@ -67,12 +72,13 @@ impl Ctx {
     /// A process wants to look again then, unless it does so earlier anyway.
     pub fn wake_at(&mut self, client: &Client, when: u64) {
         let when = when.max(self.now + 1);
-        let planned = self.wakes.get(client).copied();
-        if planned.is_none_or(|planned| planned <= self.now || planned > when) {
-            self.wakes.insert(client.clone(), when);
-            self.queue
-                .push(when, Event::To(client.clone(), Inbox::Wake));
+        match self.wakes.get_mut(client) {
+            Some(planned) if *planned > self.now && *planned <= when => return,
+            Some(planned) => *planned = when,
+            None => drop(self.wakes.insert(client.clone(), when)),
         }
+        self.queue
+            .push(when, Event::To(client.clone(), Inbox::Wake));
     }
 
     /// A number no domain ever had.
@@ -114,7 +120,7 @@ impl Ctx {
     /// call itself may get there later than that.
     pub fn call(&mut self, client: Client, place: Place, tag: Tag, request: Request) {
         let Some(voter) = self.voters.route(&self.net, &place) else {
-            let answer = failed(&request, |_| unavailable("no voter answers"));
+            let answer = failed(request.writes(), |_| unavailable("no voter answers"));
             return self.answer_after(CALL_TIMEOUT_MS, client, tag, answer);
         };
         let at_voter = voter_place(&voter);
@@ -125,7 +131,7 @@ impl Ctx {
             + COMMIT_MS;
         let given_up = way >= CALL_TIMEOUT_MS;
         if given_up {
-            let answer = unanswered(&request, &voter);
+            let answer = unanswered(request.writes(), &voter);
             self.answer_after(CALL_TIMEOUT_MS, client.clone(), tag.clone(), answer);
         }
         let call = Call {
@@ -137,7 +143,7 @@ impl Ctx {
             given_up,
             voter,
         };
-        self.after(way, Event::Arrive(call));
+        self.after(way, Event::Arrive(Box::new(call)));
     }
 
     fn answer_after(&mut self, ms: u64, client: Client, tag: Tag, answer: Answer) {
@@ -150,14 +156,16 @@ impl Ctx {
         let left = (call.sent_at + CALL_TIMEOUT_MS).saturating_sub(self.now);
         if !self.voters.serves(&self.net, &call.voter) || !self.net.passes(&call.place, &voter) {
             if !call.given_up {
-                let answer = failed(&call.request, |_| unavailable("the connection broke"));
+                let broke = |_| unavailable("the connection broke");
+                let answer = failed(call.request.writes(), broke);
                 self.answer_after(left, call.client, call.tag, answer);
             }
             return;
         }
-        let answer = match &call.request {
-            Request::List(prefix) => Answer::Read(Ok(self.store.list_now(prefix))),
-            Request::Txn(txn) => Answer::Txn(Ok(self.apply(&call.client, txn.clone()))),
+        let writes = call.request.writes();
+        let answer = match call.request {
+            Request::List(prefix) => Answer::Read(Ok(self.store.list_now(&prefix))),
+            Request::Txn(txn) => Answer::Txn(Ok(self.apply(&call.client, txn))),
         };
         if call.given_up {
             return;
@@ -166,18 +174,14 @@ impl Ctx {
         if way <= left && self.net.passes(&voter, &call.place) {
             self.answer_after(way, call.client, call.tag, answer);
         } else {
-            let answer = unanswered(&call.request, &call.voter);
+            let answer = unanswered(writes, &call.voter);
             self.answer_after(left, call.client, call.tag, answer);
         }
     }
 
     fn apply(&mut self, client: &Client, txn: Txn) -> TxnOutcome {
-        // Nothing else happens in between: a dry run on the same store tells whether it will hold.
-        let check = Txn {
-            compares: txn.compares.clone(),
-            ops: Vec::new(),
-        };
-        if matches!(self.store.txn_now(check), TxnOutcome::Committed(_)) {
+        // Nothing else happens in between: if it holds now, it will be applied.
+        if self.store.holds_now(&txn.compares) {
             self.check_writes(client, &txn);
         }
         let outcome = self.store.txn_now(txn);
@@ -200,38 +204,63 @@ impl Ctx {
     /// Watches get what was just written.
     fn notify(&mut self, revision: Revision) {
         let before = Revision(revision.0 - 1);
-        let Ok(batch) = self.store.changes_after("", before) else {
-            return;
-        };
-        let keys: Vec<Option<Key>> = batch
-            .changes
-            .iter()
-            .map(|change| match change {
-                Change::Put(item) => Key::parse(&item.key),
-                Change::Delete(path, _) => Key::parse(path),
-            })
-            .collect();
-        let concerned: Vec<(Client, Place)> = self
-            .watchers
-            .iter()
-            .filter(|(client, _)| keys.iter().any(|key| concerns(client, key.as_ref())))
-            .map(|(client, place)| (client.clone(), place.clone()))
-            .collect();
-        for (client, place) in concerned {
-            self.push_watch(client, &place, revision);
+        let mut keys = Vec::new();
+        let written = &mut self.written;
+        let seen = self.store.each_change(before, |change| {
+            let change = ReadChange::of(change);
+            keys.push(change.key().cloned());
+            written.push((revision, change));
+        });
+        if seen.is_err() {
+            return; // compacted already, which only the next line does
         }
+        // What watches bring is kept here, read.
+        self.store.compact(revision);
+        let watchers = std::mem::take(&mut self.watchers);
+        for (client, place) in &watchers {
+            if keys.iter().any(|key| concerns(client, key.as_ref())) {
+                self.push_watch(client, place, revision);
+            }
+        }
+        self.watchers = watchers;
+    }
+
+    /// Has a view take in what a watch of these prefixes brings.
+    pub fn bring<P: AsRef<str>>(
+        &self,
+        view: &mut View,
+        prefixes: &[P],
+        (after, upto): (Revision, Revision),
+        now: Instant,
+    ) -> bool {
+        // From the end: a watch has missed little.
+        let known = self.written.iter().rposition(|(at, _)| *at <= after);
+        let start = known.map_or(0, |last| last + 1);
+        let sent = self.written[start..].iter();
+        let mut any = false;
+        for (_, change) in sent.take_while(|(at, _)| *at <= upto) {
+            let is_under = |prefix: &P| change.path().starts_with(prefix.as_ref());
+            if prefixes.iter().any(is_under) {
+                any = true;
+                view.see(change, now);
+            }
+        }
+        view.complete(upto);
+        any
     }
 
     /// Watches of idle keys say that they are complete.
     pub fn watches_idle(&mut self) {
         let revision = self.store.revision();
-        for (client, place) in self.watchers.clone() {
-            self.push_watch(client, &place, revision);
+        let watchers = std::mem::take(&mut self.watchers);
+        for (client, place) in &watchers {
+            self.push_watch(client, place, revision);
         }
+        self.watchers = watchers;
         self.after(WATCH_IDLE_MS, Event::WatchesIdle);
     }
 
-    fn push_watch(&mut self, client: Client, place: &Place, revision: Revision) {
+    fn push_watch(&mut self, client: &Client, place: &Place, revision: Revision) {
         let Some(voter) = self.voters.route(&self.net, place) else {
             return;
         };
@@ -240,7 +269,7 @@ impl Ctx {
             return;
         }
         let way = self.way_ms(&voter, place);
-        self.after(way, Event::To(client, Inbox::Watch(revision)));
+        self.after(way, Event::To(client.clone(), Inbox::Watch(revision)));
     }
 
     /// A domain's vCPUs are set going.
@@ -297,17 +326,17 @@ fn unavailable(reason: &str) -> StoreError {
 }
 
 /// Nobody answered in time: a write may have happened.
-fn unanswered(request: &Request, voter: &SiteName) -> Answer {
+fn unanswered(writes: bool, voter: &SiteName) -> Answer {
     let endpoint = voter.to_string();
-    failed(request, |write| match write {
+    failed(writes, |write| match write {
         true => StoreError::OutcomeUnknown { endpoint },
         false => unavailable("no answer"),
     })
 }
 
-fn failed(request: &Request, error: impl FnOnce(bool) -> StoreError) -> Answer {
-    match request {
-        Request::Txn(_) => Answer::Txn(Err(error(true))),
-        Request::List(_) => Answer::Read(Err(error(false))),
+fn failed(writes: bool, error: impl FnOnce(bool) -> StoreError) -> Answer {
+    match writes {
+        true => Answer::Txn(Err(error(true))),
+        false => Answer::Read(Err(error(false))),
     }
 }

@@ -5,7 +5,8 @@ use super::san::{IoCall, IoEnd};
 use holdfast_model::id::{Generation, HostName, ManagerName, Revision, SiteName, VmName};
 use holdfast_store::Txn;
 use holdfast_store::guarded::Answer;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// Something that happens.
 #[derive(Debug, Clone)]
@@ -13,7 +14,7 @@ pub enum Event {
     /// A process of one life gets something.
     To(Client, Inbox),
     /// A call reaches the store.
-    Arrive(Call),
+    Arrive(Box<Call>),
     /// The store's members elect a leader.
     Elect,
     /// Watches say that they are complete.
@@ -128,6 +129,13 @@ pub enum Request {
     List(String),
 }
 
+impl Request {
+    /// It may change something.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Txn(_))
+    }
+}
+
 /// Done by libvirt, or inside a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LibvirtEvent {
@@ -179,21 +187,34 @@ pub enum MigrationStep {
 /// Events by time; of one time, in the order in which they were put in.
 #[derive(Debug, Default)]
 pub struct Queue {
-    events: BTreeMap<(u64, u64), Event>,
+    /// When, the how-manieth, and which slot: what is sorted is small.
+    order: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    slots: Vec<Option<Event>>,
+    free: Vec<usize>,
     next: u64,
 }
 
 impl Queue {
     /// Puts an event in.
     pub fn push(&mut self, at: u64, event: Event) {
-        self.events.insert((at, self.next), event);
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(None);
+                self.slots.len() - 1
+            }
+        };
+        self.slots[slot] = Some(event);
+        self.order.push(Reverse((at, self.next, slot)));
         self.next += 1;
     }
 
     /// Takes the next one out if it is due by then.
     pub fn pop_until(&mut self, until: u64) -> Option<(u64, Event)> {
-        let entry = self.events.first_entry()?;
-        let (at, _) = *entry.key();
-        (at <= until).then(|| (at, entry.remove()))
+        let due = |next: &Reverse<(u64, u64, usize)>| next.0.0 <= until;
+        self.order.peek().filter(|next| due(next))?;
+        let Reverse((at, _, slot)) = self.order.pop()?;
+        self.free.push(slot);
+        Some((at, self.slots[slot].take()?))
     }
 }

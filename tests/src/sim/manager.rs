@@ -17,7 +17,6 @@ use holdfast_model::id::{ManagerName, Revision, SiteName};
 use holdfast_model::plan::{PlannerStep, Step, Subject};
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_store::TxnOutcome;
-use holdfast_store::api::{Batch, Change};
 use holdfast_store::freshness::Freshness;
 use holdfast_store::guarded::{Answer, Ask};
 use holdfast_store::guards::{event_id, step_txn_in};
@@ -70,15 +69,6 @@ struct Process {
 struct Executed {
     done: usize,
     unknown: usize,
-}
-
-/// What a watch brings is cut off at what was written when it was sent.
-pub(super) fn cut_off(batch: &mut Batch, upto: Revision) {
-    batch.revision = batch.revision.min(upto);
-    batch.changes.retain(|change| match change {
-        Change::Put(item) => item.revision <= upto,
-        Change::Delete(_, revision) => *revision <= upto,
-    });
 }
 
 impl Manager {
@@ -141,7 +131,11 @@ impl Manager {
         let now = self.clock.at(ctx.now);
         match inbox {
             Inbox::Wake => {}
-            Inbox::Watch(upto) => self.on_watch(ctx, now, upto),
+            Inbox::Watch(upto) => {
+                if !self.on_watch(ctx, now, upto) {
+                    return;
+                }
+            }
             Inbox::Reply(Tag::List(_), Answer::Read(result)) => {
                 self.process.listing = false;
                 if let Ok(listing) = result {
@@ -160,25 +154,20 @@ impl Manager {
         self.look(ctx);
     }
 
-    fn on_watch(&mut self, ctx: &Ctx, now: Instant, upto: Revision) {
+    /// As the cache does it: true if the view changed or became fresh, so that there is something
+    /// to look at.
+    fn on_watch(&mut self, ctx: &Ctx, now: Instant, upto: Revision) -> bool {
         let process = &mut self.process;
         if !process.listed {
-            return;
+            return true;
         }
-        if upto > process.watched {
-            match ctx.store.changes_after(ROOT, process.watched) {
-                Ok(mut batch) => {
-                    cut_off(&mut batch, upto);
-                    process.view.apply(&batch, now);
-                    process.watched = upto;
-                }
-                Err(_) => {
-                    process.listed = false;
-                    return;
-                }
-            }
+        let news = upto > process.watched;
+        if news {
+            let sent = (process.watched, upto);
+            ctx.bring(&mut process.view, &[ROOT], sent, now);
+            process.watched = upto;
         }
-        process.fresh.hear(0, now, now);
+        process.fresh.hear(0, now, now) || news
     }
 
     fn look(&mut self, ctx: &mut Ctx) {

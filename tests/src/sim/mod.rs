@@ -66,6 +66,7 @@ pub struct Sim {
     /// Hosts that are added have a slot on a lease volume of this class.
     volume: Option<holdfast_model::lease::StorageClass>,
     started: bool,
+    happened: u64,
     requests: u64,
 }
 
@@ -81,11 +82,17 @@ impl Sim {
         self.ctx.now = until;
     }
 
+    /// How many events happened so far: if it is the same as before, so is everything but the time.
+    pub fn happened(&self) -> u64 {
+        self.happened
+    }
+
     fn happens(&mut self, event: Event) {
+        self.happened += 1;
         let ctx = &mut self.ctx;
         match event {
             Event::To(client, inbox) => self.deliver(client, inbox),
-            Event::Arrive(call) => ctx.arrive(call),
+            Event::Arrive(call) => ctx.arrive(*call),
             Event::Elect => ctx.elect(),
             Event::WatchesIdle => ctx.watches_idle(),
             Event::Guard(host, boot) => {

@@ -20,6 +20,12 @@ pub struct Pending {
     actions: Vec<Planned>,
 }
 
+/// What the guardian reads of an agent's view: its grants and its reports.
+pub struct Known {
+    grants: BTreeMap<VmName, Grant>,
+    reports: BTreeMap<VmName, VmReport>,
+}
+
 /// An action, and the revision of the owner record it was decided on.
 pub(super) struct Planned {
     pub vm: VmName,
@@ -48,11 +54,35 @@ impl Agent {
         }
     }
 
-    /// What the guardian decides on.
-    pub(super) fn world(&self, m: &Machine, ctx: &Ctx) -> HostWorld {
-        let incarnation = self.incarnation(m);
+    /// The guardian's decision now.
+    pub(super) fn decide(&mut self, m: &Machine, ctx: &Ctx) -> Decision {
+        let world = self.world(m, ctx);
+        let decision = guardian::decide(&world);
+        self.keep(world);
+        decision
+    }
+
+    /// What of it stays true until the view changes.
+    fn keep(&mut self, world: HostWorld) {
+        let (grants, reports) = (world.grants, world.reports);
+        self.known = Some(Known { grants, reports });
+    }
+
+    fn known(&self, m: &Machine) -> Known {
         let own = self.view.hosts.get(&m.name);
         let reports = own.map(|host| &host.vms).into_iter().flatten();
+        Known {
+            grants: self.grants(m),
+            reports: reports
+                .map(|(vm, seen)| (vm.clone(), seen.value.clone()))
+                .collect(),
+        }
+    }
+
+    /// What the guardian decides on.
+    fn world(&mut self, m: &Machine, ctx: &Ctx) -> HostWorld {
+        let incarnation = self.incarnation(m);
+        let known = self.known.take().unwrap_or_else(|| self.known(m));
         let domain = |domain: &super::machine::Domain| Domain {
             generation: domain.generation,
             state: domain.state,
@@ -77,10 +107,8 @@ impl Agent {
                 .unwrap_or_default(),
             domains: answers.then(|| domains.collect()),
             grants_known: self.grants_known,
-            grants: self.grants(m),
-            reports: reports
-                .map(|(vm, seen)| (vm.clone(), seen.value.clone()))
-                .collect(),
+            grants: known.grants,
+            reports: known.reports,
             jobs: self.jobs_now(m),
             ends: self.ends.clone(),
         }
@@ -118,9 +146,14 @@ impl Agent {
             return;
         }
         self.drop_failed_calls(m, ctx);
-        let settled = guardian::settled_ends(&self.world(m, ctx));
-        self.ends.retain(|vm, _| !settled.contains(vm));
-        let decision = guardian::decide(&self.world(m, ctx));
+        let mut world = self.world(m, ctx);
+        let settled = guardian::settled_ends(&world);
+        for vm in settled {
+            self.ends.remove(&vm);
+            world.ends.remove(&vm);
+        }
+        let decision = guardian::decide(&world);
+        self.keep(world);
         if let Some(at) = decision.wake_at {
             self.wake(ctx, m, at);
         }

@@ -110,7 +110,7 @@ impl Agent {
             self.session = later;
             return;
         };
-        let clean = holdfast_core::guardian::decide(&self.world(m, ctx)).clean;
+        let clean = self.decide(m, ctx).clean;
         self.session = match self.opener.decide(now, listing.items.first(), clean) {
             Opening::New { base } => self.open(m, ctx, base).unwrap_or(later),
             Opening::Continue { base, session } => self

@@ -5,7 +5,8 @@
 
 use super::net::{Net, Place};
 use holdfast_model::id::SiteName;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The voters.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +14,16 @@ pub struct Voters {
     /// Each with whether it is alive.
     alive: BTreeMap<SiteName, bool>,
     leader: Option<SiteName>,
+    /// Who serves, as it was found out last: asked with every message.
+    serving: RefCell<Serving>,
+}
+
+/// Which voters serve while neither they nor the cuts change.
+#[derive(Debug, Clone, Default)]
+struct Serving {
+    /// Of the network; none: to be found out.
+    changes: Option<u64>,
+    sites: BTreeSet<SiteName>,
 }
 
 /// Where a site's voter stands: on a machine of its own.
@@ -26,12 +37,14 @@ pub fn voter_place(site: &SiteName) -> Place {
 impl Voters {
     /// Adds a living voter at a site. The first one leads.
     pub fn add(&mut self, site: SiteName) {
+        self.serving.take();
         self.leader.get_or_insert_with(|| site.clone());
         self.alive.insert(site, true);
     }
 
     /// Power.
     pub fn set_alive(&mut self, site: &SiteName, alive: bool) {
+        self.serving.take();
         if let Some(entry) = self.alive.get_mut(site) {
             *entry = alive;
         }
@@ -50,6 +63,7 @@ impl Voters {
             .is_some_and(|leader| self.has_majority(net, leader));
         if !holds {
             self.leader = None;
+            self.serving.take();
         }
         !holds
     }
@@ -57,6 +71,7 @@ impl Voters {
     /// Elects whoever can be.
     pub fn elect(&mut self, net: &Net) {
         if self.leader.is_none() {
+            self.serving.take();
             let mut sites = self.alive.keys();
             self.leader = sites.find(|site| self.has_majority(net, site)).cloned();
         }
@@ -72,6 +87,18 @@ impl Voters {
 
     /// Whether a voter answers clients.
     pub fn serves(&self, net: &Net, site: &SiteName) -> bool {
+        let mut serving = self.serving.borrow_mut();
+        if serving.changes != Some(net.changes()) {
+            let sites = self.alive.keys().filter(|site| self.does_serve(net, site));
+            *serving = Serving {
+                changes: Some(net.changes()),
+                sites: sites.cloned().collect(),
+            };
+        }
+        serving.sites.contains(site)
+    }
+
+    fn does_serve(&self, net: &Net, site: &SiteName) -> bool {
         let is_alive = self.alive.get(site).copied().unwrap_or(false);
         is_alive
             && self.leader.as_ref().is_some_and(|leader| {

@@ -29,6 +29,8 @@ struct Stage {
     what: &'static str,
     quick: bool,
     run: fn(&Progress) -> Result<Tally>,
+    /// With `--quick`, this instead.
+    shorter: Option<fn(&Progress) -> Result<Tally>>,
 }
 
 const STAGES: &[Stage] = &[
@@ -37,42 +39,56 @@ const STAGES: &[Stage] = &[
         what: "formatting",
         quick: true,
         run: stages::formatting,
+        shorter: None,
     },
     Stage {
         name: "clippy",
         what: "lints, warnings denied",
         quick: true,
         run: stages::clippy,
+        shorter: None,
     },
     Stage {
         name: "tidy",
         what: "long files, leftovers",
         quick: true,
         run: stages::tidy,
+        shorter: None,
     },
     Stage {
         name: "units",
         what: "unit, property, scenario and integration tests of all crates",
         quick: true,
         run: stages::units,
+        shorter: None,
+    },
+    Stage {
+        name: "sim",
+        what: "the whole cluster under random faults",
+        quick: true,
+        run: stages::simulation,
+        shorter: Some(stages::short_simulation),
     },
     Stage {
         name: "install",
         what: "production install script",
         quick: true,
         run: stages::install,
+        shorter: None,
     },
     Stage {
         name: "vagrant",
         what: "Vagrant lab's files",
         quick: true,
         run: stages::vagrant,
+        shorter: None,
     },
     Stage {
         name: "lab",
         what: "the two-site lab",
         quick: false,
         run: lab::all,
+        shorter: None,
     },
 ];
 
@@ -91,7 +107,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
     crate::setup::ensure(&progress)?;
     let total = match &arguments.only {
         Some(name) => only(name, &progress)?,
-        None => stages(|stage| stage.quick || !arguments.quick, &progress)?,
+        None => stages(arguments.quick, |_| true, &progress)?,
     };
     // Whoever counts tests reads this line.
     println!(
@@ -107,19 +123,21 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
 
 fn only(name: &str, progress: &Progress) -> Result<Tally> {
     if STAGES.iter().any(|stage| stage.name == name) {
-        return stages(|stage| stage.name == name, progress);
+        return stages(false, |stage| stage.name == name, progress);
     }
     lab::one(name, progress)
 }
 
-fn stages(wanted: impl Fn(&Stage) -> bool, progress: &Progress) -> Result<Tally> {
+fn stages(quick: bool, wanted: impl Fn(&Stage) -> bool, progress: &Progress) -> Result<Tally> {
     let mut total = Tally::default();
     let mut lines = Vec::new();
-    for stage in STAGES.iter().filter(|stage| wanted(stage)) {
+    let asked = |stage: &&Stage| wanted(stage) && (stage.quick || !quick);
+    for stage in STAGES.iter().filter(asked) {
         let bold = Style::new().bold();
         anstream::println!("\n{bold}── {}: {}{Reset}", stage.name, stage.what);
         let start = Instant::now();
-        let tally = match (stage.run)(progress) {
+        let run = stage.shorter.filter(|_| quick).unwrap_or(stage.run);
+        let tally = match run(progress) {
             Ok(tally) => tally,
             Err(holdfast_lab::LabError::Interrupted) => {
                 return Err(holdfast_lab::LabError::Interrupted);

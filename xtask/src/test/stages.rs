@@ -88,6 +88,27 @@ pub(super) fn units(_: &Progress) -> Result<Tally> {
     counted(cargo().args(["test", "--workspace", "--no-fail-fast"]))
 }
 
+/// Seeds of the simulation; about a minute on two cores.
+const SEEDS: u32 = 2_000;
+/// Seeds of a quick run.
+const QUICK_SEEDS: u32 = 200;
+
+pub(super) fn simulation(_: &Progress) -> Result<Tally> {
+    simulate(SEEDS)
+}
+
+pub(super) fn short_simulation(_: &Progress) -> Result<Tally> {
+    simulate(QUICK_SEEDS)
+}
+
+/// One test: every seed has to end well. A failure leaves a scenario file behind.
+fn simulate(seeds: u32) -> Result<Tally> {
+    one(cargo()
+        .args(["run", "--quiet", "--release", "--package", "holdfast-tests"])
+        .args(["--bin", "holdfast-sim", "--", "--verbose"])
+        .args(["--seeds", &seeds.to_string()]))
+}
+
 /// With the programs of this very tree: the script asks them about its files.
 pub(super) fn install(_: &Progress) -> Result<Tally> {
     crate::lab::build_daemons()?;

@@ -37,7 +37,7 @@ pub use types::*;
 use case::{Case, Next, Seat};
 use holdfast_model::id::VmName;
 use holdfast_model::vm::Intent;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Decides. The same world always gives the same decision.
 pub fn decide(world: &HostWorld) -> Decision {
@@ -72,13 +72,13 @@ fn is_clean(world: &HostWorld) -> bool {
 }
 
 /// Every VM this host has anything to do with, sorted.
-fn names<'a>(world: &'a HostWorld, domains: &'a BTreeMap<VmName, Domain>) -> BTreeSet<&'a VmName> {
-    domains
-        .keys()
-        .chain(world.grants.keys())
-        .chain(world.reports.keys())
-        .chain(world.jobs.keys())
-        .collect()
+fn names<'a>(world: &'a HostWorld, domains: &'a BTreeMap<VmName, Domain>) -> Vec<&'a VmName> {
+    let known = domains.keys().chain(world.grants.keys());
+    let told = world.reports.keys().chain(world.jobs.keys());
+    let mut names: Vec<&VmName> = known.chain(told).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn decide_one(world: &HostWorld, domains: &BTreeMap<VmName, Domain>, vm: &VmName) -> Next {

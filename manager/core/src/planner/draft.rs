@@ -10,6 +10,7 @@ use holdfast_model::time::Instant;
 use holdfast_model::timing::Timing;
 use holdfast_model::vm::Owner;
 use holdfast_model::world::World;
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 /// The plan in the making.
@@ -18,8 +19,8 @@ pub(super) struct Draft<'w> {
     pub world: &'w World,
     /// The bounds in force.
     pub timing: Timing,
-    /// What hosts and links carry, this round's decisions included.
-    pub load: Load,
+    /// Counted when it is first asked for: most rounds place nothing.
+    load: OnceCell<Load>,
     plan: Plan,
     vms: BTreeSet<VmName>,
     hosts: BTreeSet<HostName>,
@@ -32,13 +33,18 @@ impl<'w> Draft<'w> {
         Self {
             world,
             timing: world.policy.timing.resolve(),
-            load: Load::of(world),
+            load: OnceCell::new(),
             plan: Plan::default(),
             vms: BTreeSet::new(),
             hosts: BTreeSet::new(),
             ops: BTreeSet::new(),
             fences: BTreeSet::new(),
         }
+    }
+
+    /// What hosts and links carry, this round's decisions included.
+    pub fn load(&self) -> &Load {
+        self.load.get_or_init(|| Load::of(self.world))
     }
 
     pub fn finish(self) -> Plan {
@@ -72,7 +78,10 @@ impl<'w> Draft<'w> {
         for write in &writes {
             match write {
                 Write::Owner { vm, owner, .. } => {
-                    self.load.replace(self.world, vm, owner);
+                    self.load();
+                    if let Some(load) = self.load.get_mut() {
+                        load.replace(self.world, vm, owner);
+                    }
                     self.vms.insert(vm.clone());
                 }
                 Write::DeleteVm { vm, .. } => {

@@ -20,14 +20,17 @@ use holdfast_model::id::{HostName, Incarnation, OpId};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::op::Request;
 use holdfast_model::plan::{PlannerStep, Subject, Write};
-use holdfast_model::vm::Owner;
-use holdfast_model::world::{HostView, Seen};
-use std::collections::BTreeSet;
+use holdfast_model::vm::{Owner, Runner};
+use holdfast_model::world::{HostView, Seen, World};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn step(draft: &mut Draft) {
     let world = draft.world;
+    let earlier = earlier_lives(world);
     for (name, host) in &world.hosts {
-        close_earlier_lives(draft, name, host);
+        for life in earlier.get(name).into_iter().flatten() {
+            close_earlier_life(draft, name, host, life);
+        }
         match open_session(host) {
             Some(session) => lapse(draft, name, host, session),
             None => second_plane::close(draft, name, host),
@@ -180,26 +183,35 @@ pub(super) fn fence_write(draft: &Draft, record: FenceRecord) -> Write {
     Write::Fence { record, expect }
 }
 
-/// Lives of this host that owner records still name although the host has begun another: a
-/// session is only opened clean, so nothing of them is left.
-fn close_earlier_lives(draft: &mut Draft, name: &HostName, host: &HostView) {
-    let Some(session) = &host.session else { return };
-    for incarnation in named_lives(draft, name) {
-        if incarnation == session.value.incarnation {
-            continue;
+/// Unclosed lives, per host, that owner records still name although the host has begun another.
+fn earlier_lives(world: &World) -> BTreeMap<&HostName, BTreeSet<&Incarnation>> {
+    let mut lives: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for runner in named_runners(world) {
+        let host = world.hosts.get(&runner.host);
+        let session = host.and_then(|host| host.session.as_ref());
+        let another = session.is_some_and(|s| s.value.incarnation != runner.incarnation);
+        if another && !is_closed(world, runner) {
+            let of_host = lives.entry(&runner.host).or_default();
+            of_host.insert(&runner.incarnation);
         }
-        let known = host
-            .state
-            .as_ref()
-            .filter(|state| state.value.incarnation == incarnation);
-        let evidence = match known {
-            Some(state) if state.value.boot_id != session.value.boot_id => Evidence::Rebooted {
-                boot_id: session.value.boot_id.clone(),
-            },
-            _ => Evidence::Released,
-        };
-        record(draft, name, incarnation, evidence, None);
     }
+    lives
+}
+
+/// Closes an earlier life of a host: a session is only opened clean, so nothing of it is left.
+fn close_earlier_life(draft: &mut Draft, name: &HostName, host: &HostView, life: &Incarnation) {
+    let Some(session) = &host.session else { return };
+    let known = host
+        .state
+        .as_ref()
+        .filter(|state| state.value.incarnation == *life);
+    let evidence = match known {
+        Some(state) if state.value.boot_id != session.value.boot_id => Evidence::Rebooted {
+            boot_id: session.value.boot_id.clone(),
+        },
+        _ => Evidence::Released,
+    };
+    record(draft, name, life.clone(), evidence, None);
 }
 
 fn record(
@@ -226,22 +238,16 @@ fn record(
     draft.push(why, writes, vec![event]);
 }
 
-/// Unclosed lives of a host that owner records name.
-fn named_lives(draft: &Draft, name: &HostName) -> BTreeSet<Incarnation> {
-    let owners = draft.world.vms.values().filter_map(|vm| vm.owner.as_ref());
-    owners
-        .flat_map(|owner| owner.value.possible_runners())
-        .filter(|runner| runner.host == *name)
-        .filter(|runner| {
-            let key = (runner.host.clone(), runner.incarnation.clone());
-            !draft
-                .world
-                .fences
-                .get(&key)
-                .is_some_and(|fence| fence.value.stage == FenceStage::Closed)
-        })
-        .map(|runner| runner.incarnation.clone())
-        .collect()
+/// Every possible runner that an owner record names.
+fn named_runners(world: &World) -> impl Iterator<Item = &Runner> {
+    let owners = world.vms.values().filter_map(|vm| vm.owner.as_ref());
+    owners.flat_map(|owner| owner.value.possible_runners())
+}
+
+fn is_closed(world: &World, runner: &Runner) -> bool {
+    let key = (runner.host.clone(), runner.incarnation.clone());
+    let fence = world.fences.get(&key);
+    fence.is_some_and(|fence| fence.value.stage == FenceStage::Closed)
 }
 
 /// An operator vouches that a host is off.
@@ -287,7 +293,9 @@ fn confirm(
         draft.push(text, vec![done], vec![event]);
         return;
     }
-    let lives = named_lives(draft, name);
+    let open = named_runners(draft.world)
+        .filter(|runner| runner.host == *name && !is_closed(draft.world, runner));
+    let lives: BTreeSet<Incarnation> = open.map(|runner| runner.incarnation.clone()).collect();
     if lives.iter().any(|life| draft.fence_done(name, life)) {
         // Closed in this very round on the host's own word; the request is answered in the next.
         return;

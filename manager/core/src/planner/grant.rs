@@ -52,7 +52,7 @@ pub(super) fn lease_on(draft: &Draft, vm: &VmName, host: &HostName) -> StorageCl
     let world = draft.world;
     let spec = world.vms.get(vm).and_then(|view| view.spec.as_ref());
     let wanted = spec.is_some_and(|spec| spec.value.storage_lease);
-    let session = world.hosts.get(host).and_then(open_session);
+    let session = world.hosts.get(host).and_then(|host| open_session(host));
     match session.is_some_and(|session| session.value.has_storage_plane()) {
         true if wanted => StorageClass::Quorum,
         _ => StorageClass::Plain,

@@ -231,7 +231,11 @@ fn drain(draft: &mut Draft) {
         else {
             continue;
         };
-        if world.hosts.get(&holder.host).is_some_and(is_drained) {
+        if world
+            .hosts
+            .get(&holder.host)
+            .is_some_and(|host| is_drained(host))
+        {
             let priority = vm.spec.as_ref().map_or(0, |spec| spec.value.priority);
             leaving.push((name, &holder.host, priority));
         }

@@ -98,20 +98,20 @@ pub(super) fn choose(draft: &Draft, request: &Request) -> Choice {
 /// Why this host may not take this VM now although it could.
 fn over_budget(draft: &Draft, request: &Request, host: &HostName) -> Option<String> {
     let budgets = &draft.world.policy.budgets;
-    let load = draft.load.host(host);
+    let load = draft.load().host(host);
     if !request.live {
         return (load.starts >= budgets.starts_per_host)
             .then(|| format!("{host} has {} starts under way", load.starts));
     }
     for end in [Some(host), request.leaving].into_iter().flatten() {
-        let migrations = draft.load.host(end).migrations;
+        let migrations = draft.load().host(end).migrations;
         if migrations >= budgets.migrations_per_host {
             return Some(format!("{end} has {migrations} migrations under way"));
         }
     }
     let link = request
         .leaving
-        .map_or(0, |from| draft.load.link(draft.world, from, host));
+        .map_or(0, |from| draft.load().link(draft.world, from, host));
     (link >= budgets.migrations_per_link)
         .then(|| format!("{link} migrations are under way between the sites"))
 }
@@ -129,7 +129,7 @@ fn candidate(
     if request.live {
         may_receive(request, host, held_down)?;
     }
-    let load = draft.load.host(name);
+    let load = draft.load().host(name);
     let site = host.spec.as_ref().map(|spec| &spec.value.site);
     let failures = request
         .failures
@@ -246,7 +246,7 @@ fn fits(
     report: &HostReport,
 ) -> Result<u64, String> {
     let policy = &draft.world.policy.placement;
-    let load = draft.load.host(name);
+    let load = draft.load().host(name);
     let usable = report
         .capacity
         .memory_mib

@@ -18,11 +18,9 @@ pub(super) fn step(draft: &mut Draft) {
     let world = draft.world;
     let mut order: Vec<_> = world.vms.iter().collect();
     order.sort_by_key(|(name, vm)| {
-        let priority = vm
-            .spec
-            .as_ref()
-            .map_or(i32::MIN, |spec| spec.value.priority);
-        (Reverse(priority), (*name).clone())
+        let spec = vm.spec.as_ref();
+        let priority = spec.map_or(i32::MIN, |spec| spec.value.priority);
+        (Reverse(priority), *name)
     });
     for (name, vm) in order {
         if !draft.vm_done(name) {

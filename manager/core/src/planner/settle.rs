@@ -84,6 +84,10 @@ fn age_ms(draft: &Draft, session: &Session) -> u64 {
 
 /// The age of the oldest open session; none without any.
 fn cluster_age_ms(draft: &Draft) -> Option<u64> {
-    let sessions = draft.world.hosts.values().filter_map(open_session);
+    let sessions = draft
+        .world
+        .hosts
+        .values()
+        .filter_map(|host| open_session(host));
     sessions.map(|session| age_ms(draft, &session.value)).max()
 }

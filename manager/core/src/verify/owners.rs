@@ -243,6 +243,9 @@ fn target(world: &World, step: &Step, vm: &VmName, to: &Runner, found: &mut Foun
 
 /// No host gets more memory promised than it has.
 pub(super) fn room(world: &World, plan: &Plan, found: &mut Found) {
+    if plan.steps.is_empty() {
+        return; // it promises nothing
+    }
     let mut owners: BTreeMap<&VmName, &Owner> = BTreeMap::new();
     for (name, vm) in &world.vms {
         if let Some(owner) = &vm.owner {

@@ -12,6 +12,7 @@ use holdfast_model::timing::Profile;
 use holdfast_model::vm::*;
 use holdfast_model::world::{HostView, Seen, VmView, World};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Everything before this is long past.
 pub const NOW: Instant = Instant(10_000_000);
@@ -51,7 +52,7 @@ pub fn world() -> World {
         policy,
         hosts: BTreeMap::new(),
         vms: BTreeMap::new(),
-        fences: BTreeMap::new(),
+        fences: Arc::default(),
         ops: BTreeMap::new(),
     }
 }
@@ -117,7 +118,7 @@ pub fn host(world: &mut World, host: &str, site: &str) {
         vms: BTreeMap::new(),
         saw: BTreeMap::new(),
     };
-    world.hosts.insert(name(host), view);
+    world.hosts.insert(name(host), Arc::new(view));
 }
 
 /// Two hosts per site.
@@ -152,10 +153,10 @@ pub fn vm(world: &mut World, vm: &str, site: &str, priority: i32, memory_mib: u6
     let spec = seen(spec(vm, site, priority, memory_mib), 20, Instant(1));
     world.vms.insert(
         name(vm),
-        VmView {
+        Arc::new(VmView {
             spec: Some(spec),
             owner: None,
-        },
+        }),
     );
 }
 
@@ -183,7 +184,7 @@ pub fn owner(holder: Option<Runner>, generation: u64) -> Owner {
 }
 
 pub fn set_owner(world: &mut World, vm: &str, owner: Owner) {
-    world.vms.get_mut(&name::<VmName>(vm)).unwrap().owner = Some(seen(owner, 21, Instant(1)));
+    vm_mut(world, vm).owner = Some(seen(owner, 21, Instant(1)));
 }
 
 pub fn report(world: &mut World, host: &str, vm: &str, generation: u64, state: RunState) {
@@ -192,7 +193,7 @@ pub fn report(world: &mut World, host: &str, vm: &str, generation: u64, state: R
         generation: Generation(generation),
         state,
     };
-    let host = world.hosts.get_mut(&name::<HostName>(host)).unwrap();
+    let host = host_mut(world, host);
     host.vms.insert(name(vm), seen(report, 30, Instant(1)));
 }
 
@@ -204,7 +205,11 @@ pub fn running(world: &mut World, vm_: &str, site: &str, priority: i32, on: &str
 }
 
 pub fn host_mut<'w>(world: &'w mut World, host: &str) -> &'w mut HostView {
-    world.hosts.get_mut(&name::<HostName>(host)).unwrap()
+    Arc::make_mut(world.hosts.get_mut(&name::<HostName>(host)).unwrap())
+}
+
+pub fn vm_mut<'w>(world: &'w mut World, vm: &str) -> &'w mut VmView {
+    Arc::make_mut(world.vms.get_mut(&name::<VmName>(vm)).unwrap())
 }
 
 /// Silent for so long.
@@ -227,7 +232,7 @@ pub fn fence(world: &mut World, host: &str, incarnation: &str) {
         storage: None,
         release_asked: false,
     };
-    world.fences.insert(
+    Arc::make_mut(&mut world.fences).insert(
         (name(host), name(incarnation)),
         seen(record, 40, Instant(1)),
     );
@@ -267,7 +272,7 @@ fn apply_write(world: &mut World, write: &Write) {
     let (revision, now) = (world.revision, world.now);
     match write.clone() {
         Write::Owner { vm, owner, expect } => {
-            let view = world.vms.entry(vm).or_default();
+            let view = Arc::make_mut(world.vms.entry(vm).or_default());
             assert_eq!(view.owner.as_ref().map(|o| o.revision), expect);
             view.owner = Some(Seen {
                 value: owner,
@@ -280,7 +285,7 @@ fn apply_write(world: &mut World, write: &Write) {
             session,
             expect,
         } => {
-            let slot = &mut world.hosts.get_mut(&host).unwrap().session;
+            let slot = &mut host_mut(world, host.as_str()).session;
             assert_eq!(slot.as_ref().map(|s| s.revision), Some(expect));
             *slot = Some(Seen {
                 value: session,
@@ -291,7 +296,7 @@ fn apply_write(world: &mut World, write: &Write) {
         Write::Fence { record, expect } => {
             let key = (record.host.clone(), record.incarnation.clone());
             assert_eq!(world.fences.get(&key).map(|f| f.revision), expect);
-            world.fences.insert(
+            Arc::make_mut(&mut world.fences).insert(
                 key,
                 Seen {
                     value: record,
@@ -305,7 +310,7 @@ fn apply_write(world: &mut World, write: &Write) {
             state,
             expect,
         } => {
-            let slot = &mut world.hosts.get_mut(&host).unwrap().state;
+            let slot = &mut host_mut(world, host.as_str()).state;
             assert_eq!(slot.as_ref().map(|s| s.revision), expect);
             *slot = Some(Seen {
                 value: state,
@@ -375,7 +380,7 @@ pub fn vm_subject(vm: &str) -> Subject {
 pub fn later(world: &mut World, ms: u64) {
     world.now = world.now.plus(ms);
     // The other hosts go on renewing.
-    for host in world.hosts.values_mut() {
+    for host in world.hosts.values_mut().map(Arc::make_mut) {
         if let Some(session) = &mut host.session
             && session.seen_at.0 + 2_000 > world.now.0 - ms
         {
