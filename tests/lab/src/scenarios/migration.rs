@@ -104,7 +104,8 @@ pub(super) fn destination_dies(lab: &Lab) -> Result<()> {
         let off = cluster.lab.power_off(&[destination])?;
         cluster.wait(
             "the migration to be given up",
-            PATIENCE,
+            // libvirt gives a connection to a host that is just gone up only after 100 s.
+            2 * PATIENCE,
             |status| match status.vms.iter().find(|vm| vm.name.as_str() == VM) {
                 Some(vm) if vm.state == VmState::Running => Ok(()),
                 Some(vm) => Err(format!("{:?}: {}", vm.state, vm.reason)),
