@@ -32,7 +32,17 @@ fn of_one_kind(random: &mut Random) -> Vec<String> {
     let wait = |random: &mut Random, from: u64, to: u64| {
         format!("advance {}ms", from + random.below(to - from))
     };
-    match random.below(10) {
+    match random.below(11) {
+        // The last heartbeat comes as late as it may on the storage, and then both planes are gone.
+        10 => vec![
+            format!("san slow {}ms", random.below(4_000)),
+            wait(random, 4_000, 9_000),
+            format!("cut {host} all"),
+            format!("san cut {host}"),
+            "san slow 0ms".to_owned(),
+            wait(random, 3_000, 25_000),
+            "heal".to_owned(),
+        ],
         // Cut off while its storage holds, for as long as it takes to be given up, and back.
         7 => vec![
             format!("cut {host} all"),

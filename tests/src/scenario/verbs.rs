@@ -15,6 +15,7 @@
 //!            lose-finish V on|off
 //! lease      volume quorum|plain                          hosts added after it have a slot on it
 //!            san cut H | san heal H                       H's way to the storage
+//!            san slow TIME                                every call takes so much longer
 //!            san stall | san go                           every call to the storage hangs, or goes on
 //! storage    storage A synced|syncing|unusable            A: a site or a host
 //! operator   stop V | start V | delete V | restart V | move V [H] | drain H | resume H
@@ -226,12 +227,13 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             sim.heal(link);
         }
         "san" => {
-            let what = words.word("cut, heal, stall or go")?;
+            let what = words.word("cut, heal, slow, stall or go")?;
             match what.as_str() {
                 "cut" => sim.cut_storage(&words.parse("host")?, true)?,
                 "heal" => sim.cut_storage(&words.parse("host")?, false)?,
                 "stall" => sim.stall_storage(true)?,
                 "go" => sim.stall_storage(false)?,
+                "slow" => sim.ctx.san.slow_ms = words.time_ms()?,
                 _ => return Err(WordError::Extra(what)),
             }
         }

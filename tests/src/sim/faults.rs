@@ -200,6 +200,7 @@ impl Sim {
                 self.ctx.net.heal_all();
                 self.ctx.san.net.heal_all();
                 self.ctx.stall_storage(false);
+                self.ctx.san.slow_ms = 0;
             }
         }
         self.ctx.net_changed();

@@ -68,6 +68,8 @@ pub struct San {
     writes: u64,
     /// Every call hangs until it is over.
     stalled: bool,
+    /// How much longer than usual a call takes, in milliseconds: half of it on its way there.
+    pub slow_ms: u64,
     waiting: Vec<IoCall>,
 }
 
@@ -128,7 +130,8 @@ impl San {
 impl Ctx {
     /// A call to the storage is sent.
     pub fn io(&mut self, call: IoCall) {
-        self.after(IO_MS / 2, Event::IoArrives(call));
+        let way_ms = (IO_MS + self.san.slow_ms) / 2;
+        self.after(way_ms, Event::IoArrives(call));
     }
 
     /// A message to a peer is sent; nobody waits for its end.
@@ -143,14 +146,15 @@ impl Ctx {
             return self.san.waiting.push(call);
         }
         let quorum = self.san.has_quorum(&call.place);
+        let way_ms = (IO_MS + self.san.slow_ms) / 2;
         let (end, ms) = match &call.io {
             Io::Write(sector, record) if quorum => {
                 self.san.write(&call.place, *sector, record);
-                (IoEnd::Written(true), IO_MS / 2)
+                (IoEnd::Written(true), way_ms)
             }
             Io::Write(..) => (IoEnd::Written(false), GIVEN_UP_MS),
             Io::Read => match self.san.read(&call.place) {
-                Some(sectors) => (IoEnd::Read(Some(sectors)), IO_MS / 2),
+                Some(sectors) => (IoEnd::Read(Some(sectors)), way_ms),
                 None => (IoEnd::Read(None), GIVEN_UP_MS),
             },
         };
