@@ -143,6 +143,27 @@ fn nothing_is_stopped_that_could_not_be_started_again() {
     assert_eq!(intent(&w), Intent::Run);
 }
 
+/// After an outage of the whole storage one host is the first to see it again.
+#[test]
+fn nothing_goes_where_storage_has_just_come_back() {
+    let mut w = lost_for(60_000);
+    for host in ["b1", "b2"] {
+        storage(&mut w, host, unusable(), 60_000);
+    }
+    storage(&mut w, "a2", StorageState::Synced, 9_999);
+    assert!(says(
+        &plan(&w),
+        &vm_subject("web1"),
+        "not been good on a2 for long"
+    ));
+    assert_eq!(plan(&w).wake_at, Some(w.now.plus(1)));
+    settle(&mut w);
+    assert_eq!(intent(&w), Intent::Run);
+    later(&mut w, 1);
+    settle(&mut w);
+    assert_eq!(intent(&w), Intent::Kill);
+}
+
 #[test]
 fn only_as_many_are_stopped_as_there_is_room_for() {
     let mut w = two_sites();

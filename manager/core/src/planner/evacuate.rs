@@ -6,8 +6,9 @@
 //! paused on an I/O error, check good ── for the grace ── on_io_error ────────> Kill | Resume | left
 //! ```
 //! The guest is not asked first: without its storage it could not shut down. Nothing is stopped that
-//! could not be started again, so nothing at all while no host's storage is known to be good. The
-//! graces count from when this manager first saw the reports that stand in the store: one that is
+//! could not be started again, so nothing at all while no host's storage is known to be good; and it must
+//! have been good for the grace as well: after an outage of the whole storage one host is always the
+//! first to see it again, and nothing is moved there that is about to see it too. The graces count from when this manager first saw the reports that stand in the store: one that is
 //! written anew, for whatever reason, begins them again.
 
 use super::draft::Draft;
@@ -190,17 +191,24 @@ fn lost(draft: &mut Draft, case: &Case, reason: &str) {
         return;
     }
     match case.elsewhere(draft) {
-        Choice::Host(to) if is_known_good(draft.world, &to.host) => {
-            let failures = case.owner.value.failures.clone();
-            kill(draft, case, why, failures, &to.host);
-        }
-        Choice::Host(to) => {
-            let text = format!(
-                "{why}, and nobody knows whether it is on {}: it is left as it is",
-                to.host
-            );
-            draft.report(PlannerStep::Recovery, case.subject(), text);
-        }
+        Choice::Host(to) => match good_since(draft.world, &to.host) {
+            Some(since) if draft.world.now >= case.grace_over(draft, since) => {
+                let failures = case.owner.value.failures.clone();
+                kill(draft, case, why, failures, &to.host);
+            }
+            Some(since) => {
+                let until = case.grace_over(draft, since);
+                let text = format!("{why}, and it has not been good on {} for long", to.host);
+                draft.wait(PlannerStep::Recovery, case.subject(), text, until);
+            }
+            None => {
+                let text = format!(
+                    "{why}, and nobody knows whether it is on {}: it is left as it is",
+                    to.host
+                );
+                draft.report(PlannerStep::Recovery, case.subject(), text);
+            }
+        },
         Choice::Busy(busy) => {
             let text = format!("{why}; it waits its turn to leave: {busy}");
             draft.report(PlannerStep::Recovery, case.subject(), text);
@@ -215,15 +223,14 @@ fn lost(draft: &mut Draft, case: &Case, reason: &str) {
     }
 }
 
-/// Whether the host's storage check says that the storage is good.
-fn is_known_good(world: &World, host: &HostName) -> bool {
-    let report = world.hosts.get(host).and_then(|host| host.report.as_ref());
-    report.is_some_and(|report| {
-        matches!(
-            report.value.storage,
-            StorageState::Synced | StorageState::Degraded { .. }
-        )
-    })
+/// Since when a host's storage check has said that the storage is good; none if it does not.
+fn good_since(world: &World, host: &HostName) -> Option<Instant> {
+    let report = world.hosts.get(host)?.report.as_ref()?;
+    let good = matches!(
+        report.value.storage,
+        StorageState::Synced | StorageState::Degraded { .. }
+    );
+    good.then_some(report.seen_at)
 }
 
 /// Its I/O error is over, or is its own.

@@ -85,7 +85,7 @@ fn case(world: &World, vm: &VmName, owner: &Owner, at: &Runner) -> Option<Why> {
     }
 }
 
-/// A present, guarded, undrained host whose storage is known to be good.
+/// A present, guarded, undrained host whose storage has been known to be good for the grace.
 fn has_storage(world: &World, host: &HostView) -> bool {
     let suspect_after_ms = world.policy.timing.resolve().suspect_after_ms;
     let (Some(session), Some(report)) = (&host.session, &host.report) else {
@@ -100,6 +100,7 @@ fn has_storage(world: &World, host: &HostView) -> bool {
         && session.value.guard == GuardState::Working
         && silence < suspect_after_ms
         && !drained
+        && world.now.since(report.seen_at.max(world.view_since)) >= world.policy.storage.grace_ms
         && report.value.incarnation == session.value.incarnation
         && matches!(
             report.value.storage,
