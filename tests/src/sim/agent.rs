@@ -31,6 +31,8 @@ pub struct Agent {
     listed: Vec<Option<Listing>>,
     listing: bool,
     watched: Revision,
+    /// Its watch cannot go on from there: the view is to be listed anew.
+    behind: bool,
     /// The view was listed once.
     pub(super) grants_known: bool,
     pub(super) session: Phase,
@@ -39,6 +41,8 @@ pub struct Agent {
     pub(super) jobs: BTreeMap<VmName, super::jobs::Work>,
     pub(super) ends: BTreeMap<VmName, Ended>,
     pub(super) pending: Option<super::rounds::Pending>,
+    /// A round whose write had no answer: nobody knows whether it happened.
+    pub(super) unanswered: Option<super::rounds::Pending>,
     pub(super) must_see: Revision,
     pub(super) lookout: Lookout,
     pub(super) saw_busy: bool,
@@ -93,6 +97,7 @@ impl Agent {
             prefixes,
             listing: false,
             watched: Revision(0),
+            behind: false,
             grants_known: false,
             session: Phase::Closed {
                 not_before: Instant(0),
@@ -102,11 +107,17 @@ impl Agent {
             jobs: BTreeMap::new(),
             ends: BTreeMap::new(),
             pending: None,
+            unanswered: None,
             must_see: Revision(0),
             lookout: Lookout::default(),
             saw_busy: false,
             known: None,
         }
+    }
+
+    /// What its watch has brought so far.
+    pub fn watched(&self) -> Revision {
+        self.watched
     }
 
     pub(super) fn reset_opener(&mut self, m: &Machine) {
@@ -180,7 +191,7 @@ impl Agent {
     }
 
     fn list(&mut self, m: &Machine, ctx: &mut Ctx) {
-        if !self.grants_known && !self.listing {
+        if (!self.grants_known || self.behind) && !self.listing {
             self.listing = true;
             let first = Request::List(self.prefixes[0].clone());
             self.call(ctx, m, Tag::List(0), first);
@@ -202,14 +213,22 @@ impl Agent {
         self.watched = revisions.min().unwrap_or(Revision(0));
         self.known = None;
         self.view.reset(&self.prefixes, listings, m.local(ctx));
-        self.grants_known = true;
-        self.reset_opener(m);
+        self.listing = false;
+        self.behind = false;
+        if !std::mem::replace(&mut self.grants_known, true) {
+            self.reset_opener(m);
+        }
         ctx.watchers.insert(self.client.clone(), m.place());
     }
 
     fn on_watch(&mut self, m: &Machine, ctx: &mut Ctx, upto: Revision) {
-        if !self.grants_known || upto <= self.watched {
+        if !self.grants_known || self.behind || upto <= self.watched {
             return;
+        }
+        if ctx.is_behind(self.watched) {
+            self.behind = true;
+            let error = ctx.compacted();
+            return ctx.log(&m.name, format!("agent: {error}; it lists anew"));
         }
         let sent = (self.watched, upto);
         if ctx.bring(&mut self.view, &self.prefixes, sent, m.local(ctx)) {

@@ -297,10 +297,13 @@ impl Machine {
         let times = ReadTimes { began, ended: now };
         for (sector, record) in sectors {
             match (sector, record) {
-                (Sector::Heartbeat(slot), Record::Heartbeat(Some(heartbeat))) => {
+                (Sector::Heartbeat(slot), Some(Record::Heartbeat(Some(heartbeat)))) => {
                     lease.observer.saw(slot, &heartbeat, times);
                 }
-                (Sector::Mailbox(slot), Record::Mailbox(Some(mail))) if slot == lease.slot => {
+                (Sector::Heartbeat(slot), _) => lease.observer.saw_nothing(slot),
+                (Sector::Mailbox(slot), Some(Record::Mailbox(Some(mail))))
+                    if slot == lease.slot =>
+                {
                     if let Some(keeper) = &lease.keeper {
                         let life = &keeper.identity().incarnation;
                         lease.asked = lease.mailbox.heeds(&mail, life, now);

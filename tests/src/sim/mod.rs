@@ -25,6 +25,7 @@ pub mod manager;
 mod migration;
 pub mod net;
 mod operate;
+mod outages;
 mod rounds;
 pub mod san;
 mod session;
