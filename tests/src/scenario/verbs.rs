@@ -7,7 +7,8 @@
 //! links      cut A B [oneway] | slow A B TIME | heal A B | heal
 //!            A, B: a site, a host, or `all`; `slow` adds to what goes from A to B
 //! processes  manager S kill|stop|start | manager S pause TIME
-//!            agent H kill|stop|start | freeze agent H TIME | freeze libvirt H TIME
+//!            agent H kill|stop|start | guard H kill
+//!            freeze agent|libvirt|guard H TIME
 //!            clock H drift PPM | clock S step +TIME|-TIME  (on the wall; a simulated host has none)
 //!            voter S stop|start                       the store's voter alone
 //!            kills take TIME                              the guards' signals, on every host
@@ -255,13 +256,21 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
                 _ => return Err(WordError::Extra(what)),
             }
         }
+        "guard" => {
+            let host = words.parse("host")?;
+            if !words.takes("kill") {
+                return Err(WordError::Missing("kill"));
+            }
+            sim.kill_guard(&host)?;
+        }
         "freeze" => {
-            let process = words.word("agent or libvirt")?;
+            let process = words.word("agent, libvirt or guard")?;
             let host = words.parse("host")?;
             let ms = words.time_ms()?;
             match process.as_str() {
                 "agent" => sim.freeze_agent(&host, ms)?,
                 "libvirt" => sim.freeze_libvirt(&host, ms)?,
+                "guard" => sim.freeze_guard(&host, ms)?,
                 _ => return Err(WordError::Extra(process)),
             }
         }

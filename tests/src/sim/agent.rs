@@ -38,6 +38,8 @@ pub struct Agent {
     pub(super) session: Phase,
     pub(super) opener: Opener,
     pub(super) spec_asked: bool,
+    /// Which process of the guard has been armed for the present life.
+    pub(super) armed_on: Option<u32>,
     pub(super) jobs: BTreeMap<VmName, super::jobs::Work>,
     pub(super) ends: BTreeMap<VmName, Ended>,
     pub(super) pending: Option<super::rounds::Pending>,
@@ -104,6 +106,7 @@ impl Agent {
             },
             opener: Opener::new(me, Timing::of(Profile::Default).suspect_after_ms),
             spec_asked: false,
+            armed_on: None,
             jobs: BTreeMap::new(),
             ends: BTreeMap::new(),
             pending: None,
@@ -149,7 +152,8 @@ impl Agent {
     /// Something came.
     pub fn on(&mut self, m: &mut Machine, ctx: &mut Ctx, inbox: Inbox) {
         let now = m.local(ctx);
-        if let Some(lease) = &mut m.lease {
+        let answers = m.guard_answers(ctx);
+        if let Some(lease) = m.lease.as_mut().filter(|_| answers) {
             lease.heard = now;
         }
         match inbox {
@@ -184,6 +188,7 @@ impl Agent {
         }
         self.hear_news(m, ctx);
         self.check_lapse(m, ctx);
+        self.declare_guard(m, ctx, false);
         self.list(m, ctx);
         self.keep_session(m, ctx);
         self.look_out(m, ctx);

@@ -42,7 +42,7 @@ pub struct Lease {
     pub slot: u32,
     /// What the storage promises.
     pub class: StorageClass,
-    keeper: Option<Keeper>,
+    pub(super) keeper: Option<Keeper>,
     /// What it sees of the peers.
     pub observer: Observer,
     reading: Option<Instant>,
@@ -77,6 +77,9 @@ impl Lease {
 impl Machine {
     /// The guard takes a process to watch. False: it does not let it run.
     pub fn watch(&mut self, ctx: &Ctx, vm: &VmName, class: StorageClass) -> bool {
+        if !self.guard_answers(ctx) {
+            return false;
+        }
         let verdict = self.deadline.tick(self.local(ctx));
         let life = self.saved.as_ref();
         let accepts = life.is_some_and(|life| self.deadline.accepts(life));
@@ -95,8 +98,11 @@ impl Machine {
         accepts && may_run
     }
 
-    /// The guard is armed for a life. False: it refuses.
+    /// The guard is armed for a life. False: it refuses, or is not there.
     pub fn arm(&mut self, ctx: &mut Ctx, life: &Incarnation, bounds: &RunnerBounds) -> bool {
+        if !self.guard_answers(ctx) {
+            return false;
+        }
         let now = self.local(ctx);
         let empty = self.watched.is_empty();
         let storage = self.lease.is_some();
@@ -142,6 +148,9 @@ impl Machine {
 
     /// The guard looks at the clock.
     pub fn guard(&mut self, ctx: &mut Ctx) {
+        if !self.guard_answers(ctx) {
+            return;
+        }
         let verdict = self.deadline.tick(self.local(ctx));
         self.beat(ctx);
         if !self.sabotaged {
@@ -223,7 +232,7 @@ impl Machine {
     fn call(&self, io: Io) -> IoCall {
         IoCall {
             host: self.name.clone(),
-            boot: self.boot,
+            of: (self.boot, self.guard_is.life),
             place: self.place(),
             io,
         }
@@ -251,7 +260,14 @@ impl Machine {
     }
 
     /// A call to the storage has ended.
-    pub fn io_ended(&mut self, ctx: &mut Ctx, end: IoEnd) {
+    pub fn io_ended(&mut self, ctx: &mut Ctx, of: (u32, u32), end: IoEnd) {
+        if of != (self.boot, self.guard_is.life) {
+            return;
+        }
+        if !self.guard_answers(ctx) {
+            let event = Event::IoEnds(self.name.clone(), of, end);
+            return ctx.queue.push(self.guard_is.back_at(), event);
+        }
         match end {
             IoEnd::Written(done) => self.written(ctx, done),
             IoEnd::Read(sectors) => self.was_read(ctx, sectors),
@@ -325,6 +341,9 @@ impl Machine {
 
     /// Writes into a peer's mailbox.
     pub fn send_mail(&self, ctx: &mut Ctx, slot: u32, mail: Mail) {
+        if !self.guard_answers(ctx) {
+            return;
+        }
         let io = Io::Write(Sector::Mailbox(slot), Record::Mailbox(Some(mail)));
         let call = self.call(io);
         ctx.mail(call);
@@ -332,6 +351,9 @@ impl Machine {
 
     /// The agent wants to know more about a peer, soon.
     pub fn look_now(&mut self, ctx: &mut Ctx) {
+        if !self.guard_answers(ctx) {
+            return;
+        }
         let now = self.local(ctx);
         if let Some(lease) = &mut self.lease
             && let Some(keeper) = &mut lease.keeper

@@ -97,7 +97,7 @@ impl Agent {
                 Watched::Armed(armed) => armed.deadline(),
                 Watched::Unarmed | Watched::Lapsed { .. } => Instant(0),
             },
-            guard_works: incarnation.is_some(),
+            guard_works: incarnation.is_some() && self.armed_on.is_some(),
             incarnation,
             restart: self
                 .view

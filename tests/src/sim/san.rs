@@ -42,8 +42,8 @@ pub enum Io {
 pub struct IoCall {
     /// Whose.
     pub host: HostName,
-    /// On which boot.
-    pub boot: u32,
+    /// Of which boot, and of which process of the guard on it.
+    pub of: (u32, u32),
     /// From where.
     pub place: Place,
     /// What.
@@ -215,8 +215,8 @@ impl Ctx {
 
     /// A message to a peer is sent; nobody waits for its end.
     pub fn mail(&mut self, call: IoCall) {
-        let boot = u32::MAX;
-        self.io(IoCall { boot, ..call });
+        let of = (u32::MAX, u32::MAX);
+        self.io(IoCall { of, ..call });
     }
 
     /// It gets there.
@@ -238,7 +238,7 @@ impl Ctx {
                 None => (IoEnd::Read(None), GIVEN_UP_MS),
             },
         };
-        self.after(ms, Event::IoEnds(call.host, call.boot, end));
+        self.after(ms, Event::IoEnds(call.host, call.of, end));
     }
 
     /// From now on every call hangs, or goes on: what hung is done late.
