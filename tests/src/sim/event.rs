@@ -23,8 +23,8 @@ pub enum Event {
     Guard(HostName, u32),
     /// The guard of a host on one boot starts again, as which of its processes.
     GuardStarts(HostName, u32, u32),
-    /// The guard's signals to these VMs take effect.
-    Killed(HostName, u32, Vec<VmName>),
+    /// The guard's signals to these VMs' domains take effect.
+    Killed(HostName, u32, Vec<(VmName, u64)>),
     /// A call reaches the storage.
     IoArrives(IoCall),
     /// A call to the storage, of one process of a host's guard on one boot, has ended.

@@ -173,10 +173,10 @@ impl Machine {
         if doomed.is_empty() {
             return;
         }
-        self.dying.extend(doomed.iter().cloned());
+        self.dying.extend(doomed.iter().map(|(_, domain)| domain));
         let silence = ctx.truth.silence(&self.name, ctx.now);
         ctx.truth.kills.insert(self.name.clone(), silence);
-        let names: Vec<&str> = doomed.iter().map(VmName::as_str).collect();
+        let names: Vec<&str> = doomed.iter().map(|(vm, _)| vm.as_str()).collect();
         let what = match verdict {
             Verdict::KillUnleased => "the session has lapsed; killing what has no storage lease:",
             _ => "the lease has lapsed; killing",
@@ -187,24 +187,27 @@ impl Machine {
         ctx.after(ms, Event::Killed(self.name.clone(), self.boot, doomed));
     }
 
-    fn doomed(&self, verdict: Verdict) -> Vec<VmName> {
+    fn doomed(&self, verdict: Verdict) -> Vec<(VmName, u64)> {
         let dies = |watched: &Watched| match verdict {
             Verdict::LetRun => false,
             Verdict::KillUnleased => watched.class == StorageClass::Plain,
             Verdict::KillAll => true,
         };
         let doomed = self.watched.iter().filter(|(_, watched)| dies(watched));
-        let doomed = doomed.filter(|(vm, _)| !self.dying.contains(*vm));
-        doomed.map(|(vm, _)| vm.clone()).collect()
+        let doomed = doomed.filter(|(_, watched)| !self.dying.contains(&watched.domain));
+        doomed
+            .map(|(vm, watched)| (vm.clone(), watched.domain))
+            .collect()
     }
 
-    /// The guard's signals have taken effect.
-    pub fn killed(&mut self, ctx: &mut Ctx, doomed: &[VmName]) {
-        for vm in doomed {
-            self.dying.remove(vm);
-            if let Some(Watched { domain, .. }) = self.watched.remove(vm) {
+    /// The guard's signals have taken effect: on those processes, and on none that came later.
+    pub fn killed(&mut self, ctx: &mut Ctx, doomed: &[(VmName, u64)]) {
+        for (vm, domain) in doomed {
+            self.dying.remove(domain);
+            if self.watched.get(vm).is_some_and(|w| w.domain == *domain) {
+                self.watched.remove(vm);
                 let words = "is killed by the guard";
-                self.end(ctx, vm, domain, Stop::Killed, words, EndKind::SelfFenced);
+                self.end(ctx, vm, *domain, Stop::Killed, words, EndKind::SelfFenced);
             }
         }
         // What was handed over meanwhile, and a heartbeat that says that all is gone.

@@ -103,7 +103,7 @@ pub struct Machine {
     /// The processes the guard watches.
     pub watched: BTreeMap<VmName, Watched>,
     /// What was sent a signal and is still there.
-    pub(super) dying: BTreeSet<VmName>,
+    pub(super) dying: BTreeSet<u64>,
     pub(super) guard_wakes_at: u64,
     /// Whether its process is there.
     pub(super) guard_is: super::guard_away::Presence,
