@@ -290,8 +290,19 @@ impl SessionTask {
         });
         let (bounds, storage) = (found.bounds.clone(), found.storage.clone());
         let slot = storage.as_ref().map(|plane| plane.slot);
-        let armed = self.try_arm(&incarnation, &bounds, slot, GUARD_WAIT).await;
-        let (Some(fence), Ok(armed_on)) = (half, armed) else {
+        let armed = match self.try_arm(&incarnation, &bounds, slot, GUARD_WAIT).await {
+            Ok(armed_on) => Some(armed_on),
+            Err(GuardError::Refused(reason)) => {
+                tracing::warn!(%incarnation, reason, "the guard does not let it go on");
+                None
+            }
+            // One that does not answer may still hold the storage plane.
+            Err(error) => {
+                tracing::error!(%error, "its session cannot be opened again without a guard");
+                return Reopened::Again;
+            }
+        };
+        let (Some(fence), Some(armed_on)) = (half, armed) else {
             tracing::error!(%incarnation, "this life is over; its VMs are stopped here");
             self.life.send_replace(Life::Cleaning);
             let revoke = Call::Revoke { incarnation };

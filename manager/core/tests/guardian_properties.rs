@@ -41,6 +41,8 @@ fn intent() -> impl Strategy<Value = Intent> {
     prop_oneof![
         3 => Just(Intent::Run),
         1 => Just(Intent::Stop),
+        1 => Just(Intent::Kill),
+        1 => Just(Intent::Resume),
         1 => Just(Intent::Migrate),
         1 => Just(Intent::AbortMigration),
     ]
@@ -251,7 +253,10 @@ proptest! {
             prop_assert!(world.domains.is_some());
             prop_assert!(names_this_life(&world, owner.holder.as_ref()));
             prop_assert_eq!(owner.generation, generation);
-            prop_assert!(matches!(owner.intent, Intent::Run | Intent::Migrate));
+            prop_assert!(matches!(
+                owner.intent,
+                Intent::Run | Intent::Resume | Intent::Migrate
+            ));
             if !matches!(action, Action::Start { .. }) {
                 prop_assert!(owner.incoming.is_none(), "{:?} is not settled", owner.incoming);
             }
@@ -319,7 +324,7 @@ proptest! {
             let running = domain.state == DomainState::Running
                 && domain.generation == owner.generation;
             let wanted = names_this_life(&world, owner.holder.as_ref())
-                && owner.intent != Intent::Stop;
+                && !matches!(owner.intent, Intent::Stop | Intent::Kill);
             if running && wanted && !ended {
                 let action = decision.actions.get(vm);
                 prop_assert!(

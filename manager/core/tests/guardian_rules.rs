@@ -207,6 +207,43 @@ fn a_stop_asks_first_and_destroys_after_the_grace() {
 }
 
 #[test]
+fn a_kill_asks_nobody_and_a_resume_is_for_io_errors_only() {
+    let kill = || here().granted(7, Intent::Kill);
+    let why = "destroy: it is to be stopped by force: ";
+    for state in [DomainState::Running, paused(PauseReason::IoError)] {
+        kill()
+            .domain(7, state)
+            .report(7, RunState::Running)
+            .gives(&format!("report 7 Stopping / {why}"));
+    }
+    let since = Instant(NOW - 5);
+    kill()
+        .domain(7, DomainState::ShuttingDown)
+        .report(7, RunState::Stopping)
+        .job(Job::Shutdown { since })
+        .gives("destroy: its guest was shutting down and is past waiting for");
+    kill()
+        .report(7, RunState::Stopping)
+        .gives("report 7 Stopped");
+
+    let resume = || here().granted(7, Intent::Resume);
+    let reason = PauseReason::IoError;
+    resume()
+        .domain(7, paused(reason))
+        .report(7, RunState::Paused { reason })
+        .gives("resume 7");
+    resume()
+        .domain(7, DomainState::Running)
+        .report(7, RunState::Paused { reason })
+        .gives("report 7 Running");
+    let reason = PauseReason::ByHand;
+    resume()
+        .domain(7, paused(reason))
+        .report(7, RunState::Paused { reason })
+        .gives("-");
+}
+
+#[test]
 fn a_stop_that_was_taken_back_ends_with_its_grace() {
     let world = |ms: u64| {
         here()

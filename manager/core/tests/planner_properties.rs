@@ -102,7 +102,7 @@ fn vm_draw() -> impl Strategy<Value = VmDraw> {
         runner(),
         incoming,
         prop::bool::weighted(0.9),
-        0..4u8,
+        0..6u8,
         0..6u32,
         any::<bool>(),
     );
@@ -252,6 +252,8 @@ fn put_vm(w: &mut World, vm_name: &str, draw: &VmDraw) {
         owner.intent = [
             Intent::Run,
             Intent::Stop,
+            Intent::Kill,
+            Intent::Resume,
             Intent::Migrate,
             Intent::AbortMigration,
         ][usize::from(draw.intent)];

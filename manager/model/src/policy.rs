@@ -33,6 +33,9 @@ pub struct Policy {
     /// When hosts are given up.
     #[serde(default)]
     pub fencing: FencingPolicy,
+    /// What becomes of VMs whose storage has failed.
+    #[serde(default)]
+    pub storage: StoragePolicy,
 }
 
 /// A profile and what differs from it.
@@ -249,6 +252,42 @@ pub enum OnIsolation {
     Release,
     /// They run on there; nothing is asked.
     Keep,
+}
+
+/// What becomes of VMs whose storage has failed while their host is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoragePolicy {
+    /// How long a host's storage check must say that the storage is unusable before the VMs there are
+    /// stopped and started where it is good; and how long a VM must have been paused on an I/O error on
+    /// a host whose storage is good. In milliseconds. Where no other host's storage is good, nothing
+    /// is stopped.
+    pub grace_ms: u64,
+    /// What becomes of a VM that is paused on an I/O error while its host's storage is good.
+    pub on_io_error: OnIoError,
+}
+
+impl Default for StoragePolicy {
+    fn default() -> Self {
+        Self {
+            grace_ms: 10_000,
+            on_io_error: OnIoError::Restart,
+        }
+    }
+}
+
+/// What becomes of a VM that is paused on an I/O error on a host whose storage check says that the
+/// storage is good. Where it is not, VMs are moved away whatever this says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnIoError {
+    /// It is destroyed and started again, elsewhere if another host can take it.
+    #[default]
+    Restart,
+    /// It goes on where it is, once its host has checked that it still may run it.
+    Resume,
+    /// It stays paused until an operator decides.
+    Leave,
 }
 
 /// How much may be under way at once.

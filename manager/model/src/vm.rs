@@ -120,6 +120,13 @@ pub enum Intent {
     Run,
     /// Shut it down; destroy it after the grace.
     Stop,
+    /// Destroy it at once: its guest could not shut down, since its storage is gone. A host or manager
+    /// of before this word was known cannot read the record that has it, so a rolling upgrade has to
+    /// reach all of them before a VM is evacuated.
+    Kill,
+    /// Resume it, paused on an I/O error as it is; then keep it running, as [`Intent::Run`] does. As
+    /// new as [`Intent::Kill`].
+    Resume,
     /// Migrate it live to `incoming`.
     Migrate,
     /// Stop migrating: `incoming` gives up first, then the holder carries on.

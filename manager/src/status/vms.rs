@@ -157,12 +157,14 @@ impl Scene<'_> {
         let Some(report) = report else {
             return match owner.intent {
                 Intent::Migrate | Intent::AbortMigration => (VmState::Migrating, to),
-                Intent::Stop => (VmState::Stopping, granted),
-                Intent::Run => (VmState::Starting, granted),
+                Intent::Stop | Intent::Kill => (VmState::Stopping, granted),
+                Intent::Run | Intent::Resume => (VmState::Starting, granted),
             };
         };
         match &report.state {
-            RunState::Running if owner.intent == Intent::Stop => (VmState::Stopping, granted),
+            RunState::Running if matches!(owner.intent, Intent::Stop | Intent::Kill) => {
+                (VmState::Stopping, granted)
+            }
             RunState::Running if owner.incoming.is_some() => (VmState::Migrating, to),
             RunState::Running => (VmState::Running, granted),
             RunState::Starting => (VmState::Starting, granted),
@@ -196,7 +198,7 @@ pub(crate) fn exit_words(how: &ExitKind) -> String {
 fn pause_words(reason: PauseReason) -> &'static str {
     match reason {
         PauseReason::IoError => {
-            "paused by an I/O error of its disk; it resumes when storage is back"
+            "paused by an I/O error of its disk; [storage] on_io_error says what becomes of it"
         }
         PauseReason::ByHand => "paused by hand; `virsh resume` on its host continues it",
         PauseReason::Migration => "paused until its migration is settled",

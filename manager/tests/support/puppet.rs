@@ -269,8 +269,8 @@ impl Life {
             return Some(RunState::Exited { how });
         }
         match owner.intent {
-            Intent::Run | Intent::AbortMigration => Some(RunState::Running),
-            Intent::Stop => Some(RunState::Exited {
+            Intent::Run | Intent::Resume | Intent::AbortMigration => Some(RunState::Running),
+            Intent::Stop | Intent::Kill => Some(RunState::Exited {
                 how: ExitKind::Stopped,
             }),
             Intent::Migrate => {

@@ -160,7 +160,10 @@ fn of_any_kind(random: &mut Random) -> String {
     let (site, host, vm) = (random.of(&SITES), random.of(&HOSTS), random.of(&VMS));
     let (other, ms) = (random.of(&SITES), 100 + random.below(12_000));
     let on = random.of(&["on", "off"]);
-    match random.below(36) {
+    match random.below(40) {
+        36 => format!("storage {host} unusable"),
+        37 => format!("storage {host} synced"),
+        38 | 39 => format!("io-error {vm}"),
         30 | 31 => format!("san cut {host}"),
         32 => format!("san heal {host}"),
         33 => "san stall".to_owned(),

@@ -63,6 +63,7 @@ fn healing() -> Vec<String> {
     let mut lines = vec!["heal".to_owned()];
     lines.extend(SITES.map(|site| format!("power site {site} on")));
     lines.extend(SITES.map(|site| format!("manager {site} start")));
+    lines.extend(HOSTS.map(|host| format!("storage {host} synced")));
     lines.extend(HOSTS.map(|host| format!("power host {host} on")));
     lines.extend(HOSTS.map(|host| format!("agent {host} start")));
     lines.extend(VMS.map(|vm| format!("lose-finish {vm} off")));

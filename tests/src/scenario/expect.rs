@@ -5,11 +5,16 @@
 //! vm V down                       no domain of it runs anywhere
 //! vm V holder H                   the owner record
 //! vm V boots N                    its guest booted N times since the mark
+//! vm V paused                     a domain of it stands still on a host
+//! vm V generation N               of its owner record
 //! all running                     every VM that should run does
 //! no-boots                        no guest booted since the mark
 //! runs-once                       no invariant was broken so far
 //! host H MEMBERSHIP               online, suspect, fenced, rejoining, maintenance
 //! host H evidence KIND            a fence record of it says so: lapsed, released, rebooted, confirmed
+//! host H life L                   its session is of that incarnation
+//! host H guard working|absent     its session says so
+//! host H planes control=P storage=P   by its guard; P: valid, lapsed, unused
 //! leader S | leader none          the manager that leads
 //! says V|H|S "text"               the leading planner's words about it contain this
 //! log "text"                      a line of the log contains this
@@ -20,8 +25,9 @@
 use super::words::{WordError, Words, parse};
 use crate::sim::Sim;
 use crate::sim::manager::manager_of;
+use holdfast_core::guardian::DomainState;
 use holdfast_model::fence::FenceRecord;
-use holdfast_model::host::HostState;
+use holdfast_model::host::{HostState, Session};
 use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::plan::Subject;
 use holdfast_model::vm::{Owner, VmSpec};
@@ -84,7 +90,28 @@ fn names(hosts: &[HostName]) -> String {
 fn vm(sim: &Sim, words: &mut Words) -> Result<(), WordError> {
     let vm: VmName = words.parse("VM")?;
     let hosts = runs_on(sim, &vm);
-    match words.word("running, down, holder or boots")?.as_str() {
+    match words
+        .word("running, down, paused, holder, generation or boots")?
+        .as_str()
+    {
+        "paused" => {
+            let mut domains = sim
+                .hosts
+                .values()
+                .filter_map(|host| host.m.domains.get(&vm));
+            match domains.any(|domain| matches!(domain.state, DomainState::Paused { .. })) {
+                true => Ok(()),
+                false => not_met(format!("{vm} stands paused nowhere")),
+            }
+        }
+        "generation" => {
+            let wanted: u64 = words.parse("generation")?;
+            let owner: Option<Owner> = sim.ctx.record(&Key::VmOwner(vm.clone()));
+            match owner.map(|owner| owner.generation.0) {
+                Some(found) if found == wanted => Ok(()),
+                found => not_met(format!("the generation of {vm} is {found:?}")),
+            }
+        }
         "down" if hosts.is_empty() => Ok(()),
         "down" => not_met(format!("{vm} runs {}", names(&hosts))),
         "running" => {
@@ -159,8 +186,11 @@ fn no_boots(sim: &Sim) -> Result<(), WordError> {
 fn host(sim: &Sim, words: &mut Words) -> Result<(), WordError> {
     let host: HostName = words.parse("host")?;
     let wanted = words.word("membership or evidence")?;
-    if wanted == "evidence" {
-        return evidence(sim, &host, &words.word("kind")?);
+    match wanted.as_str() {
+        "evidence" => return evidence(sim, &host, &words.word("kind")?),
+        "life" | "guard" => return session(sim, &host, &wanted, &words.word("life or guard")?),
+        "planes" => return planes(sim, &host, words),
+        _ => {}
     }
     let state: Option<HostState> = sim.ctx.record(&Key::HostState(host.clone()));
     let found = state.map(|state| format!("{:?}", state.membership).to_lowercase());
@@ -168,6 +198,38 @@ fn host(sim: &Sim, words: &mut Words) -> Result<(), WordError> {
         Some(found) if found == wanted => Ok(()),
         found => not_met(format!("{host} is {found:?}")),
     }
+}
+
+/// What a host's session says.
+fn session(sim: &Sim, host: &HostName, what: &str, wanted: &str) -> Result<(), WordError> {
+    let session: Option<Session> = sim.ctx.record(&Key::HostSession(host.clone()));
+    let found = session.map(|session| match what {
+        "life" => session.incarnation.to_string(),
+        _ => format!("{:?}", session.guard).to_lowercase(),
+    });
+    match found.as_deref() == Some(wanted) {
+        true => Ok(()),
+        false => not_met(format!("the {what} of {host} is {found:?}")),
+    }
+}
+
+/// How a host's lease planes stand, by its guard.
+fn planes(sim: &Sim, host: &HostName, words: &mut Words) -> Result<(), WordError> {
+    let unknown = || WordError::NotMet(format!("there is no host {host}"));
+    let machine = &sim.hosts.get(host).ok_or_else(unknown)?.m;
+    let (control, storage) = machine.deadline.planes(machine.local(&sim.ctx));
+    for (plane, wanted) in words.settings()? {
+        let found = match plane.as_str() {
+            "control" => control,
+            "storage" => storage,
+            _ => return Err(WordError::Extra(plane)),
+        };
+        let found = format!("{found:?}").to_lowercase();
+        if found != wanted {
+            return not_met(format!("{plane} of {host} is {found}"));
+        }
+    }
+    Ok(())
 }
 
 fn evidence(sim: &Sim, host: &HostName, kind: &str) -> Result<(), WordError> {

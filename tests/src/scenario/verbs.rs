@@ -7,8 +7,10 @@
 //! links      cut A B [oneway] | slow A B TIME | heal A B | heal
 //!            A, B: a site, a host, or `all`; `slow` adds to what goes from A to B
 //! processes  manager S kill|stop|start | manager S pause TIME
-//!            agent H kill|stop|start | freeze agent H TIME | freeze libvirt H TIME
-//!            clock H drift PPM
+//!            agent H kill|stop|start | guard H kill
+//!            freeze agent|libvirt|guard H TIME
+//!            clock H drift PPM | clock S step +TIME|-TIME  (on the wall; a simulated host has none)
+//!            voter S stop|start                       the store's voter alone
 //!            kills take TIME                              the guards' signals, on every host
 //!            sabotage H                                   its guard does nothing: tests the invariants
 //! VMs        crash V [on H] | guest-shutdown V | io-error V | stubborn V | fail-start H V "words" [TIMES]
@@ -17,6 +19,11 @@
 //!            san cut H | san heal H                       H's way to the storage
 //!            san slow TIME                                every call takes so much longer
 //!            san stall | san go                           every call to the storage hangs, or goes on
+//!            san lose | san renew                         the volume is gone; there is a new, empty one
+//!            sector H torn|zeroed|foreign|flipped         what stands in H's heartbeat slot
+//! store      store compact                                watches that are behind list anew
+//!            watch gap S|H TIME                           its watches bring nothing for so long
+//!            lose-replies S|H [TIMES]                     to its next plan's steps, or its reports
 //! storage    storage A synced|syncing|unusable            A: a site or a host
 //! operator   stop V | start V | delete V | restart V | move V [H] | drain H | resume H
 //!            confirm-off H
@@ -29,6 +36,7 @@ use super::expect;
 use super::words::{WordError, Words, bad, end_of, parse};
 use crate::sim::Sim;
 use crate::sim::bounds::KILL_MS;
+use crate::sim::san::Damage;
 use holdfast_model::host::{Capacity, StorageState};
 use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::lease::StorageClass;
@@ -227,13 +235,15 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             sim.heal(link);
         }
         "san" => {
-            let what = words.word("cut, heal, slow, stall or go")?;
+            let what = words.word("cut, heal, slow, stall, go, lose or renew")?;
             match what.as_str() {
                 "cut" => sim.cut_storage(&words.parse("host")?, true)?,
                 "heal" => sim.cut_storage(&words.parse("host")?, false)?,
                 "stall" => sim.stall_storage(true)?,
                 "go" => sim.stall_storage(false)?,
                 "slow" => sim.ctx.san.slow_ms = words.time_ms()?,
+                "lose" => sim.lose_volume(true)?,
+                "renew" => sim.lose_volume(false)?,
                 _ => return Err(WordError::Extra(what)),
             }
         }
@@ -248,13 +258,21 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
                 _ => return Err(WordError::Extra(what)),
             }
         }
+        "guard" => {
+            let host = words.parse("host")?;
+            if !words.takes("kill") {
+                return Err(WordError::Missing("kill"));
+            }
+            sim.kill_guard(&host)?;
+        }
         "freeze" => {
-            let process = words.word("agent or libvirt")?;
+            let process = words.word("agent, libvirt or guard")?;
             let host = words.parse("host")?;
             let ms = words.time_ms()?;
             match process.as_str() {
                 "agent" => sim.freeze_agent(&host, ms)?,
                 "libvirt" => sim.freeze_libvirt(&host, ms)?,
+                "guard" => sim.freeze_guard(&host, ms)?,
                 _ => return Err(WordError::Extra(process)),
             }
         }
@@ -265,12 +283,27 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             sim.ctx.kill_extra_ms = words.time_ms()?.saturating_sub(KILL_MS);
         }
         "sabotage" => sim.sabotage_guard(&words.parse("host")?)?,
-        "clock" => {
+        "clock" => clock(sim, words)?,
+        "voter" => {
+            let site = words.parse("site")?;
+            sim.set_voter(
+                &site,
+                matches!(words.word("start or stop")?.as_str(), "start"),
+            )?;
+        }
+        "store" if words.takes("compact") => sim.compact_store(),
+        "watch" if words.takes("gap") => {
+            let name = words.word("site or host")?;
+            sim.watch_gap(&name, words.time_ms()?)?;
+        }
+        "lose-replies" => {
+            let name = words.word("site or host")?;
+            let times = words.next().map(|word| parse("times", &word)).transpose()?;
+            sim.lose_replies(&name, times.unwrap_or(1))?;
+        }
+        "sector" => {
             let host = words.parse("host")?;
-            if !words.takes("drift") {
-                return Err(WordError::Missing("drift"));
-            }
-            sim.drift(&host, words.parse("parts per million")?)?;
+            sim.damage_sector(&host, damage(&words.word("damage")?)?)?;
         }
         "crash" => {
             let vm = words.parse("VM")?;
@@ -302,6 +335,34 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
         _ => return Err(WordError::Verb),
     }
     Ok(())
+}
+
+fn clock(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
+    let name = words.word("host or site")?;
+    match words.word("drift or step")?.as_str() {
+        "drift" => sim.drift(&parse("host", &name)?, words.parse("parts per million")?)?,
+        "step" => {
+            let forward = match words.take_sign() {
+                Some('+') => 1,
+                Some('-') => -1,
+                _ => return Err(WordError::Missing("+ or -")),
+            };
+            let ms = i64::try_from(words.time_ms()?).unwrap_or(i64::MAX);
+            sim.step_clock(&parse("site", &name)?, forward * ms)?;
+        }
+        word => return Err(WordError::Extra(word.to_owned())),
+    }
+    Ok(())
+}
+
+fn damage(word: &str) -> Result<Damage, WordError> {
+    Ok(match word {
+        "torn" => Damage::Torn,
+        "zeroed" => Damage::Zeroed,
+        "foreign" => Damage::Foreign,
+        "flipped" => Damage::Flipped,
+        _ => return Err(bad("damage", word, "use torn, zeroed, foreign or flipped")),
+    })
 }
 
 fn power(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {

@@ -82,9 +82,18 @@ impl Words {
             "ms" => 1,
             "s" => 1_000,
             "m" => 60_000,
-            _ => return Err(bad("time", &word, "use 30s, 500ms or 2m")),
+            "h" => 3_600_000,
+            _ => return Err(bad("time", &word, "use 30s, 500ms, 2m or 1h")),
         };
         Ok(parse::<u64>("time", digits)? * factor)
+    }
+
+    /// The sign that the next word begins with; it is taken off.
+    pub fn take_sign(&mut self) -> Option<char> {
+        let next = self.left.last_mut()?;
+        let sign = next.chars().next().filter(|c| matches!(c, '+' | '-'))?;
+        next.remove(0);
+        Some(sign)
     }
 
     /// The next word is this one; otherwise it stays.

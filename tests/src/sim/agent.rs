@@ -31,14 +31,20 @@ pub struct Agent {
     listed: Vec<Option<Listing>>,
     listing: bool,
     watched: Revision,
+    /// Its watch cannot go on from there: the view is to be listed anew.
+    behind: bool,
     /// The view was listed once.
     pub(super) grants_known: bool,
     pub(super) session: Phase,
     pub(super) opener: Opener,
     pub(super) spec_asked: bool,
+    /// Which process of the guard has been armed for the present life.
+    pub(super) armed_on: Option<u32>,
     pub(super) jobs: BTreeMap<VmName, super::jobs::Work>,
     pub(super) ends: BTreeMap<VmName, Ended>,
     pub(super) pending: Option<super::rounds::Pending>,
+    /// A round whose write had no answer: nobody knows whether it happened.
+    pub(super) unanswered: Option<super::rounds::Pending>,
     pub(super) must_see: Revision,
     pub(super) lookout: Lookout,
     pub(super) saw_busy: bool,
@@ -93,20 +99,28 @@ impl Agent {
             prefixes,
             listing: false,
             watched: Revision(0),
+            behind: false,
             grants_known: false,
             session: Phase::Closed {
                 not_before: Instant(0),
             },
             opener: Opener::new(me, Timing::of(Profile::Default).suspect_after_ms),
             spec_asked: false,
+            armed_on: None,
             jobs: BTreeMap::new(),
             ends: BTreeMap::new(),
             pending: None,
+            unanswered: None,
             must_see: Revision(0),
             lookout: Lookout::default(),
             saw_busy: false,
             known: None,
         }
+    }
+
+    /// What its watch has brought so far.
+    pub fn watched(&self) -> Revision {
+        self.watched
     }
 
     pub(super) fn reset_opener(&mut self, m: &Machine) {
@@ -138,7 +152,8 @@ impl Agent {
     /// Something came.
     pub fn on(&mut self, m: &mut Machine, ctx: &mut Ctx, inbox: Inbox) {
         let now = m.local(ctx);
-        if let Some(lease) = &mut m.lease {
+        let answers = m.guard_answers(ctx);
+        if let Some(lease) = m.lease.as_mut().filter(|_| answers) {
             lease.heard = now;
         }
         match inbox {
@@ -173,6 +188,7 @@ impl Agent {
         }
         self.hear_news(m, ctx);
         self.check_lapse(m, ctx);
+        self.declare_guard(m, ctx, false);
         self.list(m, ctx);
         self.keep_session(m, ctx);
         self.look_out(m, ctx);
@@ -180,7 +196,7 @@ impl Agent {
     }
 
     fn list(&mut self, m: &Machine, ctx: &mut Ctx) {
-        if !self.grants_known && !self.listing {
+        if (!self.grants_known || self.behind) && !self.listing {
             self.listing = true;
             let first = Request::List(self.prefixes[0].clone());
             self.call(ctx, m, Tag::List(0), first);
@@ -202,14 +218,22 @@ impl Agent {
         self.watched = revisions.min().unwrap_or(Revision(0));
         self.known = None;
         self.view.reset(&self.prefixes, listings, m.local(ctx));
-        self.grants_known = true;
-        self.reset_opener(m);
+        self.listing = false;
+        self.behind = false;
+        if !std::mem::replace(&mut self.grants_known, true) {
+            self.reset_opener(m);
+        }
         ctx.watchers.insert(self.client.clone(), m.place());
     }
 
     fn on_watch(&mut self, m: &Machine, ctx: &mut Ctx, upto: Revision) {
-        if !self.grants_known || upto <= self.watched {
+        if !self.grants_known || self.behind || upto <= self.watched {
             return;
+        }
+        if ctx.is_behind(self.watched) {
+            self.behind = true;
+            let error = ctx.compacted();
+            return ctx.log(&m.name, format!("agent: {error}; it lists anew"));
         }
         let sent = (self.watched, upto);
         if ctx.bring(&mut self.view, &self.prefixes, sent, m.local(ctx)) {

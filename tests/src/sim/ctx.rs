@@ -45,6 +45,12 @@ pub struct Ctx {
     pub kill_extra_ms: u64,
     /// What the store's watches bring: the changes since the first revision, in their order.
     written: Vec<(Revision, ReadChange)>,
+    /// Until when a process's watches bring nothing.
+    pub gaps: BTreeMap<Client, u64>,
+    /// Watches cannot go on from before it.
+    compacted: Revision,
+    /// How many answers to a process's next writes are lost.
+    pub lost_replies: BTreeMap<Client, u32>,
     domains: u64,
     /// Per process, when it wakes next by its own wish.
     wakes: BTreeMap<Client, u64>,
@@ -171,12 +177,32 @@ impl Ctx {
             return;
         }
         let way = self.way_ms(&voter, &call.place);
-        if way <= left && self.net.passes(&voter, &call.place) {
+        let lost = self.loses_reply(&call.client, &call.tag);
+        if way <= left && self.net.passes(&voter, &call.place) && !lost {
             self.answer_after(way, call.client, call.tag, answer);
         } else {
             let answer = unanswered(writes, &call.voter);
             self.answer_after(left, call.client, call.tag, answer);
         }
+    }
+
+    /// Whether a scenario wants the answer to this write lost.
+    fn loses_reply(&mut self, client: &Client, tag: &Tag) -> bool {
+        let of_a_decision = matches!(tag, Tag::Step(_) | Tag::Round);
+        let left = self.lost_replies.get_mut(client);
+        let Some(left) = left.filter(|left| of_a_decision && **left > 0) else {
+            return false;
+        };
+        *left -= 1;
+        let who = match client {
+            Client::Manager(name, _) => name.to_string(),
+            Client::Agent(host, _) => host.to_string(),
+        };
+        self.log(
+            "store",
+            format!("a write of {who} is applied and its answer is lost"),
+        );
+        true
     }
 
     fn apply(&mut self, client: &Client, txn: Txn) -> TxnOutcome {
@@ -249,6 +275,22 @@ impl Ctx {
         any
     }
 
+    /// The store forgets what was before a revision.
+    pub fn compact(&mut self, at: Revision) {
+        self.store.compact(at);
+        self.compacted = self.compacted.max(at);
+    }
+
+    /// Whether what follows a revision is not all there any more.
+    pub fn is_behind(&self, after: Revision) -> bool {
+        after.0 + 1 < self.compacted.0
+    }
+
+    /// What a watch that is behind is told.
+    pub fn compacted(&self) -> StoreError {
+        StoreError::Compacted(self.compacted)
+    }
+
     /// Watches of idle keys say that they are complete.
     pub fn watches_idle(&mut self) {
         let revision = self.store.revision();
@@ -261,6 +303,10 @@ impl Ctx {
     }
 
     fn push_watch(&mut self, client: &Client, place: &Place, revision: Revision) {
+        let gap = self.gaps.get(client);
+        if gap.is_some_and(|until| self.now < *until) {
+            return;
+        }
         let Some(voter) = self.voters.route(&self.net, place) else {
             return;
         };

@@ -21,12 +21,14 @@ pub enum Event {
     WatchesIdle,
     /// The guard of a host on one boot wakes.
     Guard(HostName, u32),
-    /// The guard's signals to these VMs take effect.
-    Killed(HostName, u32, Vec<VmName>),
+    /// The guard of a host on one boot starts again, as which of its processes.
+    GuardStarts(HostName, u32, u32),
+    /// The guard's signals to these VMs' domains take effect.
+    Killed(HostName, u32, Vec<(VmName, u64)>),
     /// A call reaches the storage.
     IoArrives(IoCall),
-    /// A host's call to the storage, on one boot, has ended.
-    IoEnds(HostName, u32, IoEnd),
+    /// A call to the storage, of one process of a host's guard on one boot, has ended.
+    IoEnds(HostName, (u32, u32), IoEnd),
     /// Something is done by libvirt, or inside a guest, on one boot of a host.
     Libvirt(HostName, u32, LibvirtEvent),
     /// An agent asked its libvirt to migrate a VM.

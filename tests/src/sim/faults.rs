@@ -244,6 +244,27 @@ impl Sim {
         Ok(())
     }
 
+    /// A guard dies; the service manager starts it again.
+    pub fn kill_guard(&mut self, host: &HostName) -> Result<(), FaultError> {
+        self.host_mut(host)?;
+        let ctx = &mut self.ctx;
+        match self.hosts.get_mut(host).filter(|host| host.m.on) {
+            Some(host) => host.m.kill_guard(ctx),
+            None => return Err(FaultError::Nothing(format!("guard of {host}"))),
+        }
+        Ok(())
+    }
+
+    /// A guard is stopped for a while (SIGSTOP).
+    pub fn freeze_guard(&mut self, host: &HostName, ms: u64) -> Result<(), FaultError> {
+        self.host_mut(host)?;
+        let ctx = &mut self.ctx;
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.m.freeze_guard(ctx, ms);
+        }
+        Ok(())
+    }
+
     /// libvirtd is stopped for a while (SIGSTOP).
     pub fn freeze_libvirt(&mut self, host: &HostName, ms: u64) -> Result<(), FaultError> {
         let until = self.ctx.now + ms;

@@ -42,7 +42,7 @@ pub struct Lease {
     pub slot: u32,
     /// What the storage promises.
     pub class: StorageClass,
-    keeper: Option<Keeper>,
+    pub(super) keeper: Option<Keeper>,
     /// What it sees of the peers.
     pub observer: Observer,
     reading: Option<Instant>,
@@ -77,6 +77,9 @@ impl Lease {
 impl Machine {
     /// The guard takes a process to watch. False: it does not let it run.
     pub fn watch(&mut self, ctx: &Ctx, vm: &VmName, class: StorageClass) -> bool {
+        if !self.guard_answers(ctx) {
+            return false;
+        }
         let verdict = self.deadline.tick(self.local(ctx));
         let life = self.saved.as_ref();
         let accepts = life.is_some_and(|life| self.deadline.accepts(life));
@@ -95,8 +98,11 @@ impl Machine {
         accepts && may_run
     }
 
-    /// The guard is armed for a life. False: it refuses.
+    /// The guard is armed for a life. False: it refuses, or is not there.
     pub fn arm(&mut self, ctx: &mut Ctx, life: &Incarnation, bounds: &RunnerBounds) -> bool {
+        if !self.guard_answers(ctx) {
+            return false;
+        }
         let now = self.local(ctx);
         let empty = self.watched.is_empty();
         let storage = self.lease.is_some();
@@ -142,6 +148,9 @@ impl Machine {
 
     /// The guard looks at the clock.
     pub fn guard(&mut self, ctx: &mut Ctx) {
+        if !self.guard_answers(ctx) {
+            return;
+        }
         let verdict = self.deadline.tick(self.local(ctx));
         self.beat(ctx);
         if !self.sabotaged {
@@ -164,10 +173,10 @@ impl Machine {
         if doomed.is_empty() {
             return;
         }
-        self.dying.extend(doomed.iter().cloned());
+        self.dying.extend(doomed.iter().map(|(_, domain)| domain));
         let silence = ctx.truth.silence(&self.name, ctx.now);
         ctx.truth.kills.insert(self.name.clone(), silence);
-        let names: Vec<&str> = doomed.iter().map(VmName::as_str).collect();
+        let names: Vec<&str> = doomed.iter().map(|(vm, _)| vm.as_str()).collect();
         let what = match verdict {
             Verdict::KillUnleased => "the session has lapsed; killing what has no storage lease:",
             _ => "the lease has lapsed; killing",
@@ -178,24 +187,27 @@ impl Machine {
         ctx.after(ms, Event::Killed(self.name.clone(), self.boot, doomed));
     }
 
-    fn doomed(&self, verdict: Verdict) -> Vec<VmName> {
+    fn doomed(&self, verdict: Verdict) -> Vec<(VmName, u64)> {
         let dies = |watched: &Watched| match verdict {
             Verdict::LetRun => false,
             Verdict::KillUnleased => watched.class == StorageClass::Plain,
             Verdict::KillAll => true,
         };
         let doomed = self.watched.iter().filter(|(_, watched)| dies(watched));
-        let doomed = doomed.filter(|(vm, _)| !self.dying.contains(*vm));
-        doomed.map(|(vm, _)| vm.clone()).collect()
+        let doomed = doomed.filter(|(_, watched)| !self.dying.contains(&watched.domain));
+        doomed
+            .map(|(vm, watched)| (vm.clone(), watched.domain))
+            .collect()
     }
 
-    /// The guard's signals have taken effect.
-    pub fn killed(&mut self, ctx: &mut Ctx, doomed: &[VmName]) {
-        for vm in doomed {
-            self.dying.remove(vm);
-            if let Some(Watched { domain, .. }) = self.watched.remove(vm) {
+    /// The guard's signals have taken effect: on those processes, and on none that came later.
+    pub fn killed(&mut self, ctx: &mut Ctx, doomed: &[(VmName, u64)]) {
+        for (vm, domain) in doomed {
+            self.dying.remove(domain);
+            if self.watched.get(vm).is_some_and(|w| w.domain == *domain) {
+                self.watched.remove(vm);
                 let words = "is killed by the guard";
-                self.end(ctx, vm, domain, Stop::Killed, words, EndKind::SelfFenced);
+                self.end(ctx, vm, *domain, Stop::Killed, words, EndKind::SelfFenced);
             }
         }
         // What was handed over meanwhile, and a heartbeat that says that all is gone.
@@ -223,7 +235,7 @@ impl Machine {
     fn call(&self, io: Io) -> IoCall {
         IoCall {
             host: self.name.clone(),
-            boot: self.boot,
+            of: (self.boot, self.guard_is.life),
             place: self.place(),
             io,
         }
@@ -251,7 +263,14 @@ impl Machine {
     }
 
     /// A call to the storage has ended.
-    pub fn io_ended(&mut self, ctx: &mut Ctx, end: IoEnd) {
+    pub fn io_ended(&mut self, ctx: &mut Ctx, of: (u32, u32), end: IoEnd) {
+        if of != (self.boot, self.guard_is.life) {
+            return;
+        }
+        if !self.guard_answers(ctx) {
+            let event = Event::IoEnds(self.name.clone(), of, end);
+            return ctx.queue.push(self.guard_is.back_at(), event);
+        }
         match end {
             IoEnd::Written(done) => self.written(ctx, done),
             IoEnd::Read(sectors) => self.was_read(ctx, sectors),
@@ -297,10 +316,13 @@ impl Machine {
         let times = ReadTimes { began, ended: now };
         for (sector, record) in sectors {
             match (sector, record) {
-                (Sector::Heartbeat(slot), Record::Heartbeat(Some(heartbeat))) => {
+                (Sector::Heartbeat(slot), Some(Record::Heartbeat(Some(heartbeat)))) => {
                     lease.observer.saw(slot, &heartbeat, times);
                 }
-                (Sector::Mailbox(slot), Record::Mailbox(Some(mail))) if slot == lease.slot => {
+                (Sector::Heartbeat(slot), _) => lease.observer.saw_nothing(slot),
+                (Sector::Mailbox(slot), Some(Record::Mailbox(Some(mail))))
+                    if slot == lease.slot =>
+                {
                     if let Some(keeper) = &lease.keeper {
                         let life = &keeper.identity().incarnation;
                         lease.asked = lease.mailbox.heeds(&mail, life, now);
@@ -322,6 +344,9 @@ impl Machine {
 
     /// Writes into a peer's mailbox.
     pub fn send_mail(&self, ctx: &mut Ctx, slot: u32, mail: Mail) {
+        if !self.guard_answers(ctx) {
+            return;
+        }
         let io = Io::Write(Sector::Mailbox(slot), Record::Mailbox(Some(mail)));
         let call = self.call(io);
         ctx.mail(call);
@@ -329,6 +354,9 @@ impl Machine {
 
     /// The agent wants to know more about a peer, soon.
     pub fn look_now(&mut self, ctx: &mut Ctx) {
+        if !self.guard_answers(ctx) {
+            return;
+        }
         let now = self.local(ctx);
         if let Some(lease) = &mut self.lease
             && let Some(keeper) = &mut lease.keeper

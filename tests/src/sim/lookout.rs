@@ -23,7 +23,8 @@ impl Agent {
             .cases(&m.name, super::VOLUME, &self.view.fences);
         let now = m.local(ctx);
         let mut writes = self.forgotten(m, &cases);
-        for case in &cases {
+        let answers = m.guard_answers(ctx);
+        for case in cases.iter().filter(|_| answers) {
             if let Some(mail) = self.lookout.mail(case, &m.name, now) {
                 m.send_mail(ctx, case.slot, mail);
             }

@@ -103,8 +103,10 @@ pub struct Machine {
     /// The processes the guard watches.
     pub watched: BTreeMap<VmName, Watched>,
     /// What was sent a signal and is still there.
-    pub(super) dying: BTreeSet<VmName>,
+    pub(super) dying: BTreeSet<u64>,
     pub(super) guard_wakes_at: u64,
+    /// Whether its process is there.
+    pub(super) guard_is: super::guard_away::Presence,
     /// Its heartbeat on the lease volume, where it has a slot.
     pub(super) lease: Option<super::guard::Lease>,
     /// The guard does nothing, and nobody notices: for testing the invariants.
@@ -136,6 +138,7 @@ impl Machine {
             watched: BTreeMap::new(),
             dying: BTreeSet::new(),
             guard_wakes_at: 0,
+            guard_is: super::guard_away::Presence::default(),
             lease: None,
             sabotaged: false,
         }
@@ -170,6 +173,7 @@ impl Machine {
         self.watched.clear();
         self.dying.clear();
         self.guard_wakes_at = 0;
+        self.guard_power_off();
         if let Some(lease) = &mut self.lease {
             lease.power_off();
         }

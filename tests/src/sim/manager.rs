@@ -39,6 +39,8 @@ pub struct Manager {
     pub frozen_until: u64,
     /// Of its machine.
     pub clock: Clock,
+    /// How far its machine's clock on the wall is off.
+    pub wall_offset_ms: i64,
     process: Process,
     /// What the planner last said about each subject: alone, and with the hosts it refused.
     pub said: BTreeMap<(PlannerStep, Subject), (String, String)>,
@@ -82,6 +84,7 @@ impl Manager {
             life,
             frozen_until: 0,
             clock,
+            wall_offset_ms: 0,
             process,
             said: BTreeMap::new(),
         }
@@ -111,6 +114,11 @@ impl Manager {
     /// Its epoch, if it believes that it leads.
     pub fn epoch(&self) -> Option<Revision> {
         self.process.leadership.epoch().filter(|_| self.up)
+    }
+
+    /// What its watch has brought so far.
+    pub fn watched(&self) -> Revision {
+        self.process.watched
     }
 
     /// Nothing is planned or under way.
@@ -156,13 +164,19 @@ impl Manager {
 
     /// As the cache does it: true if the view changed or became fresh, so that there is something
     /// to look at.
-    fn on_watch(&mut self, ctx: &Ctx, now: Instant, upto: Revision) -> bool {
+    fn on_watch(&mut self, ctx: &mut Ctx, now: Instant, upto: Revision) -> bool {
         let process = &mut self.process;
         if !process.listed {
             return true;
         }
         let news = upto > process.watched;
         if news {
+            if ctx.is_behind(process.watched) {
+                process.listed = false;
+                let error = ctx.compacted();
+                ctx.log(&self.name, format!("{error}; it lists anew"));
+                return true;
+            }
             let sent = (process.watched, upto);
             ctx.bring(&mut process.view, &[ROOT], sent, now);
             process.watched = upto;
@@ -245,7 +259,8 @@ impl Manager {
         if !due || !view.is_led_by(epoch) || view.can_plan().is_err() {
             return;
         }
-        let wall = UnixMs(1_700_000_000_000 + ctx.now);
+        let wall = (1_700_000_000_000 + ctx.now).saturating_add_signed(self.wall_offset_ms);
+        let wall = UnixMs(wall);
         let world = process.view.world(now, wall, view_since, epoch, &self.name);
         let made = plan(&world);
         let violations = verify(&world, &made);

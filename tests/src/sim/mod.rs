@@ -17,6 +17,7 @@ pub mod ctx;
 pub mod event;
 mod faults;
 mod guard;
+mod guard_away;
 pub mod host;
 mod jobs;
 mod lookout;
@@ -25,6 +26,7 @@ pub mod manager;
 mod migration;
 pub mod net;
 mod operate;
+mod outages;
 mod rounds;
 pub mod san;
 mod session;
@@ -100,6 +102,11 @@ impl Sim {
                     host.m.guard(ctx);
                 }
             }
+            Event::GuardStarts(host, boot, life) => {
+                if let Some(host) = self.hosts.get_mut(&host).filter(|h| h.m.boot == boot) {
+                    host.m.guard_starts(ctx, life);
+                }
+            }
             Event::Killed(host, boot, vms) => {
                 if let Some(host) = self.hosts.get_mut(&host).filter(|h| h.m.boot == boot) {
                     host.m.killed(ctx, &vms);
@@ -107,9 +114,9 @@ impl Sim {
                 self.look_at_migrations();
             }
             Event::IoArrives(call) => ctx.io_arrives(call),
-            Event::IoEnds(host, boot, end) => {
-                if let Some(host) = self.hosts.get_mut(&host).filter(|h| h.m.boot == boot) {
-                    host.m.io_ended(ctx, end);
+            Event::IoEnds(host, of, end) => {
+                if let Some(host) = self.hosts.get_mut(&host) {
+                    host.m.io_ended(ctx, of, end);
                 }
             }
             Event::Libvirt(name, boot, what) => {

@@ -56,8 +56,10 @@ impl Sim {
         self.volume = Some(class);
     }
 
-    /// A line of the policy file.
+    /// A line of the policy file; instead of the one that set the same before.
     pub fn add_policy(&mut self, line: String) -> Result<(), FaultError> {
+        let key = |line: &str| line.split('=').next().map(|key| key.trim().to_owned());
+        self.policy_text.retain(|old| key(old) != key(&line));
         self.policy_text.push(line);
         let policy = self.policy()?;
         if self.started {

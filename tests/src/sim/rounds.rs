@@ -97,7 +97,7 @@ impl Agent {
                 Watched::Armed(armed) => armed.deadline(),
                 Watched::Unarmed | Watched::Lapsed { .. } => Instant(0),
             },
-            guard_works: incarnation.is_some(),
+            guard_works: incarnation.is_some() && self.armed_on.is_some(),
             incarnation,
             restart: self
                 .view
@@ -146,6 +146,11 @@ impl Agent {
             return;
         }
         self.drop_failed_calls(m, ctx);
+        if let Some(earlier) = self.unanswered.take()
+            && self.stands(m, &earlier.reports)
+        {
+            return self.act(m, ctx, earlier.actions);
+        }
         let mut world = self.world(m, ctx);
         let settled = guardian::settled_ends(&world);
         for vm in settled {
@@ -158,7 +163,7 @@ impl Agent {
             self.wake(ctx, m, at);
         }
         let planned = self.planned(&decision);
-        let writes = self.writes(m, &decision);
+        let writes = self.writes(m, ctx, &decision);
         let (Some(session), false) = (self.acknowledged(), writes.is_empty()) else {
             // Nothing to write, or no right to: only what needs no report is done.
             let free = |planned: &Planned| !decision.reports.contains_key(&planned.vm);
@@ -174,6 +179,15 @@ impl Agent {
         });
         let txn = report_txn(&m.name, session, &writes);
         self.call(ctx, m, Tag::Round, Request::Txn(txn));
+    }
+
+    /// Whether reports whose write had no answer are in the store: it did happen.
+    fn stands(&self, m: &Machine, reports: &BTreeMap<VmName, Option<VmReport>>) -> bool {
+        let own = self.view.hosts.get(&m.name);
+        let known = |vm| Some(&own?.vms.get(vm)?.value);
+        reports
+            .iter()
+            .all(|(vm, report)| known(vm) == report.as_ref())
     }
 
     /// Decisions need a view that has this process's own last write. Without a lease there is
@@ -195,11 +209,11 @@ impl Agent {
         decision.actions.iter().map(plan).collect()
     }
 
-    fn writes(&self, m: &Machine, decision: &Decision) -> Vec<HostWrite> {
+    fn writes(&self, m: &Machine, ctx: &Ctx, decision: &Decision) -> Vec<HostWrite> {
         let own = self.view.hosts.get(&m.name);
         let mut writes = Vec::new();
         let report = own.and_then(|host| host.report.as_ref());
-        if let Some(wanted) = self.host_report(m)
+        if let Some(wanted) = self.host_report(m, ctx)
             && report.is_none_or(|report| report.value != wanted)
         {
             writes.push(HostWrite::Report {
@@ -223,10 +237,14 @@ impl Agent {
         writes
     }
 
-    fn host_report(&self, m: &Machine) -> Option<HostReport> {
+    fn host_report(&self, m: &Machine, ctx: &Ctx) -> Option<HostReport> {
+        let reason = "libvirtd does not answer".to_owned();
         Some(HostReport {
             incarnation: self.incarnation(m)?,
-            libvirt: LibvirtState::Connected,
+            libvirt: match ctx.now < m.libvirt_frozen_until {
+                true => LibvirtState::Unreachable { reason },
+                false => LibvirtState::Connected,
+            },
             capacity: m.capacity,
             storage: m.storage.clone(),
             migrate_address: m.name.to_string(),
@@ -250,6 +268,7 @@ impl Agent {
             }
             Answer::Txn(Ok(TxnOutcome::Refused(revision))) => self.must_see = revision,
             Answer::Txn(Err(_)) | Answer::Read(_) => {
+                self.unanswered = Some(pending);
                 let at = m.local(ctx).plus(RETRY_MS);
                 self.wake(ctx, m, at);
             }

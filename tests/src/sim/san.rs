@@ -6,10 +6,14 @@ use super::ctx::Ctx;
 use super::event::Event;
 use super::net::{Net, Place};
 use super::voters::voter_place;
+use holdfast_lease::error::SectorError;
+use holdfast_lease::sector::{Place as OnVolume, Sector as OnDisk, VolumeId, decode, encode};
 use holdfast_model::id::{HostName, SiteName};
 use holdfast_model::lease::Record;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Bytes of a sector.
+const SECTOR: usize = 4_096;
 /// One way to the storage and back, in milliseconds.
 pub const IO_MS: u64 = 4;
 /// A client without a quorum gives a call up after this, in milliseconds.
@@ -38,8 +42,8 @@ pub enum Io {
 pub struct IoCall {
     /// Whose.
     pub host: HostName,
-    /// On which boot.
-    pub boot: u32,
+    /// Of which boot, and of which process of the guard on it.
+    pub of: (u32, u32),
     /// From where.
     pub place: Place,
     /// What.
@@ -55,15 +59,28 @@ pub enum IoEnd {
     Read(Option<Sectors>),
 }
 
-/// Sectors with what stands in them.
-pub type Sectors = BTreeMap<Sector, Record>;
+/// Sectors with what stands in them; none where that is not a sector.
+pub type Sectors = BTreeMap<Sector, Option<Record>>;
+
+/// What became of a sector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// The end of a write is missing: the bytes of another one follow.
+    Torn,
+    /// Nothing but zeros.
+    Zeroed,
+    /// It is of another cluster's volume.
+    Foreign,
+    /// One bit is another.
+    Flipped,
+}
 
 /// The storage.
 #[derive(Debug, Default)]
 pub struct San {
     /// Who reaches which brick.
     pub net: Net,
-    bricks: BTreeMap<SiteName, BTreeMap<Sector, (u64, Record)>>,
+    bricks: BTreeMap<SiteName, BTreeMap<Sector, (u64, Option<Record>)>>,
     dead: BTreeSet<SiteName>,
     writes: u64,
     /// Every call hangs until it is over.
@@ -71,6 +88,8 @@ pub struct San {
     /// How much longer than usual a call takes, in milliseconds: half of it on its way there.
     pub slow_ms: u64,
     waiting: Vec<IoCall>,
+    /// The volume is gone: every call fails.
+    lost: bool,
 }
 
 impl San {
@@ -103,7 +122,7 @@ impl San {
         self.writes += 1;
         for site in self.reached(place) {
             if let Some(brick) = self.bricks.get_mut(&site) {
-                brick.insert(sector, (self.writes, record.clone()));
+                brick.insert(sector, (self.writes, Some(record.clone())));
             }
         }
     }
@@ -114,7 +133,7 @@ impl San {
         if reached.is_empty() {
             return None;
         }
-        let mut newest: BTreeMap<Sector, (u64, Record)> = BTreeMap::new();
+        let mut newest: BTreeMap<Sector, (u64, Option<Record>)> = BTreeMap::new();
         for brick in reached.iter().filter_map(|site| self.bricks.get(site)) {
             for (sector, (write, record)) in brick {
                 if newest.get(sector).is_none_or(|(known, _)| known < write) {
@@ -127,6 +146,69 @@ impl San {
     }
 }
 
+/// The volume's id, and another cluster's.
+const IDS: [VolumeId; 2] = [
+    VolumeId(uuid::Uuid::from_u128(1)),
+    VolumeId(uuid::Uuid::from_u128(2)),
+];
+
+/// What the production's own format makes of a heartbeat sector that is damaged like that.
+fn damaged(slot: u32, record: &Record, how: Damage) -> Result<Record, SectorError> {
+    let place = OnVolume {
+        volume: IDS[0],
+        number: 2 + u64::from(slot),
+        kind: record.kind(),
+        size: SECTOR,
+    };
+    let on_disk = |volume: VolumeId, writes: u64| {
+        let sector = OnDisk {
+            number: place.number,
+            writes,
+            record: record.clone(),
+        };
+        encode(&sector, volume, SECTOR)
+    };
+    let mut bytes = on_disk(IDS[0], 7);
+    match how {
+        Damage::Torn => bytes[44..].copy_from_slice(&on_disk(IDS[0], u64::MAX)[44..]),
+        Damage::Zeroed => bytes.fill(0),
+        Damage::Foreign => bytes = on_disk(IDS[1], 7),
+        Damage::Flipped => bytes[SECTOR / 2] ^= 1,
+    }
+    decode(&bytes, &place).map(|sector| sector.record)
+}
+
+impl San {
+    /// Damages a heartbeat sector on every brick. What a reader says of it; none if it stands there
+    /// no more, or is read all the same.
+    pub fn damage(&mut self, slot: u32, how: Damage) -> Option<String> {
+        let sector = Sector::Heartbeat(slot);
+        let mut words = None;
+        for brick in self.bricks.values_mut() {
+            let Some((_, content)) = brick.get_mut(&sector) else {
+                continue;
+            };
+            let Some(record) = content else { continue };
+            match damaged(slot, record, how) {
+                Ok(read) => *content = Some(read),
+                Err(error) => {
+                    *content = None;
+                    words = Some(error.to_string());
+                }
+            }
+        }
+        words
+    }
+
+    /// The volume is gone, or there is a new, empty one. False: it is so already.
+    pub fn set_lost(&mut self, lost: bool) -> bool {
+        for brick in self.bricks.values_mut() {
+            brick.clear();
+        }
+        std::mem::replace(&mut self.lost, lost) != lost
+    }
+}
+
 impl Ctx {
     /// A call to the storage is sent.
     pub fn io(&mut self, call: IoCall) {
@@ -136,8 +218,8 @@ impl Ctx {
 
     /// A message to a peer is sent; nobody waits for its end.
     pub fn mail(&mut self, call: IoCall) {
-        let boot = u32::MAX;
-        self.io(IoCall { boot, ..call });
+        let of = (u32::MAX, u32::MAX);
+        self.io(IoCall { of, ..call });
     }
 
     /// It gets there.
@@ -148,6 +230,8 @@ impl Ctx {
         let quorum = self.san.has_quorum(&call.place);
         let way_ms = (IO_MS + self.san.slow_ms) / 2;
         let (end, ms) = match &call.io {
+            Io::Write(..) if self.san.lost => (IoEnd::Written(false), IO_MS / 2),
+            Io::Read if self.san.lost => (IoEnd::Read(None), IO_MS / 2),
             Io::Write(sector, record) if quorum => {
                 self.san.write(&call.place, *sector, record);
                 (IoEnd::Written(true), way_ms)
@@ -158,7 +242,7 @@ impl Ctx {
                 None => (IoEnd::Read(None), GIVEN_UP_MS),
             },
         };
-        self.after(ms, Event::IoEnds(call.host, call.boot, end));
+        self.after(ms, Event::IoEnds(call.host, call.of, end));
     }
 
     /// From now on every call hangs, or goes on: what hung is done late.

@@ -28,7 +28,9 @@ impl Agent {
 
     pub(super) fn check_lapse(&mut self, m: &mut Machine, ctx: &mut Ctx) {
         let now = m.local(ctx);
-        m.deadline.tick(now);
+        if m.guard_answers(ctx) {
+            m.deadline.tick(now);
+        }
         if m.saved.is_some() && self.incarnation(m).is_none() {
             let life = m.saved.take();
             if let (Some(life), Phase::Live { .. }) = (life, &self.session) {
@@ -65,7 +67,7 @@ impl Agent {
                     &m.name,
                     "agent: its session was closed; its storage lease holds",
                 );
-                if let Some(life) = m.saved.clone() {
+                if let Some(life) = m.saved.clone().filter(|_| m.guard_answers(ctx)) {
                     m.deadline.control_closed(&life, now);
                     m.guard(ctx);
                 }
@@ -75,7 +77,8 @@ impl Agent {
             }
             Ask::Over(lost) => {
                 ctx.log(&m.name, format!("agent: session lost: {lost}"));
-                if let Some(life) = m.saved.take() {
+                let life = m.saved.take();
+                if let Some(life) = life.filter(|_| m.guard_answers(ctx)) {
                     m.deadline.revoke(&life, now);
                     m.guard(ctx);
                 }
@@ -142,6 +145,7 @@ impl Agent {
         }
         m.lives += 1;
         m.saved = Some(life);
+        self.armed_on = Some(m.guard_is.life);
         let period_ms = self.timing().heartbeat_ms;
         let beats = heartbeat(m.name.clone(), session, base, period_ms);
         Some(Phase::Live {
@@ -159,11 +163,17 @@ impl Agent {
         base: Revision,
         found: &Session,
     ) -> Option<Phase> {
-        let session = self.session_record(m, found.incarnation.clone());
-        if !m.arm(ctx, &session.incarnation, &session.bounds) {
+        let mut session = self.session_record(m, found.incarnation.clone());
+        let armed = m.arm(ctx, &session.incarnation, &session.bounds);
+        if !armed && m.guard_answers(ctx) {
             m.saved = None;
             self.reset_opener(m);
             return None;
+        }
+        self.armed_on = armed.then_some(m.guard_is.life);
+        if !armed {
+            ctx.log(&m.name, "agent: goes on without a guard");
+            session.guard = GuardState::Absent;
         }
         let period_ms = self.timing().heartbeat_ms;
         let beats = continued(m.name.clone(), session, base, found.beat, period_ms);
@@ -201,10 +211,13 @@ impl Agent {
         });
         let session = self.session_record(m, found.incarnation.clone());
         let armed = m.arm(ctx, &session.incarnation, &session.bounds);
+        self.armed_on = armed.then_some(m.guard_is.life);
         let (Some(fence), true) = (fence, armed) else {
             let life = session.incarnation;
             ctx.log(&m.name, format!("agent: incarnation {life} is over"));
-            m.deadline.revoke(&life, now);
+            if m.guard_answers(ctx) {
+                m.deadline.revoke(&life, now);
+            }
             m.saved = None;
             m.guard(ctx);
             return self.reset_opener(m);
@@ -260,6 +273,9 @@ impl Agent {
         ack: Ack,
     ) -> bool {
         let now = m.local(ctx);
+        if !m.guard_answers(ctx) {
+            return false;
+        }
         let counts = matches!(
             m.deadline.renewed(life, ack.sent_at, now),
             Renewal::Until { .. }
@@ -317,6 +333,7 @@ impl Agent {
         if self.acknowledge(m, ctx, &life, ack) && first {
             ctx.log(&m.name, format!("agent: session open, incarnation {life}"));
         }
+        self.declare_guard(m, ctx, true);
         self.write_spec(m, ctx);
     }
 

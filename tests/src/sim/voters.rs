@@ -50,6 +50,11 @@ impl Voters {
         }
     }
 
+    /// Whether its process runs.
+    pub fn is_alive(&self, site: &SiteName) -> bool {
+        self.alive.get(site).copied().unwrap_or(false)
+    }
+
     /// Who leads.
     pub fn leader(&self) -> Option<&SiteName> {
         self.leader.as_ref()

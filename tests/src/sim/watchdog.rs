@@ -63,7 +63,7 @@ impl Ctx {
         let owner: Option<Owner> = self.record(&Key::VmOwner(vm.clone()));
         let Some(owner) = owner else { return };
         let granted = owner.generation == span.generation
-            && owner.intent != Intent::Stop
+            && !matches!(owner.intent, Intent::Stop | Intent::Kill)
             && owner.holder.as_ref().is_some_and(|holder| {
                 holder.host == span.host && Some(&holder.incarnation) == span.incarnation.as_ref()
             });

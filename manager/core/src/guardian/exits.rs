@@ -17,8 +17,8 @@ fn ending(case: &Case<'_>) -> RunState {
             None => crashed("it was migrated to a host that had given it up"),
         };
     }
-    let asked_to_stop =
-        case.owner.intent == Intent::Stop || case.report == Some(&RunState::Stopping);
+    let asked_to_stop = matches!(case.owner.intent, Intent::Stop | Intent::Kill)
+        || case.report == Some(&RunState::Stopping);
     if asked_to_stop {
         return RunState::Exited {
             how: ExitKind::Stopped,

@@ -23,11 +23,16 @@ pub(super) fn next(case: &Case<'_>) -> Next {
         (Intent::AbortMigration, Some(_)) => Next::destroy("its migration was called off"),
         (Intent::AbortMigration, None) => case.report(RunState::NotHere),
         // Before the first sign of it there is nothing to say; afterwards it was lost.
-        (Intent::Migrate | Intent::Run | Intent::Stop, None) => match case.report {
-            Some(_) => case.report(RunState::NotHere),
-            None => Next::nothing(),
-        },
-        (Intent::Migrate | Intent::Run | Intent::Stop, Some(domain)) => receiving(case, domain),
+        (Intent::Migrate | Intent::Run | Intent::Resume | Intent::Stop | Intent::Kill, None) => {
+            match case.report {
+                Some(_) => case.report(RunState::NotHere),
+                None => Next::nothing(),
+            }
+        }
+        (
+            Intent::Migrate | Intent::Run | Intent::Resume | Intent::Stop | Intent::Kill,
+            Some(domain),
+        ) => receiving(case, domain),
     }
 }
 

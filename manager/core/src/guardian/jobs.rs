@@ -29,7 +29,7 @@ pub(super) fn is_over(world: &HostWorld, vm: &VmName, domain: Option<&Domain>) -
 /// The grant of this life, if there is one, says anything but that the VM should be up.
 fn wanted_down(world: &HostWorld, vm: &VmName) -> bool {
     match Seat::of(world, vm, None) {
-        Seat::Holder(case) => case.owner.intent == Intent::Stop,
+        Seat::Holder(case) => matches!(case.owner.intent, Intent::Stop | Intent::Kill),
         Seat::NotKnown => false,
         Seat::NoSession { .. }
         | Seat::Elsewhere { .. }
@@ -74,6 +74,9 @@ fn shutting_down(world: &HostWorld, seat: &Seat<'_>, since: holdfast_model::time
     match seat {
         Seat::NotKnown => Next::nothing(),
         Seat::Holder(case) => {
+            if case.owner.intent == Intent::Kill {
+                return Next::destroy("its guest was shutting down and is past waiting for");
+            }
             let over_at = since.plus(grace_ms);
             let stop = case.owner.intent == Intent::Stop;
             if stop && world.now >= over_at {

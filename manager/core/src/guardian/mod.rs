@@ -121,7 +121,11 @@ fn holder(case: &Case<'_>) -> Next {
         None if ended => Next::nothing(),
         None => match case.owner.intent {
             Intent::Run => run::absent(case),
-            Intent::Stop | Intent::Migrate | Intent::AbortMigration => exits::gone(case),
+            Intent::Stop
+            | Intent::Kill
+            | Intent::Resume
+            | Intent::Migrate
+            | Intent::AbortMigration => exits::gone(case),
         },
         Some(domain) if domain.generation > granted => run::newer_than_the_grant(case, domain),
         Some(_) if ended => Next::destroy("its grant has ended and was reported so"),
@@ -129,6 +133,8 @@ fn holder(case: &Case<'_>) -> Next {
         Some(domain) => match case.owner.intent {
             Intent::Run => run::present(case, domain),
             Intent::Stop => stop::present(case, domain),
+            Intent::Kill => stop::killed(case),
+            Intent::Resume => run::to_resume(case, domain),
             Intent::Migrate => migrate::source(case, domain),
             Intent::AbortMigration => migrate::aborted(case, domain),
         },

@@ -5,6 +5,7 @@
 //! Incoming{complete} of the grant before ──(Starting durable)── TakeOver ──> Running
 //! Paused by a migration, and the migration is settled ── Resume ──> Running
 //! Paused by an I/O error or by hand ── reported, left as it is
+//! Paused by an I/O error, and intent `Resume` ── Resume ──> Running
 //! ```
 
 use super::case::{Case, Next};
@@ -77,6 +78,17 @@ pub(super) fn present(case: &Case<'_>, domain: &Domain) -> Next {
         DomainState::Receiving => {
             Next::destroy("a migration brings in a VM that this host holds already")
         }
+    }
+}
+
+/// Intent `Resume`, and a domain of this grant is here: what an I/O error paused goes on.
+pub(super) fn to_resume(case: &Case<'_>, domain: &Domain) -> Next {
+    let generation = case.generation();
+    match domain.state {
+        DomainState::Paused {
+            reason: PauseReason::IoError,
+        } => set_going(case, Action::Resume { generation }),
+        _ => present(case, domain),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Intent `Stop`: ask the guest to shut down; after the grace it is destroyed (see `jobs`).
+//! Intent `Stop`: ask the guest to shut down; after the grace it is destroyed (see `jobs`). Intent
+//! `Kill`: destroyed at once.
 
 use super::case::{Case, Next};
 use super::types::{Action, Domain, DomainState};
@@ -18,4 +19,11 @@ pub(super) fn present(case: &Case<'_>, domain: &Domain) -> Next {
             why: "it is to be stopped and stands paused".to_owned(),
         }),
     }
+}
+
+/// A domain of this grant is here, and its guest is past asking: its storage is gone.
+pub(super) fn killed(case: &Case<'_>) -> Next {
+    case.report(RunState::Stopping).then(Action::Destroy {
+        why: format!("it is to be stopped by force: {}", case.owner.reason),
+    })
 }

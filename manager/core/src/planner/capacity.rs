@@ -3,7 +3,7 @@
 use super::facts::{report_of, resolution, site_of};
 use holdfast_model::host::RunState;
 use holdfast_model::id::{HostName, SiteName, VmName};
-use holdfast_model::vm::Owner;
+use holdfast_model::vm::{Owner, VmSpec};
 use holdfast_model::world::World;
 use std::collections::BTreeMap;
 
@@ -77,6 +77,23 @@ impl Load {
             self.count(share, true);
         }
         self.shares.insert(vm.clone(), shares);
+    }
+
+    /// Counts a VM at a host as well that will start there once it is stopped where it is.
+    pub fn promise(&mut self, vm: &VmName, spec: &VmSpec, host: &HostName) {
+        let promised = [
+            Share::Place {
+                host: host.clone(),
+                memory_mib: spec.memory_mib,
+                vcpus: spec.vcpus,
+                spread: spec.spread.clone(),
+            },
+            Share::Start(host.clone()),
+        ];
+        for share in &promised {
+            self.count(share, true);
+        }
+        self.shares.entry(vm.clone()).or_default().extend(promised);
     }
 
     fn count(&mut self, share: &Share, add: bool) {

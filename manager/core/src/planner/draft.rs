@@ -47,6 +47,14 @@ impl<'w> Draft<'w> {
         self.load.get_or_init(|| Load::of(self.world))
     }
 
+    /// What is decided counts, or is tried out and taken back.
+    pub fn change_load(&mut self, change: impl FnOnce(&mut Load)) {
+        self.load();
+        if let Some(load) = self.load.get_mut() {
+            change(load);
+        }
+    }
+
     pub fn finish(self) -> Plan {
         self.plan
     }

@@ -1,9 +1,9 @@
 //! The planner: what the leader wants written next, given all it sees.
 //!
 //! ```text
-//! World ─> fencing ─> membership ─> migration ─> recovery ─> operations ─> failback ─> Plan
-//!          who is     who is        settle what  start what  stop, move,   go home
-//!          proven     there         is moving    must run    drain
+//! World ─> fencing ─> membership ─> migration ─> recovery ─> evacuation ─> operations ─> failback ─> Plan
+//!          who is     who is        settle what  start what  away from     stop, move,   go home
+//!          proven     there         is moving    must run    bad storage   drain
 //!          gone
 //! ```
 //! Each step reads the world, adds transactions to the [`draft::Draft`] and reports what it found
@@ -12,6 +12,7 @@
 
 mod capacity;
 mod draft;
+mod evacuate;
 mod facts;
 mod failback;
 mod fencing;
@@ -38,6 +39,7 @@ pub fn plan(world: &World) -> Plan {
     membership::step(&mut draft);
     migration::step(&mut draft);
     recovery::step(&mut draft);
+    evacuate::step(&mut draft);
     operations::step(&mut draft);
     failback::step(&mut draft);
     draft.finish()

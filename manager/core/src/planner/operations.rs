@@ -44,7 +44,9 @@ fn stop_or_delete(draft: &mut Draft, name: &VmName, vm: &VmView) {
     if let Some(owner) = owner
         && owner.value.possible_runners().next().is_some()
     {
-        if owner.value.incoming.is_none() && owner.value.intent == Intent::Run {
+        if owner.value.incoming.is_none()
+            && matches!(owner.value.intent, Intent::Run | Intent::Resume)
+        {
             let kept = spec.is_some_and(|s| !s.value.deleting);
             let why = if kept { "stopped" } else { "deleted" };
             let why = format!("{why} by an operator");

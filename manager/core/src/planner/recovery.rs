@@ -11,22 +11,27 @@ use holdfast_model::host::{ExitKind, RunState};
 use holdfast_model::id::{HostName, VmName};
 use holdfast_model::plan::{PlannerStep, Report, Subject};
 use holdfast_model::vm::{Failures, Intent, Owner, Rest, Runner, VmSpec};
-use holdfast_model::world::{Seen, VmView};
+use holdfast_model::world::{Seen, VmView, World};
 use std::cmp::Reverse;
 
 pub(super) fn step(draft: &mut Draft) {
-    let world = draft.world;
-    let mut order: Vec<_> = world.vms.iter().collect();
+    for (name, vm) in by_priority(draft.world) {
+        if !draft.vm_done(name) {
+            recover(draft, name, vm);
+        }
+    }
+}
+
+/// All VMs, those that matter most first.
+pub(super) fn by_priority(world: &World) -> Vec<(&VmName, &VmView)> {
+    let all = world.vms.iter();
+    let mut order: Vec<_> = all.map(|(name, vm)| (name, vm.as_ref())).collect();
     order.sort_by_key(|(name, vm)| {
         let spec = vm.spec.as_ref();
         let priority = spec.map_or(i32::MIN, |spec| spec.value.priority);
         (Reverse(priority), *name)
     });
-    for (name, vm) in order {
-        if !draft.vm_done(name) {
-            recover(draft, name, vm);
-        }
-    }
+    order
 }
 
 fn recover(draft: &mut Draft, name: &VmName, vm: &VmView) {
@@ -191,6 +196,10 @@ fn judge<'o>(
             stay,
             format!("its guest shut itself down on {host}"),
         ),
+        // What it failed of was written down when it was stopped by force.
+        Resolution::Exited(ExitKind::Stopped) if past.intent == Intent::Kill => {
+            (past.failures.clone(), None, past.reason.clone())
+        }
         Resolution::Exited(ExitKind::Stopped) => (
             Failures::default(),
             stay,
@@ -223,7 +232,7 @@ fn judge<'o>(
     }
 }
 
-fn failed(past: &Owner, host: &HostName, count: u32, reason: &str) -> Failures {
+pub(super) fn failed(past: &Owner, host: &HostName, count: u32, reason: &str) -> Failures {
     let mut failures = past.failures.clone();
     failures.in_a_row = failures.in_a_row.saturating_add(1);
     failures.last_host = (count == 1).then(|| host.clone());

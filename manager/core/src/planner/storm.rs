@@ -2,10 +2,14 @@
 //! or this manager that fails than the hosts. Nothing is given up for a while, so that a short outage
 //! does not become a restart of everything. A single site's loss is what Holdfast is for, and never
 //! braked; nor is what an operator vouches for, or what hosts say themselves.
+//!
+//! Hosts do not come back all at the same instant. One that did while others are silent counts as
+//! silent for a moment longer, so that the rest, which are about to come back as well, are not given up
+//! because they have just become few.
 
 use super::draft::Draft;
 use super::facts::{open_session, silence_ms, site_of};
-use holdfast_model::host::{Membership, Session};
+use holdfast_model::host::{HostState, Membership, Session};
 use holdfast_model::time::Instant;
 use holdfast_model::world::{HostView, Seen};
 use std::collections::BTreeSet;
@@ -15,20 +19,26 @@ pub(super) fn holds(draft: &Draft) -> Option<(String, Instant)> {
     let world = draft.world;
     let policy = &world.policy.fencing;
     let suspect_after_ms = draft.timing.suspect_after_ms;
+    let sessions = || {
+        let hosts = world.hosts.iter();
+        hosts.filter_map(|(name, host)| Some((name, host, open_session(host)?)))
+    };
+    let is_silent = |session| silence_ms(world, session) >= suspect_after_ms;
+    let fell_silent = || {
+        let silent = sessions().filter(|(_, _, session)| is_silent(session));
+        silent.map(|(_, _, session)| session.seen_at.max(world.view_since))
+    };
+    let (first, last) = (fell_silent().min()?, fell_silent().max()?);
+    let came_back = |state: &Seen<HostState>| {
+        let lately = world.now.since(state.seen_at) < suspect_after_ms;
+        state.value.membership == Membership::Suspect || (state.seen_at > first && lately)
+    };
     let (mut open, mut silent) = (0usize, 0usize);
     let mut sites = BTreeSet::new();
-    let mut last: Option<Instant> = None;
-    for (name, host) in &world.hosts {
-        let Some(session) = open_session(host) else {
-            continue;
-        };
+    for (name, host, session) in sessions() {
         open += 1;
-        let is_silent = silence_ms(world, session) >= suspect_after_ms;
-        if is_silent {
-            let since = session.seen_at.max(world.view_since);
-            last = last.max(Some(since));
-        }
-        if is_silent || is_just_back(host, session) {
+        let back = host.state.as_ref().is_some_and(came_back);
+        if is_silent(session) || back || is_held_down(host, session) {
             silent += 1;
             sites.extend(site_of(world, name));
         }
@@ -37,7 +47,7 @@ pub(super) fn holds(draft: &Draft) -> Option<(String, Instant)> {
     if !too_many || sites.len() < 2 {
         return None;
     }
-    let until = last?.plus(policy.storm_hold_ms);
+    let until = last.plus(policy.storm_hold_ms);
     let text = format!(
         "{silent} of {open} hosts at {} sites fell silent together or are just back: rather the network \
          than the hosts; nothing is given up until {:.0} s have passed, they are back, or an operator says so (`holdfast \
@@ -48,8 +58,8 @@ pub(super) fn holds(draft: &Draft) -> Option<(String, Instant)> {
     (world.now < until).then_some((text, until))
 }
 
-/// It was silent a moment ago: what took it may still hold the others.
-fn is_just_back(host: &HostView, session: &Seen<Session>) -> bool {
+/// It was given up and is back: what took it may still hold the others.
+fn is_held_down(host: &HostView, session: &Seen<Session>) -> bool {
     host.state.as_ref().is_some_and(|state| {
         let back = matches!(
             state.value.membership,

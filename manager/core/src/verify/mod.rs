@@ -6,6 +6,7 @@
 
 mod hosts;
 mod owners;
+mod storage;
 
 use holdfast_model::id::{HostName, VmName};
 use holdfast_model::plan::{Plan, Step, Write};
@@ -29,6 +30,9 @@ pub enum Rule {
     GuardedBySpec,
     /// A session is closed only by evidence that the world bears out.
     ClosedByEvidence,
+    /// A VM is stopped by force, or resumed, only because its storage failed, and only when it could be
+    /// started again.
+    ForcedByStorage,
     /// Only a VM that nobody holds is removed.
     DeletedWhenStopped,
 }
@@ -99,6 +103,7 @@ fn check_write(world: &World, step: &Step, write: &Write, found: &mut Found) {
     match write {
         Write::Owner { vm, owner, expect } => {
             owners::check(world, step, vm, owner, *expect, found);
+            storage::check(world, vm, owner, found);
         }
         Write::CloseSession {
             host,

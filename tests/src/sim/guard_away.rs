@@ -1,0 +1,119 @@
+//! A guard that is not there: killed and started again by the service manager, or stopped for a while;
+//! and what its agent makes of that, as the production's does: no call is answered, and as soon as it
+//! notices it declares in its session that nobody enforces the deadline.
+//!
+//! A session is *opened* here only while the guard answers; the real agent waits a while and then opens
+//! it without.
+
+use super::agent::{Agent, Phase};
+use super::bounds::RESTART_MS;
+use super::ctx::Ctx;
+use super::event::Event;
+use super::machine::Machine;
+use holdfast_core::guardian::deadline::Phase as Watched;
+use holdfast_core::lease::keeper::{Identity, Keeper};
+use holdfast_model::host::GuardState;
+
+/// Whether a guard is there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Presence {
+    /// It does nothing before then.
+    back_at: u64,
+    /// Which process of this machine it is: a new one has to be armed again.
+    pub life: u32,
+}
+
+impl Presence {
+    /// When it goes on.
+    pub fn back_at(&self) -> u64 {
+        self.back_at
+    }
+}
+
+impl Machine {
+    /// Whether the guard answers calls.
+    pub fn guard_answers(&self, ctx: &Ctx) -> bool {
+        ctx.now >= self.guard_is.back_at
+    }
+
+    /// The guard dies (kill -9); the service manager starts it again.
+    pub fn kill_guard(&mut self, ctx: &mut Ctx) {
+        self.guard_is.life += 1;
+        self.guard_is.back_at = ctx.now + RESTART_MS;
+        let event = Event::GuardStarts(self.name.clone(), self.boot, self.guard_is.life);
+        ctx.after(RESTART_MS, event);
+        // Its connection has broken.
+        self.wake_agent(ctx);
+    }
+
+    /// The guard is stopped for a while (SIGSTOP).
+    pub fn freeze_guard(&mut self, ctx: &mut Ctx, ms: u64) {
+        self.guard_is.back_at = ctx.now + ms;
+        ctx.after(ms, Event::Guard(self.name.clone(), self.boot));
+    }
+
+    /// A new guard goes on from the table of the last: the deadline, what is watched, the slot.
+    pub fn guard_starts(&mut self, ctx: &mut Ctx, life: u32) {
+        if self.guard_is.life != life {
+            return;
+        }
+        let now = self.local(ctx);
+        let boot_id = super::agent::boot_id(self);
+        if let Some(lease) = &mut self.lease {
+            lease.power_off();
+            lease.heard = now;
+            if let Watched::Armed(armed) = self.deadline.phase() {
+                let of = (self.name.clone(), armed.incarnation.clone());
+                let identity = Identity::new(of.0, of.1, boot_id, &armed.bounds);
+                lease.keeper = Some(Keeper::new(identity, now));
+            }
+        }
+        self.guard_wakes_at = 0;
+        ctx.log(&self.name, "guard: started, goes on from its table");
+        self.guard(ctx);
+        self.wake_agent(ctx);
+    }
+
+    /// Nothing of a boot outlives it.
+    pub(super) fn guard_power_off(&mut self) {
+        self.guard_is.life += 1;
+        self.guard_is.back_at = 0;
+    }
+}
+
+impl Agent {
+    /// Whether a guard works is declared in the session, as soon as it changes. One that was away is
+    /// armed anew first. `asked`: it was just called; otherwise only a broken connection shows.
+    pub(super) fn declare_guard(&mut self, m: &mut Machine, ctx: &mut Ctx, asked: bool) {
+        let known = self.armed_on;
+        if known == Some(m.guard_is.life) && !asked {
+            return;
+        }
+        let Phase::Live { heartbeat, .. } = &mut self.session else {
+            return;
+        };
+        let session = &heartbeat.record().session;
+        let (life, bounds) = (session.incarnation.clone(), session.bounds.clone());
+        let declared = session.guard;
+        self.armed_on = match m.guard_answers(ctx) {
+            true if known == Some(m.guard_is.life) => known,
+            true => m.arm(ctx, &life, &bounds).then_some(m.guard_is.life),
+            false => None,
+        };
+        let guard = match self.armed_on {
+            Some(_) => GuardState::Working,
+            None => GuardState::Absent,
+        };
+        if declared == guard {
+            return;
+        }
+        let word = format!("{guard:?}").to_lowercase();
+        ctx.log(&m.name, format!("agent: its guard is {word}"));
+        if let Phase::Live { heartbeat, .. } = &mut self.session {
+            heartbeat.record_mut().session.guard = guard;
+            heartbeat.hurry();
+            let now = m.local(ctx);
+            self.wake(ctx, m, now);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What goes wrong with the store, with its watches, with what stands on the lease volume, and with
+//! clocks on the wall.
+
+use super::Sim;
+use super::event::Client;
+use super::faults::FaultError;
+use super::san::Damage;
+use holdfast_model::id::{HostName, SiteName};
+
+impl Sim {
+    /// A voter's process is gone, or is started. Its site's brick is another machine.
+    pub fn set_voter(&mut self, site: &SiteName, up: bool) -> Result<(), FaultError> {
+        if self.ctx.voters.is_alive(site) == up || self.dark.contains(site) {
+            return Err(FaultError::Nothing(format!("voter of {site}")));
+        }
+        self.ctx.voters.set_alive(site, up);
+        self.ctx.net_changed();
+        Ok(())
+    }
+
+    /// The store forgets its history. Watches that are connected do not notice; one with a gap has to
+    /// list anew.
+    pub fn compact_store(&mut self) {
+        let managers = self.managers.values().filter(|manager| manager.up);
+        let managers = managers.map(|manager| (manager.client(), manager.watched()));
+        let agents = self.hosts.values().filter_map(|host| {
+            let client = Client::Agent(host.m.name.clone(), host.m.agent_life);
+            Some((client, host.agent.as_ref()?.watched()))
+        });
+        let connected = |(client, watched)| {
+            let until = self.ctx.gaps.get(&client).copied().unwrap_or(0);
+            (until <= self.ctx.now).then_some(watched)
+        };
+        let seen_by_all = managers.chain(agents).filter_map(connected).min();
+        if let Some(at) = seen_by_all {
+            self.ctx.compact(at);
+        }
+    }
+
+    /// The process of that name: an agent by its host, a manager by its site.
+    fn client_of(&self, name: &str) -> Result<Client, FaultError> {
+        let agent = self
+            .hosts
+            .values()
+            .find(|host| host.m.name.as_str() == name);
+        if let Some(host) = agent {
+            return Ok(Client::Agent(host.m.name.clone(), host.m.agent_life));
+        }
+        let manager = self.managers.values().find(|m| m.site.as_str() == name);
+        let unknown = || FaultError::Unknown(name.to_owned());
+        manager
+            .map(super::manager::Manager::client)
+            .ok_or_else(unknown)
+    }
+
+    /// A process's watches bring nothing for a while; then they go on from where they were.
+    pub fn watch_gap(&mut self, name: &str, ms: u64) -> Result<(), FaultError> {
+        let client = self.client_of(name)?;
+        self.ctx.gaps.insert(client, self.ctx.now + ms);
+        Ok(())
+    }
+
+    /// The next writes of plans, or of reports, are applied and their answers are lost.
+    pub fn lose_replies(&mut self, name: &str, times: u32) -> Result<(), FaultError> {
+        let client = self.client_of(name)?;
+        self.ctx.lost_replies.insert(client, times);
+        Ok(())
+    }
+
+    /// A host's heartbeat sector is damaged, on every brick.
+    pub fn damage_sector(&mut self, host: &HostName, how: Damage) -> Result<(), FaultError> {
+        let unknown = || FaultError::Unknown(host.to_string());
+        let lease = &self.hosts.get(host).ok_or_else(unknown)?.m.lease;
+        let slot = lease.as_ref().ok_or_else(unknown)?.slot;
+        let words = self.ctx.san.damage(slot, how);
+        let words = words.ok_or_else(|| FaultError::Nothing(format!("sector of {host}")))?;
+        self.ctx
+            .log("storage", format!("sector of {host}: {words}"));
+        Ok(())
+    }
+
+    /// The lease volume is gone; or is created anew, empty.
+    pub fn lose_volume(&mut self, lost: bool) -> Result<(), FaultError> {
+        match self.ctx.san.set_lost(lost) {
+            true => Ok(()),
+            false => Err(FaultError::Nothing("the lease volume".to_owned())),
+        }
+    }
+
+    /// The clock on the wall of a manager's machine is set forward or back. A simulated host has none:
+    /// nothing that it does reads one.
+    pub fn step_clock(&mut self, site: &SiteName, ms: i64) -> Result<(), FaultError> {
+        let name = super::manager::manager_of(site);
+        let unknown = || FaultError::Unknown(name.to_string());
+        self.managers
+            .get_mut(&name)
+            .ok_or_else(unknown)?
+            .wall_offset_ms += ms;
+        Ok(())
+    }
+}
