@@ -9,7 +9,7 @@ const POLICY: &str = include_str!("../packaging/policy.toml");
 const MANAGER: &str = include_str!("../packaging/manager.toml");
 const HOST: &str = include_str!("../../host-plugin/packaging/host.toml");
 const VM: &str = "name = \"web1\"\nrun = true\nmemory_mib = 64\nvcpus = 1\npriority = 10\n\
-    preferred_site = \"a\"\nsite_rule = \"must\"\nspread = \"web\"\n\
+    preferred_site = \"a\"\nsite_rule = \"must\"\nspread = \"web\"\nstorage_lease = false\n\
     domain_xml = \"<domain/>\"\ndomain_xml_file = \"web1.xml\"\n";
 
 /// A shipped file with every key that is commented out.
@@ -142,9 +142,9 @@ fn agree<T: DeserializeOwned>(schema: &Value, path: &mut Vec<String>) -> usize {
 #[test]
 fn schemas_and_readers_know_the_same_keys_and_words() {
     let value = |of| schema(of).to_value();
-    assert_eq!(agree::<Policy>(&value(SchemaOf::Policy), &mut vec![]), 9);
+    assert_eq!(agree::<Policy>(&value(SchemaOf::Policy), &mut vec![]), 13);
     assert_eq!(agree::<VmFile>(&value(SchemaOf::Vm), &mut vec![]), 2);
-    assert_eq!(agree::<HostFile>(&value(SchemaOf::Host), &mut vec![]), 9);
+    assert_eq!(agree::<HostFile>(&value(SchemaOf::Host), &mut vec![]), 10);
     assert_eq!(
         agree::<ManagerFile>(&value(SchemaOf::Manager), &mut vec![]),
         2

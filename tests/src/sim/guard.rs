@@ -151,6 +151,7 @@ impl Machine {
         if !self.guard_answers(ctx) {
             return;
         }
+        self.hear_what_waits(self.local(ctx));
         let verdict = self.deadline.tick(self.local(ctx));
         self.beat(ctx);
         if !self.sabotaged {

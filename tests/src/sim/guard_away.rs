@@ -13,12 +13,18 @@ use super::machine::Machine;
 use holdfast_core::guardian::deadline::Phase as Watched;
 use holdfast_core::lease::keeper::{Identity, Keeper};
 use holdfast_model::host::GuardState;
+use holdfast_model::id::Incarnation;
+use holdfast_model::time::Instant;
 
 /// Whether a guard is there.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Presence {
     /// It does nothing before then.
     back_at: u64,
+    /// It is stopped, not dead: what its agent tells it waits in its socket.
+    stopped: bool,
+    /// Acknowledged heartbeats that wait there.
+    waiting: Vec<(Incarnation, Instant)>,
     /// Which process of this machine it is: a new one has to be armed again.
     pub life: u32,
 }
@@ -39,6 +45,8 @@ impl Machine {
     /// The guard dies (kill -9); the service manager starts it again.
     pub fn kill_guard(&mut self, ctx: &mut Ctx) {
         self.guard_is.life += 1;
+        self.guard_is.stopped = false;
+        self.guard_is.waiting.clear();
         self.guard_is.back_at = ctx.now + RESTART_MS;
         let event = Event::GuardStarts(self.name.clone(), self.boot, self.guard_is.life);
         ctx.after(RESTART_MS, event);
@@ -49,7 +57,23 @@ impl Machine {
     /// The guard is stopped for a while (SIGSTOP).
     pub fn freeze_guard(&mut self, ctx: &mut Ctx, ms: u64) {
         self.guard_is.back_at = ctx.now + ms;
+        self.guard_is.stopped = true;
         ctx.after(ms, Event::Guard(self.name.clone(), self.boot));
+    }
+
+    /// An acknowledged heartbeat waits in the socket of a guard that is stopped.
+    pub fn tell_later(&mut self, life: &Incarnation, sent_at: Instant) {
+        if self.guard_is.stopped {
+            self.guard_is.waiting.push((life.clone(), sent_at));
+        }
+    }
+
+    /// A guard that goes on takes in what waits before it looks at the clock.
+    pub(super) fn hear_what_waits(&mut self, now: Instant) {
+        self.guard_is.stopped = false;
+        for (life, sent_at) in std::mem::take(&mut self.guard_is.waiting) {
+            self.deadline.renewed(&life, sent_at, now);
+        }
     }
 
     /// A new guard goes on from the table of the last: the deadline, what is watched, the slot.
@@ -76,8 +100,10 @@ impl Machine {
 
     /// Nothing of a boot outlives it.
     pub(super) fn guard_power_off(&mut self) {
-        self.guard_is.life += 1;
-        self.guard_is.back_at = 0;
+        self.guard_is = Presence {
+            life: self.guard_is.life + 1,
+            ..Presence::default()
+        };
     }
 }
 

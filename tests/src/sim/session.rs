@@ -274,6 +274,7 @@ impl Agent {
     ) -> bool {
         let now = m.local(ctx);
         if !m.guard_answers(ctx) {
+            m.tell_later(life, ack.sent_at);
             return false;
         }
         let counts = matches!(
