@@ -35,7 +35,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match run(&config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(last_words) => {
+            // Not through the log's thread, which ends with this one.
+            eprintln!("holdfast-guard: {last_words}");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("holdfast-guard: {error}");
             ExitCode::FAILURE
@@ -43,7 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+fn run(config: &Config) -> Result<String, Box<dyn std::error::Error>> {
     let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -51,6 +55,7 @@ fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
         .with_writer(Lines::start()?)
         .init();
     let mut server = Server::start(config)?;
+    server.end_by_signal()?;
     server.harden();
     tracing::info!(host = %config.name, socket = %config.guard.socket.display(), "guarding");
     Ok(server.run()?)
