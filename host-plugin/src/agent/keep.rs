@@ -2,8 +2,9 @@
 //! when it was away, and new bounds are brought in without a moment in which the session declares
 //! less than the guard enforces.
 
+use super::bounds::bounds_of;
 use super::life::{Acknowledged, Life, Open};
-use super::session::{Opened, SessionTask, bounds_of, guard_state};
+use super::session::{Opened, SessionTask, guard_state};
 use crate::guard::protocol::{Answer, Call};
 use holdfast_core::guardian::deadline::Renewal;
 use holdfast_model::host::{RunnerBounds, StoragePlane};
@@ -46,7 +47,7 @@ impl SessionTask {
             })
         };
         let mut beating = AbortOnDrop(beating);
-        let mut longer = None;
+        let (mut longer, mut mismatch) = (None, None);
         let mut joining = Joining::new(self.leased);
         // Policy may have changed since the bounds were taken.
         self.timing.mark_changed();
@@ -87,7 +88,12 @@ impl SessionTask {
                 Ok(()) = self.timing.changed() => {
                     let timing = self.timing.borrow_and_update().clone();
                     lock(&heartbeat).set_period_ms(timing.heartbeat_ms);
-                    let wanted = bounds_of(&timing);
+                    let armed = |life: &Life| life.session().is_some_and(|o| o.armed_on.is_some());
+                    if armed(&self.life.borrow()) {
+                        // Without a guard its absence is what is said.
+                        self.tell_mismatch(&mut mismatch);
+                    }
+                    let wanted = bounds_of(&timing, self.watchdog_ms);
                     longer = self.change_bounds(&incarnation, wanted, &heartbeat).await;
                     wake.notify_one();
                 }
