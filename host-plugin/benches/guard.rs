@@ -46,6 +46,9 @@ fn main() {
     println!("load of the machine before: {}", loadavg());
     let mut host = Host::start();
     host.settle(3);
+    for warning in host.agent.status().warnings {
+        println!("not permitted here: {warning}");
+    }
     println!("\nmemory, armed, without peers and VMs\n{}", host.memory());
     host.fill();
     host.settle(5);

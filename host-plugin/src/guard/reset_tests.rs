@@ -8,8 +8,9 @@ use super::table::{Found, TableFile};
 use super::watchdog::device::{Device, Support};
 use super::watchdog::{Watchdog, WatchdogError};
 use crate::process::verified;
+use holdfast_core::guardian::deadline::Renewal;
 use holdfast_model::host::RunnerBounds;
-use holdfast_model::id::{Generation, Incarnation};
+use holdfast_model::id::{Generation, Incarnation, Revision};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::time::Instant;
 use std::io;
@@ -294,6 +295,32 @@ fn a_late_guard_gives_the_signal_its_time_and_does_not_pet_meanwhile() {
 }
 
 #[test]
+fn a_pause_between_step_and_pet_costs_nobody_anything() {
+    let mut host = Host::new();
+    let mut guard = host.guard(Instant(0));
+    host.watching(&mut guard);
+    guard.step(Instant(3_999));
+    guard.pet(Instant(8_000));
+    // The acknowledgement had waited in the socket.
+    let renewed = guard.call(
+        Call::Renewed {
+            incarnation: life("i1"),
+            sent_at: Instant(7_000),
+            revision: Revision(1),
+        },
+        Instant(8_000),
+    );
+    let until = Renewal::Until {
+        deadline: Instant(11_000),
+    };
+    assert_eq!(renewed, Ok(Answer::Renewed { renewal: until }));
+    guard.step(Instant(11_000));
+    host.vm.0.wait().expect("killed");
+    guard.pet(Instant(30_000));
+    assert_eq!(host.left(), None, "it has gone meanwhile");
+}
+
+#[test]
 fn a_vm_that_dies_in_time_costs_nothing() {
     let mut host = Host::new();
     let mut guard = host.guard(Instant(0));
@@ -322,7 +349,7 @@ fn an_orderly_end_stops_the_device_only_if_nothing_can_be_left() {
     );
     assert_eq!(host.done(), ["pet"]);
     host.end_vm();
-    assert!(guard.end().contains("the watchdog is stopped"));
+    assert!(guard.end().contains("the watchdog was told to stop"));
     assert_eq!(host.done(), ["stop"]);
 }
 
@@ -336,7 +363,7 @@ fn after_a_deadline_it_ends_in_order_only_if_a_scan_has_found_nothing_since() {
     host.vm.0.wait().expect("killed");
     assert!(guard.end().contains("the watchdog goes on"));
     guard.found(Vec::new(), Instant(4_100));
-    assert!(guard.end().contains("the watchdog is stopped"));
+    assert!(guard.end().contains("the watchdog was told to stop"));
     assert!(host.done().ends_with(&["stop"]));
 }
 

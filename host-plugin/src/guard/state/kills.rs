@@ -146,15 +146,20 @@ impl Guard {
     /// Pets the watchdog, or leaves this host to it. To be called after all other work of a step: a
     /// guard that does not get through it must not pet.
     pub fn pet(&mut self, now: Instant) {
-        let verdict = self.deadline.tick(now);
+        // Only looked at: acknowledgements that wait are taken in before a deadline counts as passed.
+        let verdict = self.deadline.clone().tick(now);
         let undone = |w: &Watched| w.doomed.is_none() && dies(verdict, w.process.lease);
         if self.watched.values().any(undone) {
             // A deadline has passed since the step: that comes first.
             return;
         }
-        let overdue = |w: &&Watched| w.doomed.is_some_and(|doom| now >= doom.gone_by());
-        let given_up = |w: &&Watched| w.doomed.is_some_and(|doom| now >= doom.given_up());
-        let stuck = self.watched.values().find(given_up);
+        // It may have gone since the step, if this process stood still in between.
+        let there = |from: fn(&Doom) -> Instant| {
+            let late = move |w: &&Watched| w.doomed.is_some_and(|doom| now >= from(&doom));
+            let mut watched = self.watched.values();
+            watched.find(|w| late(w) && !w.has_exited())
+        };
+        let stuck = there(Doom::given_up);
         if let Some(vm) = stuck.map(|watched| watched.process.vm.clone()) {
             let incarnation = self.life().cloned();
             let since = now;
@@ -166,7 +171,7 @@ impl Guard {
             if self.reset.give_up(left) {
                 self.save();
             }
-        } else if !self.watched.values().any(|w| overdue(&w)) {
+        } else if there(Doom::gone_by).is_none() {
             self.reset.pet(now);
         }
     }
@@ -185,7 +190,7 @@ impl Guard {
         };
         match left {
             Ok(()) if bound_ms > 0 => {
-                "ended; nothing is watched: the watchdog is stopped".to_owned()
+                "ended; nothing is watched: the watchdog was told to stop".to_owned()
             }
             Ok(()) => "ended; nothing is watched".to_owned(),
             Err(reason) if bound_ms > 0 => format!(
