@@ -30,7 +30,7 @@ pub mod log;
 pub mod protocol;
 pub mod reset;
 #[cfg(test)]
-mod reset_tests;
+pub(crate) mod reset_tests;
 pub mod scan;
 pub mod server;
 pub mod state;

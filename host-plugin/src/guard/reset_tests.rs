@@ -6,7 +6,7 @@ use super::reset::{LeftToReset, Reset};
 use super::state::Guard;
 use super::table::{Found, TableFile};
 use super::watchdog::device::{Device, Support};
-use super::watchdog::{Watchdog, WatchdogError};
+use super::watchdog::{Watchdog, WatchdogChoice};
 use crate::process::verified;
 use holdfast_core::guardian::deadline::Renewal;
 use holdfast_model::host::RunnerBounds;
@@ -58,6 +58,19 @@ impl Device for FakeDevice {
     }
 }
 
+/// A watchdog of nine seconds that resets nothing.
+pub(crate) fn fake_board() -> Reset {
+    board(Log::default())
+}
+
+fn board(log: Log) -> Reset {
+    Reset::with(Box::new(move |now| {
+        let log = Arc::clone(&log);
+        let open = move |_: &Path| -> io::Result<Box<dyn Device>> { Ok(Box::new(FakeDevice(log))) };
+        Watchdog::own(Path::new("/dev/watchdog7"), 9, now, open)
+    }))
+}
+
 /// A VM's process that does not outlive the test.
 struct Vm(Child);
 
@@ -95,22 +108,11 @@ impl Host {
 
     /// A guard with a device, as it is started at that time.
     fn guard(&self, now: Instant) -> Guard {
-        let log = Arc::clone(&self.log);
-        self.guard_with(now, move |now| {
-            let log = Arc::clone(&log);
-            let open =
-                move |_: &Path| -> io::Result<Box<dyn Device>> { Ok(Box::new(FakeDevice(log))) };
-            Watchdog::own(Path::new("/dev/watchdog7"), 9, now, open)
-        })
+        self.guard_with(now, board(Arc::clone(&self.log)))
     }
 
-    fn guard_with(
-        &self,
-        now: Instant,
-        start: impl FnMut(Instant) -> Result<Watchdog, WatchdogError> + Send + 'static,
-    ) -> Guard {
+    fn guard_with(&self, now: Instant, reset: Reset) -> Guard {
         let table = TableFile::new(self.dir.path());
-        let reset = Reset::with(Box::new(start));
         let name = "h1".parse().expect("a name");
         Guard::restore(table, BOOT.to_owned(), name, None, reset, now)
     }
@@ -370,8 +372,7 @@ fn after_a_deadline_it_ends_in_order_only_if_a_scan_has_found_nothing_since() {
 #[test]
 fn a_host_without_a_watchdog_says_so_and_goes_on_when_everything_is_gone() {
     let mut host = Host::new();
-    let none = |now| Watchdog::start(&super::watchdog::WatchdogChoice::None, now);
-    let mut guard = host.guard_with(Instant(0), none);
+    let mut guard = host.guard_with(Instant(0), Reset::by(WatchdogChoice::None));
     host.watching(&mut guard);
     guard.make_deaf();
     for now in [4_000, 5_000, 6_000] {
@@ -397,7 +398,7 @@ fn a_device_that_is_not_there_yet_is_tried_again_and_said_to_be_missing() {
     let host = Host::new();
     let log = Arc::clone(&host.log);
     let mut missing = true;
-    let mut guard = host.guard_with(Instant(0), move |now| {
+    let reset = Reset::with(Box::new(move |now| {
         let log = Arc::clone(&log);
         let absent = std::mem::replace(&mut missing, false);
         let open = move |_: &Path| -> io::Result<Box<dyn Device>> {
@@ -407,7 +408,8 @@ fn a_device_that_is_not_there_yet_is_tried_again_and_said_to_be_missing() {
             }
         };
         Watchdog::own(Path::new("/dev/watchdog7"), 9, now, open)
-    });
+    }));
+    let mut guard = host.guard_with(Instant(0), reset);
     let status = |guard: &mut Guard| match guard.call(Call::Status, Instant(0)) {
         Ok(Answer::Status(status)) => (status.watchdog_bound_ms, status.warnings),
         other => panic!("{other:?}"),

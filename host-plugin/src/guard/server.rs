@@ -66,6 +66,12 @@ pub struct Server {
 impl Server {
     /// Takes the host's lock, restores the table, and listens.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let choice = WatchdogChoice::from(&config.guard.watchdog);
+        Self::start_with(config, Reset::by(choice))
+    }
+
+    /// [`Self::start`], with the watchdog: for tests.
+    pub fn start_with(config: &Config, reset: Reset) -> Result<Self, ServerError> {
         let run_dir = &config.run_dir;
         let shown = run_dir.display();
         std::fs::create_dir_all(run_dir).map_err(failed(format!("cannot create {shown}")))?;
@@ -89,7 +95,6 @@ impl Server {
         };
         let table = TableFile::new(run_dir);
         let boot_id = boot_id.trim().to_owned();
-        let reset = Reset::by(WatchdogChoice::from(&config.guard.watchdog));
         let host = config.name.clone();
         Ok(Self {
             guard: Guard::restore(table, boot_id, host, lease, reset, boottime()),

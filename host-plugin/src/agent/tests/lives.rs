@@ -2,6 +2,8 @@
 
 use super::bench::{Bench, name, until};
 use crate::driver::Activity;
+use crate::guard::reset_tests::fake_board;
+use crate::guard::server::Server;
 use holdfast_core::guardian::deadline::Phase;
 use holdfast_model::host::{GuardState, RunState, Session, SessionState};
 use holdfast_model::id::ClusterName;
@@ -289,6 +291,48 @@ async fn the_session_never_declares_less_than_the_guard_enforces() {
             }
         }
     }
+    bench.stop().await;
+}
+
+/// The policy counts on a reset within that time.
+fn count_on_a_reset(bench: &Bench, watchdog_bound_ms: u64) {
+    let mut policy: Policy = bench.get(&Key::Policy).expect("a policy");
+    policy.timing.watchdog_bound_ms = Some(watchdog_bound_ms);
+    policy.timing.taker_wait_ms = Some(LONG_MS * 2);
+    bench.put(&Key::Policy, &policy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_is_declared_as_the_guards_watchdog_can_promise_it() {
+    let mut bench = Bench::without_guard(LONG_MS);
+    let server = Server::start_with(&bench.config, fake_board()).expect("a guard");
+    std::thread::spawn(move || server.run());
+    count_on_a_reset(&bench, 5_000);
+    bench.start();
+    let declared = bench.open_session().await.bounds.watchdog_bound_ms;
+    assert_eq!(
+        declared, 9_000,
+        "the device takes longer than the policy says"
+    );
+    for (policy, wanted) in [(20_000, 20_000), (0, 0), (9_000, 9_000)] {
+        count_on_a_reset(&bench, policy);
+        until("it is declared", || {
+            let declared = bench.session()?.bounds.watchdog_bound_ms;
+            (declared == wanted).then_some(())
+        })
+        .await;
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_watchdog_no_reset_is_declared_and_the_guard_works_all_the_same() {
+    let mut bench = Bench::new(LONG_MS);
+    count_on_a_reset(&bench, 5_000);
+    bench.start();
+    let session = bench.open_session().await;
+    assert_eq!(session.bounds.watchdog_bound_ms, 0);
+    assert_eq!(session.guard, GuardState::Working);
     bench.stop().await;
 }
 
