@@ -68,6 +68,7 @@ impl SessionTask {
                     self.declare_guard(&incarnation, guarded, &heartbeat, &wake).await;
                     self.finish_longer_bounds(&incarnation, &mut longer).await;
                     self.finish_joining(&incarnation, &mut joining).await;
+                    self.try_bounds_again(&heartbeat, &longer);
                 }
                 () = tokio::time::sleep_until(joining.next), if self.wants_plane(&joining) => {
                     joining.next = tokio::time::Instant::now() + JOIN_EVERY;
@@ -196,6 +197,16 @@ impl SessionTask {
             bounds: wanted,
             acks_left: 2,
         })
+    }
+
+    /// Bounds that the guard did not take in time, though it was there, are tried again with each
+    /// heartbeat.
+    fn try_bounds_again(&mut self, heartbeat: &Mutex<SessionHeartbeat>, longer: &Option<Longer>) {
+        let wanted = bounds_of(&self.timing.borrow(), self.watchdog_ms);
+        let missing = lock(heartbeat).record().session.bounds != wanted;
+        if missing && longer.is_none() {
+            self.timing.mark_changed();
+        }
     }
 
     /// The session declares longer bounds for sure: now the guard may have them.

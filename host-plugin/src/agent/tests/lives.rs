@@ -11,7 +11,8 @@ use holdfast_model::policy::Policy;
 use holdfast_model::vm::Intent;
 use holdfast_store::api::{Txn, TxnOp};
 use holdfast_store::keyspace::Key;
-use std::os::unix::net::UnixListener;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 
 const LONG_MS: u64 = 60_000;
 
@@ -291,6 +292,55 @@ async fn the_session_never_declares_less_than_the_guard_enforces() {
             }
         }
     }
+    bench.stop().await;
+}
+
+/// Between the agent and a guard: the first call that has this in it gets no answer.
+fn swallow_once(bench: &Bench, marker: &'static str) {
+    let mut behind = bench.config.clone();
+    behind.guard.socket = bench.config.run_dir.join("behind.sock");
+    let server = Server::start(&behind).expect("a guard");
+    std::thread::spawn(move || server.run());
+    let front = UnixListener::bind(&bench.config.guard.socket).expect("a socket");
+    std::thread::spawn(move || {
+        let mut swallowed = false;
+        for agent in front.incoming() {
+            let mut agent = agent.expect("a connection");
+            let mut guard = UnixStream::connect(&behind.guard.socket).expect("the guard");
+            let (mut answers, mut to_agent) = (
+                guard.try_clone().expect("a socket"),
+                agent.try_clone().expect("a socket"),
+            );
+            std::thread::spawn(move || std::io::copy(&mut answers, &mut to_agent));
+            for line in BufReader::new(agent.try_clone().expect("a socket")).lines() {
+                let Ok(line) = line else { break };
+                if !swallowed && line.contains(marker) {
+                    swallowed = true;
+                    continue;
+                }
+                if guard.write_all((line + "\n").as_bytes()).is_err() {
+                    break;
+                }
+            }
+            let _ = agent.flush();
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_bounds_that_the_guard_did_not_answer_to_are_brought_in_with_a_later_heartbeat() {
+    let mut bench = Bench::without_guard(LONG_MS);
+    swallow_once(&bench, "\"runner_deadline_ms\":30000");
+    bench.start();
+    bench.open_session().await;
+    let mut policy: Policy = bench.get(&Key::Policy).expect("a policy");
+    policy.timing.runner_deadline_ms = Some(30_000);
+    bench.put(&Key::Policy, &policy);
+    until("they are declared", || {
+        let declared = bench.session()?.bounds.runner_deadline_ms;
+        (declared == 30_000).then_some(())
+    })
+    .await;
     bench.stop().await;
 }
 
