@@ -35,18 +35,7 @@ impl SessionTask {
         }));
         let heartbeat = Arc::new(Mutex::new(heartbeat));
         let wake = Arc::new(Notify::new());
-        let (acks, mut acknowledged) = watch::channel(None::<Ack>);
-        let beating = {
-            let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-            let (heartbeat, wake) = (Arc::clone(&heartbeat), Arc::clone(&wake));
-            tokio::spawn(async move {
-                let on_ack = move |ack| {
-                    let _ = acks.send_replace(Some(ack));
-                };
-                run_heartbeat(&*store, &clock, &heartbeat, &wake, on_ack).await
-            })
-        };
-        let mut beating = AbortOnDrop(beating);
+        let (mut beating, mut acknowledged) = self.beat(&heartbeat, &wake);
         let (mut longer, mut mismatch) = (None, None);
         let mut joining = Joining::new(self.leased);
         // Policy may have changed since the bounds were taken.
@@ -87,19 +76,47 @@ impl SessionTask {
                     self.declare_guard(&incarnation, guarded, &heartbeat, &wake).await;
                 }
                 Ok(()) = self.timing.changed() => {
-                    let timing = self.timing.borrow_and_update().clone();
-                    lock(&heartbeat).set_period_ms(timing.heartbeat_ms);
-                    let armed = |life: &Life| life.session().is_some_and(|o| o.armed_on.is_some());
-                    if armed(&self.life.borrow()) {
-                        // Without a guard its absence is what is said.
-                        self.tell_mismatch(&mut mismatch);
-                    }
-                    let wanted = bounds_of(&timing, self.watchdog_ms);
-                    longer = self.change_bounds(&incarnation, wanted, &heartbeat).await;
+                    longer = self.follow_timing(&incarnation, &mut mismatch, &heartbeat).await;
                     wake.notify_one();
                 }
             }
         }
+    }
+
+    /// Sends the heartbeats; the last one that was acknowledged.
+    fn beat(
+        &self,
+        heartbeat: &Arc<Mutex<SessionHeartbeat>>,
+        wake: &Arc<Notify>,
+    ) -> (AbortOnDrop, watch::Receiver<Option<Ack>>) {
+        let (acks, acknowledged) = watch::channel(None::<Ack>);
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let (heartbeat, wake) = (Arc::clone(heartbeat), Arc::clone(wake));
+        let beating = tokio::spawn(async move {
+            let on_ack = move |ack| {
+                let _ = acks.send_replace(Some(ack));
+            };
+            run_heartbeat(&*store, &clock, &heartbeat, &wake, on_ack).await
+        });
+        (AbortOnDrop(beating), acknowledged)
+    }
+
+    /// What policy, or the guard's watchdog, has changed about the bounds.
+    async fn follow_timing(
+        &mut self,
+        incarnation: &Incarnation,
+        mismatch: &mut Option<String>,
+        heartbeat: &Mutex<SessionHeartbeat>,
+    ) -> Option<Longer> {
+        let timing = self.timing.borrow_and_update().clone();
+        lock(heartbeat).set_period_ms(timing.heartbeat_ms);
+        let armed = |life: &Life| life.session().is_some_and(|o| o.armed_on.is_some());
+        if armed(&self.life.borrow()) {
+            // Without a guard its absence is what is said.
+            self.tell_mismatch(mismatch);
+        }
+        let wanted = bounds_of(&timing, self.watchdog_ms);
+        self.change_bounds(incarnation, wanted, heartbeat).await
     }
 
     /// The guard learns of every acknowledged heartbeat; false if it does not answer, or does not
