@@ -2,8 +2,9 @@
 //! when it was away, and new bounds are brought in without a moment in which the session declares
 //! less than the guard enforces.
 
+use super::bounds::bounds_of;
 use super::life::{Acknowledged, Life, Open};
-use super::session::{Opened, SessionTask, bounds_of, guard_state};
+use super::session::{Opened, SessionTask, guard_state};
 use crate::guard::protocol::{Answer, Call};
 use holdfast_core::guardian::deadline::Renewal;
 use holdfast_model::host::{RunnerBounds, StoragePlane};
@@ -34,19 +35,8 @@ impl SessionTask {
         }));
         let heartbeat = Arc::new(Mutex::new(heartbeat));
         let wake = Arc::new(Notify::new());
-        let (acks, mut acknowledged) = watch::channel(None::<Ack>);
-        let beating = {
-            let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-            let (heartbeat, wake) = (Arc::clone(&heartbeat), Arc::clone(&wake));
-            tokio::spawn(async move {
-                let on_ack = move |ack| {
-                    let _ = acks.send_replace(Some(ack));
-                };
-                run_heartbeat(&*store, &clock, &heartbeat, &wake, on_ack).await
-            })
-        };
-        let mut beating = AbortOnDrop(beating);
-        let mut longer = None;
+        let (mut beating, mut acknowledged) = self.beat(&heartbeat, &wake);
+        let (mut longer, mut mismatch) = (None, None);
         let mut joining = Joining::new(self.leased);
         // Policy may have changed since the bounds were taken.
         self.timing.mark_changed();
@@ -67,6 +57,7 @@ impl SessionTask {
                     self.declare_guard(&incarnation, guarded, &heartbeat, &wake).await;
                     self.finish_longer_bounds(&incarnation, &mut longer).await;
                     self.finish_joining(&incarnation, &mut joining).await;
+                    self.try_bounds_again(&heartbeat, &longer);
                 }
                 () = tokio::time::sleep_until(joining.next), if self.wants_plane(&joining) => {
                     joining.next = tokio::time::Instant::now() + JOIN_EVERY;
@@ -85,14 +76,47 @@ impl SessionTask {
                     self.declare_guard(&incarnation, guarded, &heartbeat, &wake).await;
                 }
                 Ok(()) = self.timing.changed() => {
-                    let timing = self.timing.borrow_and_update().clone();
-                    lock(&heartbeat).set_period_ms(timing.heartbeat_ms);
-                    let wanted = bounds_of(&timing);
-                    longer = self.change_bounds(&incarnation, wanted, &heartbeat).await;
+                    longer = self.follow_timing(&incarnation, &mut mismatch, &heartbeat).await;
                     wake.notify_one();
                 }
             }
         }
+    }
+
+    /// Sends the heartbeats; the last one that was acknowledged.
+    fn beat(
+        &self,
+        heartbeat: &Arc<Mutex<SessionHeartbeat>>,
+        wake: &Arc<Notify>,
+    ) -> (AbortOnDrop, watch::Receiver<Option<Ack>>) {
+        let (acks, acknowledged) = watch::channel(None::<Ack>);
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let (heartbeat, wake) = (Arc::clone(heartbeat), Arc::clone(wake));
+        let beating = tokio::spawn(async move {
+            let on_ack = move |ack| {
+                let _ = acks.send_replace(Some(ack));
+            };
+            run_heartbeat(&*store, &clock, &heartbeat, &wake, on_ack).await
+        });
+        (AbortOnDrop(beating), acknowledged)
+    }
+
+    /// What policy, or the guard's watchdog, has changed about the bounds.
+    async fn follow_timing(
+        &mut self,
+        incarnation: &Incarnation,
+        mismatch: &mut Option<String>,
+        heartbeat: &Mutex<SessionHeartbeat>,
+    ) -> Option<Longer> {
+        let timing = self.timing.borrow_and_update().clone();
+        lock(heartbeat).set_period_ms(timing.heartbeat_ms);
+        let armed = |life: &Life| life.session().is_some_and(|o| o.armed_on.is_some());
+        if armed(&self.life.borrow()) {
+            // Without a guard its absence is what is said.
+            self.tell_mismatch(mismatch);
+        }
+        let wanted = bounds_of(&timing, self.watchdog_ms);
+        self.change_bounds(incarnation, wanted, heartbeat).await
     }
 
     /// The guard learns of every acknowledged heartbeat; false if it does not answer, or does not
@@ -190,6 +214,16 @@ impl SessionTask {
             bounds: wanted,
             acks_left: 2,
         })
+    }
+
+    /// Bounds that the guard did not take in time, though it was there, are tried again with each
+    /// heartbeat.
+    fn try_bounds_again(&mut self, heartbeat: &Mutex<SessionHeartbeat>, longer: &Option<Longer>) {
+        let wanted = bounds_of(&self.timing.borrow(), self.watchdog_ms);
+        let missing = lock(heartbeat).record().session.bounds != wanted;
+        if missing && longer.is_none() {
+            self.timing.mark_changed();
+        }
     }
 
     /// The session declares longer bounds for sure: now the guard may have them.

@@ -7,7 +7,8 @@
 //! guard ── stopped ───────┘
 //! ```
 //! - [`join`]: what is checked and done before taking part
-//! - [`session`], [`keep`], [`life`]: the session in the store, the guard's deadline, the state file
+//! - [`session`], [`keep`], [`life`]: the session in the store, the guard's deadline, the state file;
+//!   `bounds`: what it declares
 //! - [`vms`]: the loop, in two halves [`look`] and [`apply`]; [`world`] builds what the guardian
 //!   decides on, [`lister`] asks libvirt and [`seen`] remembers what libvirt showed, [`tasks`], [`jobs`] and [`peer`] carry out
 //! - [`records`]: guarded writes; [`report`], [`events`], [`storage`]: what the host tells
@@ -18,6 +19,7 @@
 //! does), no call to a manager or to another agent.
 
 mod apply;
+mod bounds;
 pub mod error;
 pub mod events;
 pub mod identity;
@@ -150,6 +152,7 @@ fn start(
         clean,
         ended,
         life: life_sender,
+        watchdog_ms: 0,
     };
     let sources = Sources {
         cache: cache.subscribe(),

@@ -8,6 +8,7 @@
 //!        lost, or the guard lapsed:  revoke ──> Cleaning ──> read the record …
 //! ```
 
+use super::bounds::{bounds_of, mismatch};
 use super::error::AgentError;
 use super::identity::{IdentityError, LifeFile, Machine};
 use super::keep::End;
@@ -65,6 +66,9 @@ pub struct SessionTask {
     pub ended: mpsc::UnboundedReceiver<Incarnation>,
     /// Where the result goes.
     pub life: watch::Sender<Life>,
+    /// In which the guard promises that a watchdog resets this host, in milliseconds, when it was last
+    /// armed; 0 without one.
+    pub watchdog_ms: u64,
 }
 
 /// A session that may be opened.
@@ -228,10 +232,16 @@ impl SessionTask {
         let incarnation = new_incarnation()?;
         self.life_file.write(&incarnation)?;
         let timing = self.timing.borrow().clone();
-        let bounds = bounds_of(&timing);
+        let mut bounds = bounds_of(&timing, self.watchdog_ms);
         let storage = self.slot(VOLUME_WAIT).await;
         let slot = storage.as_ref().map(|plane| plane.slot);
-        let armed_on = self.arm(&incarnation, &bounds, slot, GUARD_WAIT).await;
+        let mut armed_on = self.arm(&incarnation, &bounds, slot, GUARD_WAIT).await;
+        let wanted = bounds_of(&timing, self.watchdog_ms);
+        if armed_on.is_some() && wanted != bounds {
+            // Now it is known what the guard's watchdog promises; nothing is declared yet.
+            bounds = wanted;
+            armed_on = self.arm(&incarnation, &bounds, slot, GUARD_WAIT).await;
+        }
         let session = self.session(&incarnation, &bounds, &storage, armed_on.is_some());
         let period_ms = timing.heartbeat_ms;
         tracing::info!(%incarnation, "opening a session");
@@ -374,6 +384,28 @@ impl SessionTask {
             .ok()
     }
 
+    /// What the guard says of its watchdog.
+    fn promised(&mut self, watchdog_ms: u64) {
+        if self.watchdog_ms != watchdog_ms {
+            tracing::info!(watchdog_ms, "what the guard's watchdog promises");
+            self.watchdog_ms = watchdog_ms;
+            // What is declared may have to follow.
+            self.timing.mark_changed();
+        }
+    }
+
+    /// What policy expects of this host's watchdog and does not get, said once.
+    pub(super) fn tell_mismatch(&self, told: &mut Option<String>) {
+        let mismatch = mismatch(&self.timing.borrow(), self.watchdog_ms);
+        if *told != mismatch {
+            match &mismatch {
+                Some(mismatch) => tracing::error!("{mismatch}"),
+                None => tracing::info!("the watchdog is what policy counts on again"),
+            }
+        }
+        *told = mismatch;
+    }
+
     /// Arms the guard, waiting for it to be there; the number of the connection it was done on.
     async fn try_arm(
         &mut self,
@@ -391,7 +423,15 @@ impl SessionTask {
                 slot,
             };
             match (self.guard.call(arm).await, connection) {
-                (Ok(_), Some(number)) => return Ok(number),
+                (Ok(answer), Some(number)) => {
+                    if let Answer::Armed {
+                        watchdog_bound_ms, ..
+                    } = answer
+                    {
+                        self.promised(watchdog_bound_ms);
+                    }
+                    return Ok(number);
+                }
                 (Err(error @ GuardError::Refused(_)), _) => return Err(error),
                 (Err(error), _) if begin.elapsed() >= wait => return Err(error),
                 _ => {
@@ -425,13 +465,5 @@ pub(super) fn guard_state(works: bool) -> GuardState {
     match works {
         true => GuardState::Working,
         false => GuardState::Absent,
-    }
-}
-
-pub(super) fn bounds_of(timing: &Timing) -> RunnerBounds {
-    RunnerBounds {
-        runner_deadline_ms: timing.runner_deadline_ms,
-        kill_bound_ms: timing.kill_bound_ms,
-        watchdog_bound_ms: timing.watchdog_bound_ms,
     }
 }

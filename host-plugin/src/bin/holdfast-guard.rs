@@ -6,7 +6,9 @@ use holdfast_host::guard::log::Lines;
 use holdfast_host::guard::server::Server;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Kills this host's VMs when its session could not be renewed in time, so that they may be started
 /// elsewhere. Independent of the agent and of libvirtd; keep it running.
@@ -35,7 +37,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match run(&config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(last_words) => {
+            // Not through the log's thread, which ends with this one.
+            eprintln!("holdfast-guard: {last_words}");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("holdfast-guard: {error}");
             ExitCode::FAILURE
@@ -43,14 +49,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
-    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+fn run(config: &Config) -> Result<String, Box<dyn std::error::Error>> {
+    // Levels, for all or by module, as the agent's filter has them; its fields and spans would cost a
+    // regular expression engine, locked into memory.
+    let wanted = std::env::var("HOLDFAST_LOG").ok();
+    let filter = wanted.and_then(|text| text.parse::<Targets>().ok());
+    let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
-        .with_writer(Lines::start()?)
+        .with_writer(Lines::start()?);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
         .init();
     let mut server = Server::start(config)?;
+    server.end_by_signal()?;
     server.harden();
     tracing::info!(host = %config.name, socket = %config.guard.socket.display(), "guarding");
     Ok(server.run()?)

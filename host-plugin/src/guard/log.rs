@@ -7,6 +7,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that may wait.
 const LINES: usize = 1_024;
+/// The thread's stack. All of it is locked, so it costs memory from the start; the thread writes lines and
+/// nothing else.
+const STACK: usize = 64 * 1024;
 
 /// Hands out writers to the thread.
 #[derive(Clone)]
@@ -18,6 +21,7 @@ impl Lines {
         let (sender, receiver) = sync_channel::<Vec<u8>>(LINES);
         std::thread::Builder::new()
             .name("guard-log".into())
+            .stack_size(STACK)
             .spawn(move || {
                 for line in receiver {
                     // There is nowhere to say that saying something failed.

@@ -14,7 +14,8 @@
 //! - [`lease`]: the heartbeat on the lease volume, the peers' and the mailbox; [`disk`]: its calls
 //! - [`scan`]: the second net
 //! - [`server`]: the loop over sockets, timer and processes
-//! - [`watchdog`]: what resets the host if all of this does not get the VMs stopped
+//! - [`watchdog`]: what resets the host if all of this does not get the VMs stopped; [`reset`]: when
+//!   it is left to that
 //! - [`harden`], [`log`]: memory locked, scheduled first, never blocked by its own log
 //! - [`client`]: the agent's side
 //!
@@ -27,6 +28,9 @@ pub mod harden;
 pub mod lease;
 pub mod log;
 pub mod protocol;
+pub mod reset;
+#[cfg(test)]
+pub(crate) mod reset_tests;
 pub mod scan;
 pub mod server;
 pub mod state;

@@ -139,11 +139,15 @@ pub enum Message {
 #[serde(rename_all = "kebab-case", tag = "answer")]
 pub enum Answer {
     /// To [`Call::Status`].
-    Status(Status),
+    Status(Box<Status>),
     /// To [`Call::Arm`].
     Armed {
         /// The deadline now.
         deadline: Instant,
+        /// From the guard's last sign to the reset by a watchdog, in milliseconds; 0 if nothing
+        /// resets this host.
+        #[serde(default)]
+        watchdog_bound_ms: u64,
     },
     /// To [`Call::Renewed`].
     Renewed {
@@ -184,6 +188,9 @@ pub struct Status {
     pub killed: Vec<Killed>,
     /// Protections that this system did not permit, in words.
     pub warnings: Vec<String>,
+    /// As in [`Answer::Armed`].
+    #[serde(default)]
+    pub watchdog_bound_ms: u64,
 }
 
 /// A VM that was killed.

@@ -15,6 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+/// The thread's stack. All of it is locked, so it costs memory from the start; the deepest document that is
+/// read fits in.
+const STACK: usize = 256 * 1024;
+
 /// Asks for scans and takes their results.
 pub struct Scanner {
     ask: SyncSender<()>,
@@ -33,6 +37,7 @@ impl Scanner {
         let wake = Arc::clone(&ready);
         std::thread::Builder::new()
             .name("guard-scan".into())
+            .stack_size(STACK)
             .spawn(move || {
                 while asked.recv().is_ok() {
                     if send.send(scan(&run_dir, &cluster)).is_err() {
@@ -106,4 +111,25 @@ fn of_file(path: &Path, cluster: &ClusterName) -> Option<Process> {
         uuid,
         lease: StorageClass::Plain,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On the scan's own thread: an overflow of its stack would end this process.
+    #[test]
+    fn the_deepest_document_fits_into_the_threads_stack() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let cluster: ClusterName = "c1".parse().expect("a name");
+        for depth in [47, 10_000] {
+            let (open, close) = ("<a b='c'>text".repeat(depth), "</a>".repeat(depth));
+            let text = format!("<domstatus pid='1'>{open}{close}</domstatus>");
+            std::fs::write(dir.path().join(format!("{depth}.xml")), text).expect("written");
+        }
+        let scanner = Scanner::start(dir.path().to_owned(), cluster).expect("a thread");
+        scanner.ask();
+        let found = scanner.results.recv().expect("the thread lives");
+        assert_eq!(found, []);
+    }
 }

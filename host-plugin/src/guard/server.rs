@@ -4,9 +4,11 @@
 use super::harden::harden;
 use super::lease::LeasePlane;
 use super::protocol::{Call, LINE_MAX, Message, Request, VERSION};
+use super::reset::Reset;
 use super::scan::Scanner;
 use super::state::{Guard, Todo};
 use super::table::TableFile;
+use super::watchdog::WatchdogChoice;
 use crate::config::Config;
 use holdfast_model::time::Instant;
 use holdfast_store::clock::boottime;
@@ -55,6 +57,8 @@ pub struct Server {
     listener: UnixListener,
     timer: OwnedFd,
     clients: Vec<Client>,
+    /// Becomes readable when the guard is asked to end.
+    asked_to_end: Option<UnixStream>,
     /// Held for the life of the process.
     _lock: std::fs::File,
 }
@@ -62,6 +66,12 @@ pub struct Server {
 impl Server {
     /// Takes the host's lock, restores the table, and listens.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let choice = WatchdogChoice::from(&config.guard.watchdog);
+        Self::start_with(config, Reset::by(choice))
+    }
+
+    /// [`Self::start`], with the watchdog: for tests.
+    pub fn start_with(config: &Config, reset: Reset) -> Result<Self, ServerError> {
         let run_dir = &config.run_dir;
         let shown = run_dir.display();
         std::fs::create_dir_all(run_dir).map_err(failed(format!("cannot create {shown}")))?;
@@ -85,12 +95,14 @@ impl Server {
         };
         let table = TableFile::new(run_dir);
         let boot_id = boot_id.trim().to_owned();
+        let host = config.name.clone();
         Ok(Self {
-            guard: Guard::restore(table, boot_id, config.name.clone(), lease, boottime()),
+            guard: Guard::restore(table, boot_id, host, lease, reset, boottime()),
             scanner,
             listener: listen(&config.guard.socket)?,
             timer,
             clients: Vec::new(),
+            asked_to_end: None,
             _lock: lock,
         })
     }
@@ -104,15 +116,27 @@ impl Server {
         }
     }
 
-    /// Runs for ever.
-    pub fn run(mut self) -> Result<(), ServerError> {
+    /// Lets SIGTERM and SIGINT end [`Self::run`] in order: for a process that is nothing but a guard.
+    pub fn end_by_signal(&mut self) -> Result<(), ServerError> {
+        let asked = signals().map_err(failed("cannot wait for signals"))?;
+        self.asked_to_end = Some(asked);
+        Ok(())
+    }
+
+    /// Runs until it is asked to end; then what becomes of the host, in words.
+    pub fn run(mut self) -> Result<String, ServerError> {
         loop {
             let now = boottime();
             let todo = self.guard.step(now);
             self.follow_up(todo);
+            // After the work, so that a guard that does not get through it does not pet.
+            self.guard.pet(boottime());
             self.set_timer(self.guard.wake_at(now))?;
             let ready = self.wait()?;
             self.serve(&ready);
+            if ready.end {
+                return Ok(self.guard.end());
+            }
         }
     }
 
@@ -177,6 +201,9 @@ impl Server {
                 .fds()
                 .map(|fd| PollFd::from_borrowed_fd(fd, input)),
         );
+        let end = fds.len();
+        let asked_to_end = self.asked_to_end.as_ref();
+        fds.extend(asked_to_end.map(|end| PollFd::from_borrowed_fd(end.as_fd(), input)));
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(failed("cannot wait")(error.into())),
@@ -185,6 +212,7 @@ impl Server {
         Ok(Ready {
             scan: is_ready(&fds[1]),
             listener: is_ready(&fds[2]),
+            end: fds.get(end).is_some_and(is_ready),
             lease: others > 3 && is_ready(&fds[3]),
             clients: fds[others..others + self.clients.len()]
                 .iter()
@@ -255,6 +283,7 @@ impl Server {
 struct Ready {
     scan: bool,
     listener: bool,
+    end: bool,
     lease: bool,
     clients: Vec<bool>,
 }
@@ -286,6 +315,15 @@ fn answer(guard: &mut Guard, request: Result<Request, Box<Message>>) -> Message 
         },
         Err(refusal) => *refusal,
     }
+}
+
+/// Becomes readable with the first SIGTERM or SIGINT.
+fn signals() -> io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+    }
+    Ok(read)
 }
 
 fn lock(path: &Path) -> Result<std::fs::File, ServerError> {

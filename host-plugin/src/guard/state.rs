@@ -11,15 +11,17 @@
 //! Everything here is done by the one thread of the guard. It reads no file of another process but
 //! `/proc/PID/stat`, which does not block.
 
+mod kills;
+
 use super::lease::{LeasePlane, News};
 use super::protocol::{Answer, Call, Killed, Process, Status, VERSION};
+use super::reset::Reset;
 use super::table::{Found, Table, TableFile};
 use super::watched::Watched;
 use holdfast_core::guardian::deadline::{Deadline, Phase, Verdict};
 use holdfast_core::lease::keeper::Identity;
 use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::{HostName, Incarnation};
-use holdfast_model::lease::StorageClass;
 use holdfast_model::time::Instant;
 use holdfast_model::timing::required_taker_wait_ms;
 use rustix::fd::BorrowedFd;
@@ -36,15 +38,6 @@ const RESCAN_MS: u64 = 1_000;
 /// What a call about the lease volume is answered without one.
 const NO_VOLUME: &str = "this host has no lease volume: `volume` of [lease] in host.toml names one";
 
-/// Whether a process under that storage lease has to go.
-fn dies(verdict: Verdict, lease: StorageClass) -> bool {
-    match verdict {
-        Verdict::LetRun => false,
-        Verdict::KillUnleased => lease == StorageClass::Plain,
-        Verdict::KillAll => true,
-    }
-}
-
 /// The guard's state.
 pub struct Guard {
     boot_id: String,
@@ -60,6 +53,11 @@ pub struct Guard {
     host: HostName,
     /// A scan begun after the deadline has found nothing more.
     scanned_clean: bool,
+    /// A scan has ended at all.
+    scanned: bool,
+    reset: Reset,
+    /// By the bounds that were armed last.
+    kill_bound_ms: Option<u64>,
 }
 
 /// What the server has to do after a step.
@@ -78,6 +76,7 @@ impl Guard {
         boot_id: String,
         host: HostName,
         lease: Option<LeasePlane>,
+        reset: Reset,
         now: Instant,
     ) -> Self {
         let mut guard = Self {
@@ -93,9 +92,12 @@ impl Guard {
             lease,
             host,
             scanned_clean: false,
+            scanned: false,
+            reset,
+            kill_bound_ms: None,
         };
         match guard.table.read(&guard.boot_id) {
-            Found::Table(found) => guard.go_on_from(found, now),
+            Found::Table(found) => guard.go_on_from(*found, now),
             Found::Nothing => {}
             Found::Damaged(reason) => {
                 tracing::error!(reason, "the table of the guard's last life cannot be read");
@@ -117,10 +119,13 @@ impl Guard {
             self.beat_for(slot, &life, &bounds, now);
         }
         self.killed = table.killed;
+        self.kill_bound_ms = table.kill_bound_ms;
+        self.reset.go_on_from(table.left_to_reset);
         for process in table.watched {
             let (vm, pid) = (process.vm.clone(), process.process.pid);
             match Watched::open(process) {
-                Ok(watched) => {
+                Ok(mut watched) => {
+                    watched.doomed = table.doomed.get(&pid).copied();
                     tracing::info!(%vm, pid, "watched again");
                     self.watched.insert(pid, watched);
                 }
@@ -135,7 +140,7 @@ impl Guard {
             lease.heard(now);
         }
         match call {
-            Call::Status => Ok(Answer::Status(self.status())),
+            Call::Status => Ok(Answer::Status(Box::new(self.status()))),
             Call::Alive => Ok(Answer::Done),
             Call::Arm {
                 incarnation,
@@ -194,6 +199,13 @@ impl Guard {
         self.reap();
         let empty = self.watched.is_empty();
         let other = self.life() != Some(&incarnation);
+        if other && let Some(left) = self.reset.left() {
+            return Err(format!(
+                "VM {} could not be killed, and this host is left to its watchdog: nothing new begins \
+                 here until it was reset. If that does not come, power it off",
+                left.vm
+            ));
+        }
         let storage = slot.is_some() && self.lease.is_some();
         let armed = (self.deadline).arm(incarnation.clone(), bounds.clone(), storage, empty, now);
         let deadline = armed.map_err(|error| error.to_string())?;
@@ -211,7 +223,12 @@ impl Guard {
         self.kills = false;
         self.scanned_clean = false;
         self.save_or_refuse()?;
-        Ok(Answer::Armed { deadline })
+        // One that waited for the last of another life to go is started now, to be told of.
+        self.pet(now);
+        Ok(Answer::Armed {
+            deadline,
+            watchdog_bound_ms: self.reset.bound_ms(),
+        })
     }
 
     /// Heartbeats on the lease volume for that life from now on.
@@ -265,7 +282,7 @@ impl Guard {
     ) -> Result<(), String> {
         let verdict = self.deadline.tick(now);
         let lapsed = matches!(self.deadline.phase(), Phase::Lapsed { .. });
-        let late = dies(verdict, process.lease);
+        let late = kills::dies(verdict, process.lease);
         if !lapsed && !self.deadline.accepts(incarnation) {
             return Err(format!(
                 "incarnation {incarnation} is not armed: arm it first"
@@ -274,8 +291,8 @@ impl Guard {
         let (vm, pid) = (process.vm.clone(), process.process.pid);
         let mut watched = Watched::open(process).map_err(|error| error.to_string())?;
         let known = self.watched.remove(&pid);
-        watched.doomed = known.as_ref().is_some_and(|known| known.doomed);
-        let late = late || watched.doomed;
+        watched.doomed = known.as_ref().and_then(|known| known.doomed);
+        let late = late || watched.doomed.is_some();
         self.watched.insert(pid, watched);
         if late {
             // It is killed by the step that follows every call.
@@ -296,7 +313,7 @@ impl Guard {
             false => verdict,
         };
         let mut todo = Todo {
-            tell: self.kill(verdict),
+            tell: self.kill(verdict, now),
             ..Todo::default()
         };
         if verdict == Verdict::KillAll && !self.kills {
@@ -354,95 +371,9 @@ impl Guard {
         }
     }
 
-    /// Signals what must go; true if the list of what was killed grew.
-    fn kill(&mut self, verdict: Verdict) -> bool {
-        let mut grew = false;
-        for watched in self.watched.values_mut() {
-            let Process {
-                vm,
-                generation,
-                lease,
-                ..
-            } = &watched.process;
-            watched.doomed |= dies(verdict, *lease);
-            if !watched.doomed {
-                continue;
-            }
-            if let Err(error) = watched.kill() {
-                tracing::error!(%vm, %error, "a process could not be killed; trying again");
-            }
-            let is_it = |killed: &Killed| killed.vm == *vm && killed.generation == *generation;
-            if !self.killed.iter().any(is_it) {
-                if verdict != Verdict::KillAll {
-                    tracing::error!(%vm, "the session has lapsed, and it has no storage lease: killing");
-                }
-                self.killed.push(Killed {
-                    vm: vm.clone(),
-                    generation: *generation,
-                    gone: false,
-                });
-                grew = true;
-            }
-        }
-        grew
-    }
-
-    /// Forgets what has exited; true if there was any.
-    fn reap(&mut self) -> bool {
-        let exited = |watched: &Watched| watched.has_exited();
-        let gone: Vec<u32> = (self.watched.iter())
-            .filter(|(_, watched)| exited(watched))
-            .map(|(pid, _)| *pid)
-            .collect();
-        for pid in &gone {
-            let Some(Watched { process, .. }) = self.watched.remove(pid) else {
-                continue;
-            };
-            tracing::info!(vm = %process.vm, pid, "has exited");
-            for killed in &mut self.killed {
-                if killed.vm == process.vm && killed.generation == process.generation {
-                    killed.gone = true;
-                }
-            }
-        }
-        !gone.is_empty()
-    }
-
-    /// What a scan found.
-    pub fn found(&mut self, processes: Vec<Process>, now: Instant) {
-        if self.kills {
-            self.scanned_clean = processes.is_empty();
-            for process in processes {
-                self.catch(process);
-            }
-            return;
-        }
-        if *self.deadline.phase() != Phase::Unarmed || processes.is_empty() {
-            return;
-        }
-        let count = processes.len();
-        tracing::warn!(count, "VMs run here and no agent has armed this guard");
-        self.orphans_until.get_or_insert(now.plus(ORPHAN_GRACE_MS));
-    }
-
-    fn catch(&mut self, process: Process) {
-        let pid = process.process.pid;
-        if self.watched.contains_key(&pid) {
-            return;
-        }
-        let vm = process.vm.clone();
-        match Watched::open(process) {
-            Ok(watched) => {
-                tracing::warn!(%vm, pid, "nobody had handed this one over");
-                self.watched.insert(pid, watched);
-            }
-            Err(error) => tracing::debug!(%error, "found, and gone by now"),
-        }
-    }
-
     /// When to step at the latest.
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let killing = self.watched.values().any(|watched| watched.doomed);
+        let killing = self.watched.values().any(|w| w.doomed.is_some());
         let look = killing.then(|| now.plus(KILLING_LOOK_MS));
         let times = [
             self.deadline.next_wake(now),
@@ -450,6 +381,8 @@ impl Guard {
             self.orphans_until.filter(|_| !self.kills),
             self.next_scan,
             look,
+            // With something to be killed the next look tells whether it may be petted.
+            self.reset.next_pet().filter(|_| !killing),
         ];
         times.into_iter().flatten().min()
     }
@@ -492,8 +425,14 @@ impl Guard {
             phase: self.deadline.phase().clone(),
             watched: self.processes(),
             killed: self.killed.clone(),
-            warnings: self.warnings.clone(),
+            warnings: self.warnings(),
+            watchdog_bound_ms: self.reset.bound_ms(),
         }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let problem = self.reset.problem().map(str::to_owned);
+        self.warnings.iter().cloned().chain(problem).collect()
     }
 
     fn processes(&self) -> Vec<Process> {
@@ -501,12 +440,17 @@ impl Guard {
     }
 
     fn save_or_refuse(&mut self) -> Result<(), String> {
+        self.remember_kill_bound();
+        let doom = |(pid, watched): (&u32, &Watched)| Some((*pid, watched.doomed?));
         let table = Table {
             boot_id: self.boot_id.clone(),
             deadline: self.deadline.clone(),
             watched: self.processes(),
             killed: self.killed.clone(),
             slot: self.lease.as_ref().and_then(LeasePlane::slot),
+            doomed: self.watched.iter().filter_map(doom).collect(),
+            kill_bound_ms: self.kill_bound_ms,
+            left_to_reset: self.reset.left().cloned(),
         };
         let written = self.table.write(&table);
         written.map_err(|error| format!("the guard cannot write its table: {error}"))

@@ -4,8 +4,11 @@
 //! has ended since is found gone. A table of another boot is worth nothing and is ignored.
 
 use super::protocol::{Killed, Process};
+use super::reset::LeftToReset;
+use super::watched::Doom;
 use holdfast_core::guardian::deadline::Deadline;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +26,16 @@ pub struct Table {
     /// The slot on the lease volume.
     #[serde(default)]
     pub slot: Option<u32>,
+    /// What of the watched has to go, by process id.
+    #[serde(default)]
+    pub doomed: BTreeMap<u32, Doom>,
+    /// How long a kill may take, by the bounds that were armed last: a life that has lapsed has none
+    /// any more.
+    #[serde(default)]
+    pub kill_bound_ms: Option<u64>,
+    /// This host was left to its watchdog.
+    #[serde(default)]
+    pub left_to_reset: Option<LeftToReset>,
 }
 
 /// Where it is kept.
@@ -35,7 +48,7 @@ pub struct TableFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// A table of this boot.
-    Table(Table),
+    Table(Box<Table>),
     /// None of this boot: the guard's first start since.
     Nothing,
     /// One that cannot be read. What it said is lost.
@@ -58,7 +71,7 @@ impl TableFile {
             Err(error) => return Found::Damaged(error.to_string()),
         };
         match serde_json::from_slice::<Table>(&text) {
-            Ok(table) if table.boot_id == boot_id => Found::Table(table),
+            Ok(table) if table.boot_id == boot_id => Found::Table(Box::new(table)),
             Ok(_) => Found::Nothing,
             Err(error) => Found::Damaged(error.to_string()),
         }
@@ -88,7 +101,7 @@ mod tests {
             ..Table::default()
         };
         file.write(&table).expect("written");
-        assert_eq!(file.read("b1"), Found::Table(table));
+        assert_eq!(file.read("b1"), Found::Table(Box::new(table)));
         assert_eq!(file.read("b2"), Found::Nothing);
         std::fs::write(dir.path().join("guard.json"), "{\"boot").expect("written");
         assert!(matches!(file.read("b1"), Found::Damaged(_)));

@@ -2,10 +2,35 @@
 
 use super::protocol::Process;
 use crate::process::hold;
+use holdfast_model::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+
+/// When a process that has to go should be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doom {
+    /// When its deadline was. What a taker waits for counts from here.
+    pub due: Instant,
+    /// When it was sent the signal first: later than that only if the guard was away or late.
+    pub signalled: Instant,
+    /// How long it may take, by the bounds of its life.
+    pub kill_bound_ms: u64,
+}
+
+impl Doom {
+    /// From here on a pet of the watchdog would put the reset off beyond what the host declared.
+    pub fn gone_by(&self) -> Instant {
+        self.due.plus(self.kill_bound_ms)
+    }
+
+    /// From here on it counts as one that cannot be killed.
+    pub fn given_up(&self) -> Instant {
+        self.signalled.max(self.due).plus(self.kill_bound_ms)
+    }
+}
 
 /// A process that is watched.
 #[derive(Debug)]
@@ -13,8 +38,11 @@ pub struct Watched {
     /// Whose it is.
     pub process: Process,
     /// It was sent the signal: it goes, even if a plane is renewed before it has gone.
-    pub doomed: bool,
+    pub doomed: Option<Doom>,
     fd: OwnedFd,
+    /// For tests: as one that is stuck in the kernel.
+    #[cfg(test)]
+    pub deaf: bool,
 }
 
 /// Why a process cannot be watched.
@@ -45,8 +73,10 @@ impl Watched {
         match hold(process.process) {
             Ok(fd) => Ok(Self {
                 process,
-                doomed: false,
+                doomed: None,
                 fd,
+                #[cfg(test)]
+                deaf: false,
             }),
             Err(Errno::SRCH) => Err(WatchError::Gone {
                 pid,
@@ -58,6 +88,10 @@ impl Watched {
 
     /// Sends SIGKILL. An error other than "it is gone already" comes back.
     pub fn kill(&self) -> Result<(), Errno> {
+        #[cfg(test)]
+        if self.deaf {
+            return Ok(());
+        }
         match pidfd_send_signal(&self.fd, Signal::KILL) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(error),

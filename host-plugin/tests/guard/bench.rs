@@ -185,7 +185,7 @@ impl Agent {
 
     pub fn status(&mut self) -> Status {
         match self.call(Call::Status) {
-            Ok(Answer::Status(status)) => status,
+            Ok(Answer::Status(status)) => *status,
             other => panic!("{other:?}"),
         }
     }

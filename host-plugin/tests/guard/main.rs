@@ -57,7 +57,10 @@ fn renewals_keep_the_vms_alive_beyond_the_first_deadline() {
     let mut vm = Vm::start("a");
     let mut agent = bench.connect();
     // Long, so that a busy machine does not miss it.
-    let Ok(Answer::Armed { deadline: first }) = agent.arm("i1", 8_000) else {
+    let Ok(Answer::Armed {
+        deadline: first, ..
+    }) = agent.arm("i1", 8_000)
+    else {
         panic!("not armed");
     };
     assert_eq!(agent.watch(&vm), Ok(Answer::Done));
@@ -130,7 +133,7 @@ fn a_guard_that_crashed_goes_on_with_the_same_deadline() {
     let mut bench = Bench::new();
     let mut vm = Vm::start("a");
     let mut agent = bench.connect();
-    let Ok(Answer::Armed { deadline }) = agent.arm("i1", 20_000) else {
+    let Ok(Answer::Armed { deadline, .. }) = agent.arm("i1", 20_000) else {
         panic!("not armed");
     };
     assert_eq!(agent.watch(&vm), Ok(Answer::Done));
@@ -156,7 +159,7 @@ fn a_deadline_that_passed_while_no_guard_ran_is_enforced_by_the_next() {
     let mut bench = Bench::new();
     let mut vm = Vm::start("a");
     let mut agent = bench.connect();
-    let Ok(Answer::Armed { deadline }) = agent.arm("i1", DEADLINE_MS) else {
+    let Ok(Answer::Armed { deadline, .. }) = agent.arm("i1", DEADLINE_MS) else {
         panic!("not armed");
     };
     assert_eq!(agent.watch(&vm), Ok(Answer::Done));
@@ -275,4 +278,23 @@ fn there_is_one_guard_and_what_it_cannot_read_it_refuses() {
         assert!(result.expect_err("refused").contains("cannot read it"));
     }
     assert_eq!(agent.status().phase, Phase::Unarmed);
+}
+
+#[test]
+fn a_guard_that_is_asked_to_end_says_what_it_leaves() {
+    let mut bench = Bench::new();
+    let mut vm = Vm::start("a");
+    let mut agent = bench.connect();
+    agent.arm("i1", 60_000).expect("armed");
+    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    let guard = Command::new("kill")
+        .arg(bench.guard.0.id().to_string())
+        .status();
+    assert!(guard.expect("kill").success());
+    let status = bench.guard.wait_for_end();
+    assert!(status.success(), "{status}");
+    assert!(vm.child.is_alive(), "its end is no deadline");
+    // The next one goes on.
+    bench.guard = start_guard(&bench.config);
+    assert_eq!(bench.connect().status().watched, [vm.process()]);
 }

@@ -309,7 +309,7 @@ impl Bench {
         let begin = Instant::now();
         loop {
             match client.call(Call::Status).await {
-                Ok(Answer::Status(status)) => return status,
+                Ok(Answer::Status(status)) => return *status,
                 other if begin.elapsed() > WAIT => panic!("no guard: {other:?}"),
                 _ => tokio::time::sleep(Duration::from_millis(10)).await,
             }

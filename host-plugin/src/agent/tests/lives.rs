@@ -2,6 +2,8 @@
 
 use super::bench::{Bench, name, until};
 use crate::driver::Activity;
+use crate::guard::reset_tests::fake_board;
+use crate::guard::server::Server;
 use holdfast_core::guardian::deadline::Phase;
 use holdfast_model::host::{GuardState, RunState, Session, SessionState};
 use holdfast_model::id::ClusterName;
@@ -9,7 +11,8 @@ use holdfast_model::policy::Policy;
 use holdfast_model::vm::Intent;
 use holdfast_store::api::{Txn, TxnOp};
 use holdfast_store::keyspace::Key;
-use std::os::unix::net::UnixListener;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 
 const LONG_MS: u64 = 60_000;
 
@@ -289,6 +292,97 @@ async fn the_session_never_declares_less_than_the_guard_enforces() {
             }
         }
     }
+    bench.stop().await;
+}
+
+/// Between the agent and a guard: the first call that has this in it gets no answer.
+fn swallow_once(bench: &Bench, marker: &'static str) {
+    let mut behind = bench.config.clone();
+    behind.guard.socket = bench.config.run_dir.join("behind.sock");
+    let server = Server::start(&behind).expect("a guard");
+    std::thread::spawn(move || server.run());
+    let front = UnixListener::bind(&bench.config.guard.socket).expect("a socket");
+    std::thread::spawn(move || {
+        let mut swallowed = false;
+        for agent in front.incoming() {
+            let mut agent = agent.expect("a connection");
+            let mut guard = UnixStream::connect(&behind.guard.socket).expect("the guard");
+            let (mut answers, mut to_agent) = (
+                guard.try_clone().expect("a socket"),
+                agent.try_clone().expect("a socket"),
+            );
+            std::thread::spawn(move || std::io::copy(&mut answers, &mut to_agent));
+            for line in BufReader::new(agent.try_clone().expect("a socket")).lines() {
+                let Ok(line) = line else { break };
+                if !swallowed && line.contains(marker) {
+                    swallowed = true;
+                    continue;
+                }
+                if guard.write_all((line + "\n").as_bytes()).is_err() {
+                    break;
+                }
+            }
+            let _ = agent.flush();
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_bounds_that_the_guard_did_not_answer_to_are_brought_in_with_a_later_heartbeat() {
+    let mut bench = Bench::without_guard(LONG_MS);
+    swallow_once(&bench, "\"runner_deadline_ms\":30000");
+    bench.start();
+    bench.open_session().await;
+    let mut policy: Policy = bench.get(&Key::Policy).expect("a policy");
+    policy.timing.runner_deadline_ms = Some(30_000);
+    bench.put(&Key::Policy, &policy);
+    until("they are declared", || {
+        let declared = bench.session()?.bounds.runner_deadline_ms;
+        (declared == 30_000).then_some(())
+    })
+    .await;
+    bench.stop().await;
+}
+
+/// The policy counts on a reset within that time.
+fn count_on_a_reset(bench: &Bench, watchdog_bound_ms: u64) {
+    let mut policy: Policy = bench.get(&Key::Policy).expect("a policy");
+    policy.timing.watchdog_bound_ms = Some(watchdog_bound_ms);
+    policy.timing.taker_wait_ms = Some(LONG_MS * 2);
+    bench.put(&Key::Policy, &policy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_is_declared_as_the_guards_watchdog_can_promise_it() {
+    let mut bench = Bench::without_guard(LONG_MS);
+    let server = Server::start_with(&bench.config, fake_board()).expect("a guard");
+    std::thread::spawn(move || server.run());
+    count_on_a_reset(&bench, 5_000);
+    bench.start();
+    let declared = bench.open_session().await.bounds.watchdog_bound_ms;
+    assert_eq!(
+        declared, 9_000,
+        "the device takes longer than the policy says"
+    );
+    for (policy, wanted) in [(20_000, 20_000), (0, 0), (9_000, 9_000)] {
+        count_on_a_reset(&bench, policy);
+        until("it is declared", || {
+            let declared = bench.session()?.bounds.watchdog_bound_ms;
+            (declared == wanted).then_some(())
+        })
+        .await;
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_watchdog_no_reset_is_declared_and_the_guard_works_all_the_same() {
+    let mut bench = Bench::new(LONG_MS);
+    count_on_a_reset(&bench, 5_000);
+    bench.start();
+    let session = bench.open_session().await;
+    assert_eq!(session.bounds.watchdog_bound_ms, 0);
+    assert_eq!(session.guard, GuardState::Working);
     bench.stop().await;
 }
 

@@ -1,0 +1,290 @@
+//! What the guard costs, and how punctual it is: its memory, its share of a CPU while nothing happens, and
+//! how late it sends its heartbeats when every CPU is busy.
+//!
+//! ```sh
+//! cargo bench -p holdfast-host --bench guard                  # 20 s idle, 60 s under load
+//! cargo bench -p holdfast-host --bench guard -- 5 10          # shorter
+//! ```
+//! One guard with a lease volume with 32 peers, whose heartbeats change once a second, and 500 watched
+//! processes; an agent's end of the socket renews the session and asks for the volume once a second, as an
+//! agent does. "Late" is the time between two heartbeats less the period, by the counters on the volume:
+//! each is the time at which the guard's loop sent it to the thread that writes.
+
+#[allow(dead_code, reason = "what the tests need besides")]
+#[path = "../tests/guard/bench.rs"]
+mod bench;
+
+use bench::{Agent, Bench, Owned, life, until};
+use holdfast_host::guard::protocol::{Answer, Call, Process};
+use holdfast_host::process::{ProcessId, start_ticks};
+use holdfast_lease::volume::Volume;
+use holdfast_model::id::{Generation, Revision};
+use holdfast_model::lease::{
+    AgentState, Heartbeat, HostPhase, Layout, Record, StorageClass, Superblock,
+};
+use holdfast_store::clock::boottime;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const PEERS: u32 = 32;
+const VMS: u32 = 500;
+/// The bounds of the `default` profile, and the period that follows from them.
+const RUNNER_DEADLINE_MS: u64 = 4_000;
+const PERIOD_MS: u64 = 1_000;
+/// The guard's own slot, behind the peers'.
+const OWN_SLOT: u32 = PEERS;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        // Started by `cargo test --all-targets`: that it builds is enough.
+        return;
+    }
+    let mut seconds = arguments.iter().filter_map(|text| text.parse().ok());
+    let idle_s: u64 = seconds.next().unwrap_or(20);
+    let load_s: u64 = seconds.next().unwrap_or(60);
+    println!("load of the machine before: {}", loadavg());
+    let mut host = Host::start();
+    host.settle(3);
+    for warning in host.agent.status().warnings {
+        println!("not permitted here: {warning}");
+    }
+    println!("\nmemory, armed, without peers and VMs\n{}", host.memory());
+    host.fill();
+    host.settle(5);
+    println!("memory, {PEERS} peers and {VMS} VMs\n{}", host.memory());
+    let before = host.cpu_ns();
+    let (beats, took) = host.follow(idle_s);
+    let share = (host.cpu_ns() - before) as f64 / took.as_nanos() as f64 * 100.0;
+    println!("CPU, idle for {idle_s} s: {share:.2} % of one core");
+    println!("heartbeats, idle: {}", Lateness::of(&beats));
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let loops: Vec<Owned> = (0..cpus).map(|_| busy_loop()).collect();
+    let (beats, _) = host.follow(load_s);
+    drop(loops);
+    println!(
+        "heartbeats, {cpus} busy loops on {cpus} CPUs for {load_s} s: {}",
+        Lateness::of(&beats)
+    );
+    println!("load of the machine after: {}", loadavg());
+}
+
+fn loadavg() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let numbers: Vec<&str> = text.split(' ').take(3).collect();
+    numbers.join(" ")
+}
+
+/// Until it is dropped.
+fn busy_loop() -> Owned {
+    let child = Command::new("sh")
+        .args(["-c", "while :; do :; done"])
+        .spawn();
+    Owned(child.expect("a shell"))
+}
+
+struct Host {
+    bench: Bench,
+    agent: Agent,
+    volume: Volume,
+    vms: Vec<Owned>,
+    peers: bool,
+    beat: u64,
+}
+
+impl Host {
+    fn start() -> Self {
+        let mut bench = Bench::with("[lease]\nvolume = \"DIR/leases\"\n");
+        // The same once more, with less to say.
+        bench.guard.0.kill().expect("a child");
+        bench.guard.0.wait().expect("a child");
+        let guard = Command::new(env!("CARGO_BIN_EXE_holdfast-guard"))
+            .arg("--config")
+            .arg(&bench.config)
+            .env("HOLDFAST_LOG", "error")
+            .spawn();
+        bench.guard = Owned(guard.expect("a guard"));
+        let superblock = Superblock {
+            cluster: "c1".parse().expect("a name"),
+            class: StorageClass::Quorum,
+            layout: Layout {
+                hosts_max: PEERS + 1,
+                vms_max: VMS,
+                ..Layout::default()
+            },
+            created_ms: 1,
+        };
+        let path = bench.path().join("leases");
+        let volume = Volume::create(&path, &superblock, false).expect("a volume");
+        let mut agent = bench.connect();
+        let armed = agent.arm_in("i1", RUNNER_DEADLINE_MS, Some(OWN_SLOT));
+        armed.expect("armed");
+        Self {
+            bench,
+            agent,
+            volume,
+            vms: Vec::new(),
+            peers: false,
+            beat: 1,
+        }
+    }
+
+    /// Peers on the volume, processes to be watched.
+    fn fill(&mut self) {
+        self.peers = true;
+        for number in 0..VMS {
+            let child = Command::new("sleep").arg("3600").spawn();
+            let child = Owned(child.expect("a process"));
+            let pid = child.0.id();
+            let ticks = until("it is there", || start_ticks(pid));
+            self.vms.push(child);
+            let process = Process {
+                vm: format!("vm{number}").parse().expect("a name"),
+                generation: Generation(1),
+                uuid: format!("11111111-2222-3333-4444-{number:0>12}")
+                    .parse()
+                    .expect("a UUID"),
+                process: ProcessId {
+                    pid,
+                    start_ticks: ticks,
+                },
+                lease: StorageClass::Quorum,
+            };
+            let incarnation = life("i1");
+            let watched = self.agent.call(Call::Watch {
+                incarnation,
+                process,
+            });
+            assert_eq!(watched, Ok(Answer::Done));
+            if number % 50 == 0 {
+                self.second();
+            }
+        }
+    }
+
+    /// What happens once a second besides.
+    fn second(&mut self) {
+        let renewed = self.agent.call(Call::Renewed {
+            incarnation: life("i1"),
+            sent_at: boottime(),
+            revision: Revision(1),
+        });
+        assert!(matches!(renewed, Ok(Answer::Renewed { .. })), "{renewed:?}");
+        let volume = self.agent.call(Call::Volume);
+        assert!(matches!(volume, Ok(Answer::Volume { .. })), "{volume:?}");
+        self.beat += 1;
+        for slot in 0..if self.peers { PEERS } else { 0 } {
+            let heartbeat = Heartbeat {
+                host: format!("peer{slot}").parse().expect("a name"),
+                incarnation: life("theirs"),
+                boot_id: "b2".parse().expect("a name"),
+                counter: self.beat,
+                phase: HostPhase::Holding,
+                agent: AgentState::Connected,
+                answered: 0,
+                period_ms: 1_000,
+                runner_deadline_ms: 4_000,
+                kill_bound_ms: 1_000,
+                watchdog_bound_ms: 0,
+            };
+            let number = self.volume.superblock().layout.heartbeat(slot);
+            let record = Record::Heartbeat(Some(heartbeat));
+            let written = self
+                .volume
+                .write(number.expect("a slot"), self.beat, record);
+            written.expect("written");
+        }
+    }
+
+    fn settle(&mut self, seconds: u64) {
+        self.follow(seconds);
+    }
+
+    /// For that long: the send time of each heartbeat, in milliseconds, and how long it took.
+    fn follow(&mut self, seconds: u64) -> (Vec<u64>, Duration) {
+        let begin = Instant::now();
+        let mut next = begin;
+        let mut beats: Vec<u64> = Vec::new();
+        while begin.elapsed() < Duration::from_secs(seconds) {
+            if Instant::now() >= next {
+                self.second();
+                next += Duration::from_secs(1);
+            }
+            let number = self.volume.superblock().layout.heartbeat(OWN_SLOT);
+            let sector = self.volume.read(number.expect("a slot"));
+            if let Ok(Record::Heartbeat(Some(own))) = sector.map(|sector| sector.record)
+                && beats.last() != Some(&own.counter)
+            {
+                beats.push(own.counter);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        (beats, begin.elapsed())
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.bench.guard.0.id());
+        std::fs::read_to_string(path).expect("the guard runs")
+    }
+
+    fn memory(&self) -> String {
+        let status = self.proc("status");
+        let wanted = ["VmRSS:", "RssAnon:", "RssFile:", "VmLck:", "VmPTE:"];
+        let of_it = |line: &&str| wanted.iter().any(|name| line.starts_with(name));
+        let lines = status.lines().filter(of_it);
+        lines.map(|line| format!("  {line}\n")).collect()
+    }
+
+    /// CPU time of all its threads.
+    fn cpu_ns(&self) -> u64 {
+        let tasks = format!("/proc/{}/task", self.bench.guard.0.id());
+        let tasks = std::fs::read_dir(tasks).expect("the guard runs").flatten();
+        let of_task = |task: std::fs::DirEntry| -> Option<u64> {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse().ok()
+        };
+        tasks.filter_map(of_task).sum()
+    }
+}
+
+/// How late heartbeats were.
+struct Lateness {
+    /// In milliseconds, sorted.
+    late: Vec<u64>,
+}
+
+impl Lateness {
+    fn of(beats: &[u64]) -> Self {
+        let pairs = beats.windows(2);
+        let mut late: Vec<u64> = pairs
+            .map(|pair| (pair[1] - pair[0]).saturating_sub(PERIOD_MS))
+            .collect();
+        late.sort_unstable();
+        Self { late }
+    }
+}
+
+impl std::fmt::Display for Lateness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Some(median), Some(max)) = (self.late.get(self.late.len() / 2), self.late.last())
+        else {
+            return writeln!(f, "none");
+        };
+        let count = self.late.len();
+        writeln!(
+            f,
+            "{count} sent, late by {median} ms (median), {max} ms at most"
+        )?;
+        let mut from = 0;
+        for below in [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, u64::MAX] {
+            let inside = |ms: &&u64| (from..below).contains(*ms);
+            let number = self.late.iter().filter(inside).count();
+            if number > 0 {
+                let bar = "#".repeat((number * 40).div_ceil(count));
+                writeln!(f, "  from {from:>4} ms {number:>5} {bar}")?;
+            }
+            from = below;
+        }
+        Ok(())
+    }
+}
