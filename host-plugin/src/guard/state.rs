@@ -328,6 +328,10 @@ impl Guard {
             todo.tell = true;
         }
         if self.reap() {
+            if self.kills && self.watched.is_empty() {
+                // Nothing of this life may be left before that is said.
+                self.next_scan = Some(now);
+            }
             todo.tell |= self.kills || !self.killed.is_empty();
             self.save();
         } else if todo.tell {

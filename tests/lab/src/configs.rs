@@ -81,9 +81,11 @@ pub fn policy_toml(options: &LabOptions) -> String {
     format!(
         "[timing]\nprofile = \"{}\"\n\n[[sites]]\nname = \"a\"\n\n[[sites]]\nname = \"b\"\n\n\
          [[sites]]\nname = \"witness\"\nwitness = true\n\n[failback]\nhold_down_ms = {hold}\n\n\
-         [rejoin]\nhold_down_ms = {hold}\n\n[restart]\nshutdown_grace_ms = {GRACE_MS}\n",
+         [rejoin]\nhold_down_ms = {hold}\nhold_down_max_ms = {longest}\n\n[restart]\nshutdown_grace_ms = {GRACE_MS}\n",
         options.profile,
         hold = options.hold_down_ms,
+        // The lab's faults hit the same hosts again and again; how the hold-down grows is simulated.
+        longest = 2 * options.hold_down_ms,
     )
 }
 

@@ -176,7 +176,11 @@ impl Machine {
         }
         self.dying.extend(doomed.iter().map(|(_, domain)| domain));
         let silence = ctx.truth.silence(&self.name, ctx.now);
-        ctx.truth.kills.insert(self.name.clone(), silence);
+        let life = self.saved.clone().or_else(|| match self.deadline.phase() {
+            Phase::Lapsed { incarnation, .. } => Some(incarnation.clone()),
+            Phase::Armed(_) | Phase::Unarmed => None,
+        });
+        ctx.truth.kills.insert(self.name.clone(), (life, silence));
         let names: Vec<&str> = doomed.iter().map(|(vm, _)| vm.as_str()).collect();
         let what = match verdict {
             Verdict::KillUnleased => "the session has lapsed; killing what has no storage lease:",

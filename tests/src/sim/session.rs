@@ -285,6 +285,10 @@ impl Agent {
             lease.mailbox.acknowledged(ack.revision);
         }
         if counts {
+            if m.dying.is_empty() {
+                // What its guard had to kill is gone: from here on a stop needs a reason of its own.
+                ctx.truth.kills.remove(&m.name);
+            }
             m.plan_guard(ctx);
             let sent = ctx.now - now.since(ack.sent_at).min(ctx.now);
             ctx.truth.acknowledged.insert(m.name.clone(), sent);

@@ -73,9 +73,9 @@ pub struct Truth {
     pub acknowledged: BTreeMap<HostName, u64>,
     /// Per host, when the heartbeat was sent that the lease volume has.
     pub written: BTreeMap<HostName, u64>,
-    /// Per host, for how long it had been silent on either plane when its guard last began to kill: a
-    /// renewal that comes afterwards takes nothing back.
-    pub kills: BTreeMap<HostName, Silence>,
+    /// Per host, its life and for how long it had been silent on either plane when its guard last began
+    /// to kill: a renewal that comes afterwards takes nothing back.
+    pub kills: BTreeMap<HostName, (Option<Incarnation>, Silence)>,
     /// Per host, its life that was asked to release everything, and heard it.
     pub asked: BTreeMap<HostName, Incarnation>,
 }

@@ -72,7 +72,8 @@ impl Ctx {
         let open = session.state == SessionState::Open
             && Some(&session.incarnation) == span.incarnation.as_ref();
         let silence = match (stop, self.truth.kills.get(&span.host)) {
-            (Stop::Killed, Some(began)) => *began,
+            // Once its guard has begun, the agent destroys what is left as well.
+            (_, Some((life, began))) if *life == span.incarnation => *began,
             _ => self.truth.silence(&span.host, self.now),
         };
         // A clock may run slow or fast by the allowed drift.
