@@ -31,6 +31,8 @@ use std::path::PathBuf;
 const AGENT_SILENT_MS: u64 = 3_000;
 /// Slots beyond the highest one in use are read this often besides: every so many reads.
 const READ_ALL_EVERY: u64 = 16;
+/// Two looks that no heartbeat of its own calls for are at least this far apart, in milliseconds.
+const LOOK_PAUSE_MS: u32 = 200;
 /// Free slots that are named to an agent without one.
 const FREE_NAMED: usize = 8;
 
@@ -112,6 +114,7 @@ pub struct LeasePlane {
     acknowledged: u64,
     looking: bool,
     looks: u64,
+    next_look: Instant,
     highest: u32,
 }
 
@@ -133,6 +136,7 @@ impl LeasePlane {
             acknowledged: 0,
             looking: false,
             looks: 0,
+            next_look: Instant(0),
             highest: 0,
         })
     }
@@ -236,6 +240,9 @@ impl LeasePlane {
             PlaneState::Valid => AgentState::Connected,
             PlaneState::Lapsed | PlaneState::Unused => AgentState::CutOff,
         };
+        if self.keeper.is_some() && now >= self.next_look {
+            self.look();
+        }
         let (Some(keeper), Some(slot)) = (&mut self.keeper, self.slot) else {
             return;
         };
@@ -256,7 +263,9 @@ impl LeasePlane {
 
     /// When to step at the latest.
     pub fn next_wake(&self) -> Option<Instant> {
-        self.keeper.as_ref().and_then(Keeper::next_wake)
+        let keeper = self.keeper.as_ref()?;
+        let look = (!self.looking).then_some(self.next_look);
+        [keeper.next_wake(), look].into_iter().flatten().min()
     }
 
     /// Takes in what has ended.
@@ -319,8 +328,12 @@ impl LeasePlane {
         self.problem = Some(reason);
     }
 
-    /// Reads the slots and this host's mailbox, unless that is under way.
+    /// Reads the slots and this host's mailbox, unless that is under way. After each own heartbeat, and
+    /// in its rhythm also while none ends: on storage where a lost host's locks hold writers up for
+    /// seconds, its last heartbeat must have been seen before that.
     fn look(&mut self) {
+        let period_ms = self.keeper.as_ref().map_or(0, |k| k.identity().period_ms);
+        self.next_look = boottime().plus(u64::from(period_ms.max(LOOK_PAUSE_MS)));
         if self.looking {
             return;
         }

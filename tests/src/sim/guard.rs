@@ -46,6 +46,7 @@ pub struct Lease {
     /// What it sees of the peers.
     pub observer: Observer,
     reading: Option<Instant>,
+    next_look: Instant,
     /// When the agent was last heard of.
     pub heard: Instant,
     asked: Option<u64>,
@@ -62,6 +63,7 @@ impl Lease {
             keeper: None,
             observer: Observer::default(),
             reading: None,
+            next_look: Instant(0),
             heard: Instant(0),
             asked: None,
             mailbox: Mailbox::default(),
@@ -135,7 +137,9 @@ impl Machine {
         let deadline = self.deadline.next_wake(self.local(ctx));
         let keeper = self.lease.as_ref().and_then(|l| l.keeper.as_ref());
         let beat = keeper.and_then(Keeper::next_wake);
-        let Some(at) = [deadline, beat].into_iter().flatten().min() else {
+        let lease = self.lease.as_ref().filter(|l| l.keeper.is_some());
+        let look = lease.filter(|l| l.reading.is_none()).map(|l| l.next_look);
+        let Some(at) = [deadline, beat, look].into_iter().flatten().min() else {
             return;
         };
         let when = self.clock.when(ctx.now, at).max(ctx.now + 1);
@@ -249,6 +253,10 @@ impl Machine {
     fn beat(&mut self, ctx: &mut Ctx) {
         let now = self.local(ctx);
         let (control, _) = self.deadline.planes(now);
+        let look_due = |lease: &Lease| lease.keeper.is_some() && now >= lease.next_look;
+        if self.lease.as_ref().is_some_and(look_due) {
+            self.look(ctx);
+        }
         let Some(lease) = &mut self.lease else { return };
         let Some(keeper) = &mut lease.keeper else {
             return;
@@ -304,6 +312,15 @@ impl Machine {
         self.deadline.storage_renewed(&life, sent, now);
         let at = ctx.now - now.since(sent).min(ctx.now);
         ctx.truth.written.insert(self.name.clone(), at);
+        self.look(ctx);
+    }
+
+    /// Reads everything: after each own heartbeat, and in its rhythm also while none ends.
+    fn look(&mut self, ctx: &mut Ctx) {
+        let now = self.local(ctx);
+        let Some(lease) = &mut self.lease else { return };
+        let Some(keeper) = &lease.keeper else { return };
+        lease.next_look = now.plus(u64::from(keeper.identity().period_ms));
         if lease.reading.is_none() {
             lease.reading = Some(now);
             let call = self.call(Io::Read);
