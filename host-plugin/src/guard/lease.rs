@@ -381,7 +381,8 @@ impl LeasePlane {
                     self.observer.saw_nothing(*slot);
                     free.push(*slot);
                 }
-                None => self.observer.saw_nothing(*slot),
+                // Torn, or rotten: it proves nothing, and takes nothing back.
+                None => {}
             }
         }
         free.truncate(FREE_NAMED);

@@ -56,7 +56,7 @@ fn heartbeats_are_due_by_the_send_time_and_one_at_a_time() {
 fn a_failed_write_counts_for_nothing_and_its_counter_is_not_used_again() {
     let mut keeper = keeper();
     keeper.poll(Instant(0)).unwrap();
-    keeper.written(1);
+    keeper.written(0);
     keeper.poll(Instant(1_000)).unwrap();
     keeper.failed(1_000, Instant(1_500));
     assert_eq!(keeper.next_wake(), Some(Instant(1_750)));
@@ -68,7 +68,7 @@ fn a_failed_write_counts_for_nothing_and_its_counter_is_not_used_again() {
 fn a_release_is_said_at_once() {
     let mut keeper = keeper();
     keeper.poll(Instant(0)).unwrap();
-    keeper.written(1);
+    keeper.written(0);
     keeper.release(7, Instant(200));
     assert!(keeper.is_released());
     let said = keeper.poll(Instant(200)).unwrap();
@@ -84,7 +84,7 @@ fn what_is_urgent_waits_for_the_write_under_way_and_no_longer() {
     keeper.poll(Instant(0)).unwrap();
     keeper.hurry(Instant(50));
     assert_eq!(keeper.poll(Instant(60)), None);
-    keeper.written(1);
+    keeper.written(0);
     assert_eq!(keeper.poll(Instant(70)).unwrap().counter, 70);
     keeper.written(70);
     assert_eq!(keeper.next_wake(), Some(Instant(1_070)), "once");
@@ -132,9 +132,36 @@ fn unchanged_counts_from_the_end_of_the_first_sight_to_the_own_write_before_the_
         holding(5, 0, false),
         "and ends after it, or is worth nothing"
     );
-    observer.saw(3, &beat(6), read(9_700, 9_800));
-    assert_eq!(found(&observer, 9_000), holding(6, 0, true));
-    assert_eq!(found(&observer, 9_800), holding(6, 0, false));
+    observer.saw(3, &beat(4), read(9_600, 9_650));
+    assert_eq!(
+        found(&observer, 2_000),
+        holding(5, 1_850, false),
+        "a copy that is behind shows nothing newer"
+    );
+    observer.saw(3, &beat(90_005), read(9_700, 9_800));
+    assert_eq!(found(&observer, 9_000), holding(90_005, 0, true));
+    assert_eq!(found(&observer, 9_800), holding(90_005, 0, false));
+}
+
+#[test]
+fn a_heartbeat_that_turns_up_late_does_not_begin_the_wait_anew() {
+    let life = "life".parse().unwrap();
+    let mut observer = Observer::default();
+    observer.saw(3, &beat(5_000), read(100, 150));
+    // Sent a second after that one, and shown when a copy of the storage was healed.
+    observer.saw(3, &beat(6_000), read(5_990, 6_000));
+    observer.own_write_succeeded(Instant(7_000), Instant(7_010));
+    observer.saw(3, &beat(6_000), read(7_020, 7_030));
+    let Finding::Holding {
+        unchanged_ms,
+        is_new,
+        ..
+    } = observer.finding(3, &life, Instant(6_500))
+    else {
+        panic!("it holds");
+    };
+    assert!((5_800..5_850).contains(&unchanged_ms), "{unchanged_ms}");
+    assert!(!is_new, "it was sent before the closing");
 }
 
 #[test]

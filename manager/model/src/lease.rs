@@ -101,7 +101,8 @@ pub struct Heartbeat {
     pub incarnation: Incarnation,
     /// On which boot.
     pub boot_id: BootId,
-    /// Up by one with each heartbeat of this incarnation; what observers compare.
+    /// When it was sent, in milliseconds of its host's CLOCK_BOOTTIME; higher with each. What observers
+    /// compare.
     pub counter: u64,
     /// Where it stands.
     pub phase: HostPhase,

@@ -341,7 +341,9 @@ impl Machine {
                 (Sector::Heartbeat(slot), Some(Record::Heartbeat(Some(heartbeat)))) => {
                     lease.observer.saw(slot, &heartbeat, times);
                 }
-                (Sector::Heartbeat(slot), _) => lease.observer.saw_nothing(slot),
+                (Sector::Heartbeat(slot), Some(_)) => lease.observer.saw_nothing(slot),
+                // One that cannot be believed proves nothing, and takes nothing back.
+                (Sector::Heartbeat(_), None) => {}
                 (Sector::Mailbox(slot), Some(Record::Mailbox(Some(mail))))
                     if slot == lease.slot =>
                 {

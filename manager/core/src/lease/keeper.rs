@@ -80,7 +80,8 @@ impl Identity {
 #[derive(Debug, Clone)]
 pub struct Keeper {
     identity: Identity,
-    counter: u64,
+    /// The last number that was used.
+    counter: Option<u64>,
     phase: HostPhase,
     agent: AgentState,
     answered: u64,
@@ -94,7 +95,7 @@ impl Keeper {
     pub fn new(identity: Identity, now: Instant) -> Self {
         Self {
             identity,
-            counter: 0,
+            counter: None,
             phase: HostPhase::Holding,
             agent: AgentState::Connected,
             answered: 0,
@@ -104,21 +105,26 @@ impl Keeper {
         }
     }
 
+    fn is_new(&self, now: Instant) -> bool {
+        self.counter.is_none_or(|last| now.0 > last)
+    }
+
     /// The heartbeat to write now, if one is due. Its end is told by [`Self::written`] or
     /// [`Self::failed`]; until then there is no other.
     pub fn poll(&mut self, now: Instant) -> Option<Heartbeat> {
-        if self.under_way.is_some() || now < self.next_at {
+        // Its number is the time of sending: never the same twice, also in a guard that was restarted,
+        // and an observer can tell how long after another one it was sent.
+        if self.under_way.is_some() || now < self.next_at || !self.is_new(now) {
             return None;
         }
-        // From the clock, so that a guard that was restarted never writes a number again.
-        self.counter = (self.counter + 1).max(now.0);
-        self.under_way = Some((self.counter, now));
+        self.counter = Some(now.0);
+        self.under_way = Some((now.0, now));
         let identity = &self.identity;
         Some(Heartbeat {
             host: identity.host.clone(),
             incarnation: identity.incarnation.clone(),
             boot_id: identity.boot_id.clone(),
-            counter: self.counter,
+            counter: now.0,
             phase: self.phase,
             agent: self.agent,
             answered: self.answered,
@@ -191,6 +197,10 @@ impl Keeper {
 
     /// When to poll again at the latest; none while a write is under way.
     pub fn next_wake(&self) -> Option<Instant> {
-        self.under_way.is_none().then_some(self.next_at)
+        let number = self
+            .counter
+            .map_or(Instant(0), |last| Instant(last).plus(1));
+        let free = self.under_way.is_none();
+        free.then_some(self.next_at.max(number))
     }
 }

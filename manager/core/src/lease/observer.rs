@@ -11,12 +11,14 @@
 //! itself took, and whether the quorum was lost again meanwhile, does not matter then. What is
 //! assumed of the storage is exactly this; `docs/safety.md` says so.
 //!
-//! Conservative at both ends: the first sight of a counter counts from the *end* of that read, its
-//! last sight from the *sending* of the own write before it.
+//! Conservative at both ends: the first sight of a counter counts from the *end* of that read, or from when
+//! it was sent at the latest by the one before it, its last sight from the *sending* of the own write before
+//! it.
 
 use holdfast_model::id::Incarnation;
 use holdfast_model::lease::{AgentState, Heartbeat, HostPhase};
 use holdfast_model::time::Instant;
+use holdfast_model::timing::DRIFT;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -36,8 +38,20 @@ struct Watch {
     /// Another heartbeat of this life was seen before it.
     is_news: bool,
     new_since: Instant,
-    /// Certainly unchanged up to then.
+    /// Certainly nothing newer up to then.
     same_at: Option<Instant>,
+}
+
+impl Watch {
+    /// When a later heartbeat of this life was sent at the latest, by this host's clock: counters are the
+    /// times of sending by the other's. So one that turns up late, because a copy of the storage is
+    /// healed only then, does not begin the wait anew.
+    fn sent_by(&self, counter: u64) -> Instant {
+        let passed_ms = counter.saturating_sub(self.heartbeat.counter) + 1;
+        let drifted = passed_ms as f64 * (1.0 + DRIFT) / (1.0 - DRIFT);
+        // The cast saturates; one more for the part of a millisecond that it drops.
+        self.new_since.plus((drifted as u64).saturating_add(1))
+    }
 }
 
 /// What may be said of a life by its heartbeats.
@@ -73,36 +87,43 @@ pub struct Observer {
 impl Observer {
     /// A heartbeat was read in that slot.
     pub fn saw(&mut self, slot: u32, heartbeat: &Heartbeat, times: ReadTimes) {
-        let same = |watch: &&mut Watch| {
+        let of_this_life = |watch: &&mut Watch| {
             watch.heartbeat.incarnation == heartbeat.incarnation
-                && watch.heartbeat.counter == heartbeat.counter
                 && watch.heartbeat.phase == heartbeat.phase
         };
-        match self.slots.get_mut(&slot).filter(same) {
-            None => {
-                let before = self.slots.get(&slot);
-                let is_news = before
-                    .is_some_and(|watch| watch.heartbeat.incarnation == heartbeat.incarnation);
-                let watch = Watch {
-                    heartbeat: heartbeat.clone(),
-                    is_news,
-                    new_since: times.ended,
-                    same_at: None,
-                };
-                self.slots.insert(slot, watch);
-            }
-            Some(watch) => {
+        match self.slots.get_mut(&slot).filter(of_this_life) {
+            // An older one than was seen before: a copy that is behind, or that a copy was healed from.
+            // Nothing newer stands there, and that is what counts.
+            Some(watch) if heartbeat.counter <= watch.heartbeat.counter => {
                 if let Some((sent, acknowledged)) = self.own_write
                     && acknowledged <= times.began
                 {
                     watch.same_at = watch.same_at.max(Some(sent));
                 }
             }
+            Some(watch) => {
+                let sent_by = watch.sent_by(heartbeat.counter);
+                *watch = Watch {
+                    heartbeat: heartbeat.clone(),
+                    is_news: true,
+                    new_since: times.ended.min(sent_by),
+                    same_at: None,
+                };
+            }
+            None => {
+                let watch = Watch {
+                    heartbeat: heartbeat.clone(),
+                    is_news: false,
+                    new_since: times.ended,
+                    same_at: None,
+                };
+                self.slots.insert(slot, watch);
+            }
         }
     }
 
-    /// The slot was read and is free, or is not readable: nothing is concluded from that, and what
-    /// was known of it counts no more.
+    /// The slot was read and is free: what was known of it counts no more. One that cannot be believed is
+    /// no case of this: it proves nothing, and the next one that can tells.
     pub fn saw_nothing(&mut self, slot: u32) {
         self.slots.remove(&slot);
     }
