@@ -9,7 +9,10 @@
 //! A slot in which another host's name stands is not written to, and one that somebody else writes to is
 //! given up: the plane lapses, and the reason is told.
 
+mod calls;
+
 use super::disk::{Disk, Lane, Stuck};
+use calls::{Look, Refusal, beat, look, write_mail};
 use holdfast_core::guardian::planes::PlaneState;
 use holdfast_core::lease::keeper::{Identity, Keeper};
 use holdfast_core::lease::mailbox::Mailbox;
@@ -18,7 +21,7 @@ use holdfast_lease::error::VolumeError;
 use holdfast_lease::volume::Volume;
 use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::{ClusterName, HostName, Incarnation, Revision};
-use holdfast_model::lease::{AgentState, Heartbeat, Layout, Mail, Record, StorageClass};
+use holdfast_model::lease::{AgentState, Heartbeat, Mail, StorageClass};
 use holdfast_model::time::Instant;
 use holdfast_store::clock::boottime;
 use rustix::fd::BorrowedFd;
@@ -57,26 +60,6 @@ enum Done {
     Look(Result<Look, String>),
     /// A message was written, or not.
     Mail(Result<(), String>),
-}
-
-/// Why a heartbeat was not written.
-enum Refusal {
-    /// The storage did not take it; the next one may be taken.
-    Failed(String),
-    /// The slot is another host's.
-    Foreign(String),
-}
-
-struct Look {
-    began: Instant,
-    ended: Instant,
-    /// The own heartbeat that the volume was known to have when it was begun.
-    acknowledged: u64,
-    id: String,
-    class: StorageClass,
-    /// What stands in each slot that was read; none if it cannot be believed.
-    slots: Vec<(u32, Option<Option<Heartbeat>>)>,
-    mail: Option<Mail>,
 }
 
 /// What follows from the calls that have ended, for the deadline.
@@ -419,90 +402,4 @@ impl LeasePlane {
             incarnation: life.clone(),
         })
     }
-}
-
-/// Writes a heartbeat, after a look at whose slot it is: read right before the write, because a read
-/// after it shows nothing but that write. `written`: one of this life stands there. A damaged sector is
-/// written anew.
-fn beat(volume: &Volume, slot: u32, heartbeat: Heartbeat, written: bool) -> Result<(), Refusal> {
-    let failed = |error: VolumeError| Refusal::Failed(error.to_string());
-    let Some(number) = volume.superblock().layout.heartbeat(slot) else {
-        return Err(Refusal::Foreign(format!(
-            "the lease volume has no slot {slot} for hosts"
-        )));
-    };
-    match volume.read(number).map(|sector| sector.record) {
-        Ok(Record::Heartbeat(Some(found))) => {
-            let ours = found.host == heartbeat.host;
-            if written && !(ours && found.incarnation == heartbeat.incarnation) {
-                return Err(Refusal::Foreign(format!(
-                    "slot {slot} of the lease volume is also written by host {} (incarnation {}): two \
-                     hosts have one slot, or two machines one name; this host gives it up",
-                    found.host, found.incarnation
-                )));
-            }
-            if !ours {
-                return Err(Refusal::Foreign(format!(
-                    "slot {slot} of the lease volume is host {}'s; `holdfast lease show` tells which \
-                     are free",
-                    found.host
-                )));
-            }
-        }
-        Ok(_) | Err(VolumeError::Sector { .. }) => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let counter = heartbeat.counter;
-    let record = Record::Heartbeat(Some(heartbeat));
-    volume.write(number, counter, record).map_err(failed)
-}
-
-fn write_mail(volume: &Volume, slot: u32, mail: Mail) -> Result<(), VolumeError> {
-    let Some(number) = volume.superblock().layout.mailbox(slot) else {
-        return Err(VolumeError::Layout(format!(
-            "the lease volume has no slot {slot} for hosts"
-        )));
-    };
-    volume.write(number, mail.message, Record::Mailbox(Some(mail)))
-}
-
-fn look(
-    volume: &Volume,
-    slots: u32,
-    own: Option<u32>,
-    began: Instant,
-) -> Result<Look, VolumeError> {
-    let superblock = volume.superblock();
-    let layout: Layout = superblock.layout;
-    let first = layout.heartbeat(0).unwrap_or(0);
-    let end = first + u64::from(slots.min(layout.hosts_max));
-    let mut found = Vec::new();
-    volume.read_some(first..end, |number, _, sector| {
-        let slot = u32::try_from(number - first).unwrap_or(u32::MAX);
-        let record = sector.map(|sector| sector.record);
-        found.push(match record {
-            Ok(Record::Heartbeat(heartbeat)) => (slot, Some(heartbeat)),
-            Ok(_) | Err(_) => (slot, None),
-        });
-    })?;
-    let mailbox = own.and_then(|slot| layout.mailbox(slot));
-    let mail = mailbox.and_then(|number| match volume.read(number) {
-        Ok(sector) => match sector.record {
-            Record::Mailbox(mail) => mail,
-            _ => None,
-        },
-        Err(error) => {
-            tracing::warn!(%error, "the mailbox cannot be read");
-            None
-        }
-    });
-    Ok(Look {
-        began,
-        ended: boottime(),
-        acknowledged: 0,
-        id: volume.id().to_string(),
-        class: superblock.class,
-        slots: found,
-        mail,
-    })
 }
