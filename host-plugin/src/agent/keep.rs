@@ -61,7 +61,9 @@ impl SessionTask {
                 }
                 () = tokio::time::sleep_until(joining.next), if self.wants_plane(&joining) => {
                     joining.next = tokio::time::Instant::now() + JOIN_EVERY;
-                    if let Some(plane) = self.slot(Duration::ZERO).await {
+                    // The guard must hear of heartbeats meanwhile: what takes longer is tried again.
+                    let slot = tokio::time::timeout(JOIN_BOUND, self.slot(Duration::ZERO)).await;
+                    if let Ok(Some(plane)) = slot {
                         tracing::info!(slot = plane.slot, "declaring a storage plane");
                         lock(&heartbeat).record_mut().session.storage = Some(plane.clone());
                         lock(&heartbeat).hurry();
@@ -287,6 +289,9 @@ struct Longer {
 
 /// Between two looks for a lease volume that was not there when the life began.
 const JOIN_EVERY: Duration = Duration::from_secs(3);
+
+/// How long one look may take.
+const JOIN_BOUND: Duration = Duration::from_millis(300);
 
 /// A storage plane that is taken up by a life that began without one.
 struct Joining {

@@ -86,8 +86,10 @@ impl SessionTask {
         loop {
             let opened = self.open().await?;
             let incarnation = opened.incarnation.clone();
-            let leased = opened.storage.is_some();
             let end = self.keep(opened).await;
+            // Also one that the life took up only later.
+            let has = |life: &Life| life.session().is_some_and(|open| open.storage.is_some());
+            let leased = has(&self.life.borrow());
             if let End::Session(Lost::Closed) = &end
                 && leased
             {
