@@ -8,8 +8,9 @@
 //! The guest is not asked first: without its storage it could not shut down. Nothing is stopped that
 //! could not be started again, so nothing at all while no host's storage is known to be good; and it must
 //! have been good for the grace as well: after an outage of the whole storage one host is always the
-//! first to see it again, and nothing is moved there that is about to see it too. The graces count from when this manager first saw the reports that stand in the store: one that is
-//! written anew, for whatever reason, begins them again.
+//! first to see it again, and nothing is moved there that is about to see it too. The graces count from
+//! when this manager first saw the reports that stand in the store: one that is written anew, for
+//! whatever reason, begins them again.
 
 use super::draft::Draft;
 use super::facts::{open_session, resolution, silence_ms};
