@@ -149,6 +149,7 @@ impl Host {
                     start_ticks: ticks,
                 },
                 lease: StorageClass::Quorum,
+                slot: None,
             };
             let incarnation = life("i1");
             let watched = self.agent.call(Call::Watch {

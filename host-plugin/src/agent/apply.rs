@@ -1,11 +1,12 @@
 //! What the loop does: the guardian's decision, as tasks.
 
+use super::claim::{Claiming, Place};
 use super::jobs::Target;
 use super::vms::{Revisions, Vms};
-use holdfast_core::guardian::{Action, Decision, HostWorld};
+use holdfast_core::guardian::{Action, Decision, Grant, HostWorld};
 use holdfast_model::host::{RunState, VmReport};
 use holdfast_model::id::{Generation, VmName};
-use holdfast_model::lease::StorageClass;
+use holdfast_model::lease::{Holder, StorageClass};
 use holdfast_model::vm::Owner;
 use holdfast_store::clock::wall;
 use holdfast_store::guards::HostWrite;
@@ -72,6 +73,10 @@ impl Vms {
             generation: generation.or(granted).unwrap_or_default(),
             owner: owners.get(vm).copied(),
             lease: self.lease_of(grant.map(|grant| &grant.owner), generation),
+            claim: grant
+                .filter(|grant| Some(grant.owner.generation) == generation)
+                .and_then(|grant| self.claiming(vm, grant))
+                .map(Box::new),
             incarnation: world.incarnation.clone(),
             domain: domain.cloned(),
         }
@@ -88,6 +93,27 @@ impl Vms {
         let life = self.sources.life.borrow();
         life.session()
             .map_or(StorageClass::Plain, |open| open.lease(granted))
+    }
+
+    /// What is claimed before a VM runs under that grant.
+    fn claiming(&self, vm: &VmName, grant: &Grant) -> Option<Claiming> {
+        let generation = Some(grant.owner.generation);
+        if self.lease_of(Some(&grant.owner), generation) != StorageClass::Quorum {
+            return None;
+        }
+        let uuid = &grant.spec.as_ref()?.uuid;
+        let (holder, volume) = {
+            let life = self.sources.life.borrow();
+            let open = life.session()?;
+            let holder = Holder {
+                host: self.tools.config.name.clone(),
+                incarnation: open.incarnation.clone(),
+            };
+            (holder, open.storage.as_ref()?.volume.clone())
+        };
+        let slot = self.sources.cache.read(|view| view.slot_of(&volume, uuid));
+        let at = Place { volume, slot };
+        Some(Claiming::of(&grant.owner, uuid, vm, holder, at))
     }
 
     /// What is worth telling of a new report.

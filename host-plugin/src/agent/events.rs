@@ -2,6 +2,7 @@
 
 use super::jobs::Tools;
 use super::life::Life;
+use crate::guard::protocol::{KillReason, Killed};
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::id::{Generation, VmName};
 use holdfast_model::time::UnixMs;
@@ -48,11 +49,15 @@ pub fn vm_running(tools: &Tools, vm: &VmName, generation: Generation, at: UnixMs
 }
 
 /// Tells of what the guard stopped, once there is a session again to tell it under.
-pub async fn tell_fenced(tools: Tools, mut fenced: UnboundedReceiver<(VmName, Generation)>) {
-    while let Some((vm, generation)) = fenced.recv().await {
+pub async fn tell_fenced(tools: Tools, mut fenced: UnboundedReceiver<Killed>) {
+    while let Some(killed) = fenced.recv().await {
+        let (vm, generation) = (killed.vm, killed.generation);
+        let why = match killed.why {
+            KillReason::Lapsed => "this host could not renew its session in time",
+            KillReason::PassedOver => "the lease volume knows a newer holder of it",
+        };
         let text = format!(
-            "{}: the guard stopped {vm}, generation {generation}: this host could not renew its \
-             session in time",
+            "{}: the guard stopped {vm}, generation {generation}: {why}",
             tools.records.host()
         );
         let told = Event {

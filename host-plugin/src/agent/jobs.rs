@@ -2,13 +2,14 @@
 //! own and ends by its own bounds.
 //!
 //! ```text
-//! Start:    report durable ─> create paused ─> guard watches ─> re-check ─> resume
-//! TakeOver: report durable ─> restamp ───────> guard watches ─> re-check ─> resume
+//! Start:    report durable ─> claim ─> create paused ─> guard watches ─> re-check ─> resume
+//! TakeOver: report durable ─> claim ─> restamp ───────> guard watches ─> re-check ─> resume
 //! Destroy:  re-check of the owner record, while there is a session ──────> destroy
 //! ```
 //! The re-check is linearizable: the owner record is the one that was decided on, the session is
 //! ours, and the deadline is far enough away.
 
+use super::claim::{self, Claiming, Cover};
 use super::life::Life;
 use super::peer::migrate_target;
 use super::records::{Records, WriteError};
@@ -64,6 +65,8 @@ pub struct Target {
     pub owner: Option<Revision>,
     /// The storage lease of the grant.
     pub lease: StorageClass,
+    /// What is claimed on the lease volume before it runs; none without a storage lease.
+    pub claim: Option<Box<Claiming>>,
     /// This host's life; none while it has no session (only destroying is done then).
     pub incarnation: Option<Incarnation>,
     /// The domain as it was listed.
@@ -143,6 +146,10 @@ pub async fn start(tools: &Tools, target: &Target) -> Outcome {
     let Some(domain) = target.reference() else {
         return failed("its definition is gone".to_owned());
     };
+    let cover = match claim::take(tools, target).await {
+        Ok(cover) => cover,
+        Err(reason) => return failed(reason),
+    };
     if let Err(error) = create(tools, target, &xml).await {
         // A refusal leaves nothing behind; without an answer the next list tells.
         return match error.is_settled() {
@@ -150,7 +157,7 @@ pub async fn start(tools: &Tools, target: &Target) -> Outcome {
             false => Outcome::failed(error.to_string()),
         };
     }
-    match set_going(tools, target, &domain).await {
+    match set_going(tools, target, &domain, cover).await {
         Ok(resumed_at) => Outcome {
             resumed_at: Some(resumed_at),
             ..Outcome::default()
@@ -197,18 +204,31 @@ pub async fn take_over(tools: &Tools, target: &Target) -> Outcome {
         Ok(stamp) => stamp,
         Err(reason) => return Outcome::failed(reason),
     };
+    // The claim first: what carries this life's stamp is claimed by it.
+    let cover = match claim::take(tools, target).await {
+        Ok(cover) => cover,
+        Err(reason) => return Outcome::failed(reason),
+    };
     if let Err(error) = tools.driver.restamp(&before, &stamp).await {
         return Outcome::failed(error.to_string());
     }
-    resume(tools, target).await
+    go_on(tools, target, cover).await
 }
 
-/// Sets a domain going that is here.
+/// Sets a domain going that is here. That its claim still stands is looked at again: a resume brings an
+/// old memory image back.
 pub async fn resume(tools: &Tools, target: &Target) -> Outcome {
+    match claim::take(tools, target).await {
+        Ok(cover) => go_on(tools, target, cover).await,
+        Err(reason) => Outcome::failed(reason),
+    }
+}
+
+async fn go_on(tools: &Tools, target: &Target, cover: Cover) -> Outcome {
     let Some(domain) = target.reference() else {
         return Outcome::failed("its definition is gone");
     };
-    match set_going(tools, target, &domain).await {
+    match set_going(tools, target, &domain, cover).await {
         Ok(resumed_at) => Outcome {
             resumed_at: Some(resumed_at),
             ..Outcome::default()
@@ -225,11 +245,16 @@ enum Stop {
     Unknown(String),
 }
 
-async fn set_going(tools: &Tools, target: &Target, domain: &DomainRef) -> Result<UnixMs, Stop> {
+async fn set_going(
+    tools: &Tools,
+    target: &Target,
+    domain: &DomainRef,
+    cover: Cover,
+) -> Result<UnixMs, Stop> {
     let not = |error: &dyn std::fmt::Display| Stop::Not(error.to_string());
     let seen = tools.driver.find(domain).await.map_err(|e| not(&e))?;
     let incarnation = target.life().map_err(Stop::Not)?;
-    let watched = hand_over(tools, incarnation, &seen, target.lease).await;
+    let watched = hand_over(tools, incarnation, &seen, cover).await;
     watched.map_err(Stop::Not)?;
     recheck(tools, target).await.map_err(|e| not(&e))?;
     match tools.driver.resume(domain).await {
@@ -244,7 +269,7 @@ pub async fn hand_over(
     tools: &Tools,
     incarnation: &Incarnation,
     seen: &SeenDomain,
-    lease: StorageClass,
+    cover: Cover,
 ) -> Result<(), String> {
     if !tools.driver.has_processes() {
         return Ok(());
@@ -263,7 +288,8 @@ pub async fn hand_over(
             generation: seen.stamp.generation,
             uuid: seen.uuid.clone(),
             process,
-            lease,
+            lease: cover.lease(),
+            slot: cover.slot,
         },
     };
     let answer = tools.guard.call(watch).await;

@@ -1,5 +1,6 @@
 //! What the loop looks at: libvirt's list, the guard's watch over it, and the world made of both.
 
+use super::claim::Cover;
 use super::jobs::hand_over;
 use super::life::Life;
 use super::lister::{Closer, Listed};
@@ -83,14 +84,21 @@ impl Vms {
                 let owner = view.vms.get(&seen.stamp.vm)?.owner.as_ref()?;
                 Some(self.lease_of(Some(&owner.value), Some(generation)))
             });
-            let lease = lease.unwrap_or_default();
-            let leased = lease == StorageClass::Quorum;
+            let leased = lease == Some(StorageClass::Quorum);
+            // What carries this life's stamp was claimed by it before.
+            let claimed = leased && seen.stamp.incarnation == open.incarnation;
+            let volume = open.storage.as_ref().filter(|_| claimed);
+            let slot = volume.and_then(|plane| {
+                let slot = |view: &View| view.slot_of(&plane.volume, &seen.uuid);
+                self.sources.cache.read(slot)
+            });
+            let cover = Cover { leased, slot };
             let entry = seen
                 .process
-                .map(|process| (connection, process, generation, leased));
+                .map(|process| (connection, process, generation, cover));
             let known = entry.is_some_and(|entry| self.watched.contains(&entry));
             if !known
-                && let Err(error) = hand_over(&self.tools, &open.incarnation, seen, lease).await
+                && let Err(error) = hand_over(&self.tools, &open.incarnation, seen, cover).await
             {
                 // One that is being created has no process yet; its own job hands it over.
                 if seen.activity != Activity::StartingUp {

@@ -12,7 +12,7 @@
 //! - [`vms`]: the loop, in two halves [`look`] and [`apply`]; [`world`] builds what the guardian
 //!   decides on, [`lister`] asks libvirt and [`seen`] remembers what libvirt showed, [`tasks`], [`jobs`] and [`peer`] carry out
 //! - [`records`]: guarded writes; [`report`], [`events`], [`storage`]: what the host tells
-//! - [`lease`], [`lookout`]: the slot on the lease volume, and the peers' slots
+//! - [`lease`], [`lookout`]: the slot on the lease volume, and the peers' slots; [`claim`]: those of VMs
 //! - [`identity`]: which machine, which boot, which life
 //!
 //! What is absent: no decision about a VM (the guardian decides), no kill at a deadline (the guard
@@ -20,6 +20,7 @@
 
 mod apply;
 mod bounds;
+pub mod claim;
 pub mod error;
 pub mod events;
 pub mod identity;
@@ -173,6 +174,7 @@ fn start(
     let peers = (cache.subscribe(), life.clone());
     tokio::spawn(lookout::look_out(tools.clone(), peers.0, peers.1));
     tokio::spawn(report::report_for_ever(tools.clone(), life, storage, lease));
+    tokio::spawn(claim::give_back(tools.clone(), cache.subscribe()));
     tokio::spawn(events::tell_fenced(tools.clone(), fenced));
     tokio::spawn(follow_policy(cache, timing_sender));
     let vms = Vms::new(tools, sources, sinks);
@@ -193,10 +195,12 @@ fn lock(path: &Path) -> Result<std::fs::File, AgentError> {
     }
 }
 
-/// What an agent follows: its own records, those of all VMs, and which hosts were given up.
+/// What an agent follows: its own records, those of all VMs and their slots, and which hosts were given up.
 fn prefixes(config: &Config) -> Vec<String> {
     vec![
         format!("{ROOT}vms/"),
+        format!("{ROOT}uuids/"),
+        format!("{ROOT}leases/"),
         format!("{ROOT}hosts/{}/", config.name),
         FENCES.to_owned(),
         Key::Policy.path(),

@@ -7,6 +7,7 @@
 //!                                                                         └─> jobs
 //! ```
 
+use super::claim::Cover;
 use super::jobs::{Outcome, Tools};
 use super::life::Life;
 use super::lister::Lister;
@@ -14,6 +15,7 @@ use super::seen::Seen;
 use super::tasks::{Finished, Tasks};
 use crate::driver::DriverEvent;
 use crate::guard::client::Stopped;
+use crate::guard::protocol::Killed;
 use crate::process::ProcessId;
 use holdfast_core::guardian::{EndKind, Ended, decide, settled_ends};
 use holdfast_model::id::{Generation, Incarnation, Revision, VmName};
@@ -47,7 +49,7 @@ pub struct Sinks {
     /// Lives that the guard ended.
     pub ended: mpsc::UnboundedSender<Incarnation>,
     /// VMs that the guard stopped, for the events.
-    pub fenced: mpsc::UnboundedSender<(VmName, Generation)>,
+    pub fenced: mpsc::UnboundedSender<Killed>,
 }
 
 /// The loop's state.
@@ -61,7 +63,7 @@ pub struct Vms {
     pub(super) ends: BTreeMap<VmName, Ended>,
     pub(super) resumed_at: BTreeMap<(VmName, Generation), UnixMs>,
     /// What the guard watches, on which connection to it.
-    pub(super) watched: BTreeSet<(u64, ProcessId, Generation, bool)>,
+    pub(super) watched: BTreeSet<(u64, ProcessId, Generation, Cover)>,
     pub(super) all_watched: bool,
     pub(super) grants_known: bool,
     /// VMs are judged by lists from this number on: the first that began with everything known.
@@ -172,13 +174,13 @@ impl Vms {
                 tracing::warn!(vm = %killed.vm, "the guard is killing it");
                 continue;
             }
-            let (vm, generation) = (killed.vm, killed.generation);
+            let (vm, generation) = (killed.vm.clone(), killed.generation);
             self.seen.explained(&vm, generation);
             let how = EndKind::SelfFenced;
             self.ends.insert(vm.clone(), Ended { generation, how });
             self.settling.insert(vm.clone(), self.lister.next());
-            if self.fenced_told.insert((vm.clone(), generation)) {
-                let _ = self.sinks.fenced.send((vm, generation));
+            if self.fenced_told.insert((vm, generation)) {
+                let _ = self.sinks.fenced.send(killed);
             }
         }
         if let Some(incarnation) = stopped.incarnation {

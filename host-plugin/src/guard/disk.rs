@@ -1,5 +1,5 @@
-//! The lease volume on two threads of its own, one that writes this host's heartbeats and one for the
-//! rest, so that a read that hangs holds no heartbeat up. The guard never waits for either: it hands jobs
+//! The lease volume on three threads of its own, one that writes this host's heartbeats, one for the VMs'
+//! claims and one for the rest, so that a call that hangs holds no heartbeat up. The guard never waits for one: it hands jobs
 //! over and is woken when one has ended. A thread whose call hangs takes no further job until it is back.
 //!
 //! A volume that cannot be opened yet, or any more, is opened again with the next job.
@@ -22,6 +22,8 @@ const WAITING_MAX: usize = 16;
 pub enum Lane {
     /// This host's heartbeats, and nothing else.
     Heartbeats,
+    /// The VMs' claims.
+    Claims,
     /// Everything else.
     Rest,
 }
@@ -37,6 +39,7 @@ struct Job<T> {
 /// Hands jobs over and takes their results.
 pub struct Disk<T> {
     heartbeats: SyncSender<Job<T>>,
+    claims: SyncSender<Job<T>>,
     rest: SyncSender<Job<T>>,
     results: Receiver<T>,
     ready: Arc<OwnedFd>,
@@ -48,7 +51,7 @@ pub struct Disk<T> {
 pub struct Stuck;
 
 impl<T: Send + 'static> Disk<T> {
-    /// Starts both threads. Nothing is opened yet.
+    /// Starts the threads. Nothing is opened yet.
     pub fn start(path: PathBuf, cluster: ClusterName) -> io::Result<Self> {
         let ready = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         let ready = Arc::new(ready);
@@ -56,6 +59,7 @@ impl<T: Send + 'static> Disk<T> {
         let lane = |name: &str| start(name, &path, &cluster, send.clone(), Arc::clone(&ready));
         Ok(Self {
             heartbeats: lane("lease-beat")?,
+            claims: lane("lease-claim")?,
             rest: lane("lease-look")?,
             results,
             ready,
@@ -75,6 +79,7 @@ impl<T: Send + 'static> Disk<T> {
         };
         let lane = match lane {
             Lane::Heartbeats => &self.heartbeats,
+            Lane::Claims => &self.claims,
             Lane::Rest => &self.rest,
         };
         lane.try_send(job).map_err(|_| Stuck)

@@ -11,9 +11,11 @@
 
 mod calls;
 
+use super::claims::{ClaimState, Claims, PassedOver, Task, carry_out};
 use super::disk::{Disk, Lane, Stuck};
 use calls::{Look, Refusal, beat, look, write_mail};
 use holdfast_core::guardian::planes::PlaneState;
+use holdfast_core::lease::claim::Wanted;
 use holdfast_core::lease::keeper::{Identity, Keeper};
 use holdfast_core::lease::mailbox::Mailbox;
 use holdfast_core::lease::observer::{Finding, Observer, ReadTimes};
@@ -60,6 +62,8 @@ enum Done {
     Look(Result<Look, String>),
     /// A message was written, or not.
     Mail(Result<(), String>),
+    /// VMs' sectors.
+    Claims(Vec<(Task, ClaimState)>),
 }
 
 /// What follows from the calls that have ended, for the deadline.
@@ -77,6 +81,8 @@ pub enum News {
         /// Which life.
         incarnation: Incarnation,
     },
+    /// A VM's claim was passed over: it has to go.
+    PassedOver(PassedOver),
 }
 
 /// The storage plane.
@@ -99,6 +105,7 @@ pub struct LeasePlane {
     looks: u64,
     next_look: Instant,
     highest: u32,
+    claims: Claims,
 }
 
 impl LeasePlane {
@@ -121,6 +128,7 @@ impl LeasePlane {
             looks: 0,
             next_look: Instant(0),
             highest: 0,
+            claims: Claims::default(),
         })
     }
 
@@ -216,6 +224,35 @@ impl LeasePlane {
         })
     }
 
+    /// Asks for something to be done with a VM's sector, or how it stands with that.
+    pub fn claim(&mut self, task: Task, now: Instant) -> ClaimState {
+        self.claims.ask(task, now)
+    }
+
+    /// Goes on with the claims. `held`: those of the VMs that run here.
+    pub fn step_claims(&mut self, held: impl Iterator<Item = (u32, Wanted)>, now: Instant) {
+        let Some(batch) = self.claims.next_batch(held, now) else {
+            return;
+        };
+        let unopened = batch.clone();
+        let failed = move |error: VolumeError| {
+            let reason = error.to_string();
+            let state = ClaimState::Refused { reason };
+            let failed = unopened.into_iter().map(|task| (task, state.clone()));
+            Done::Claims(failed.collect())
+        };
+        let work = move |volume: &Volume| {
+            let done = batch.into_iter().map(|task| {
+                let state = carry_out(volume, &task);
+                (task, state)
+            });
+            Done::Claims(done.collect())
+        };
+        if self.disk.submit(Lane::Claims, failed, work).is_err() {
+            self.claims.not_begun();
+        }
+    }
+
     /// Does what is due. `control`: how the other plane stands.
     pub fn step(&mut self, control: PlaneState, now: Instant) {
         let agent = match control {
@@ -248,7 +285,8 @@ impl LeasePlane {
     pub fn next_wake(&self) -> Option<Instant> {
         let keeper = self.keeper.as_ref()?;
         let look = (!self.looking).then_some(self.next_look);
-        [keeper.next_wake(), look].into_iter().flatten().min()
+        let wakes = [keeper.next_wake(), look, self.claims.next_wake()];
+        wakes.into_iter().flatten().min()
     }
 
     /// Takes in what has ended.
@@ -262,6 +300,10 @@ impl LeasePlane {
                 Done::Look(Err(reason)) => {
                     self.looking = false;
                     self.trouble(reason);
+                }
+                Done::Claims(done) => {
+                    let passed = self.claims.take(done, now).into_iter();
+                    news.extend(passed.map(News::PassedOver));
                 }
                 Done::Mail(Ok(())) => {}
                 Done::Mail(Err(reason)) => tracing::warn!(reason, "a message was not written"),

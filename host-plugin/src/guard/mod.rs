@@ -11,7 +11,8 @@
 //! - [`state`]: what is watched, and what follows from the deadline
 //! - [`watched`]: one process, held by a pidfd
 //! - [`table`]: what a restarted guard goes on from
-//! - [`lease`]: the heartbeat on the lease volume, the peers' and the mailbox; [`disk`]: its calls
+//! - [`lease`]: the heartbeat on the lease volume, the peers' and the mailbox; [`claims`]: the VMs';
+//!   [`disk`]: the calls
 //! - [`scan`]: the second net
 //! - [`server`]: the loop over sockets, timer and processes
 //! - [`watchdog`]: what resets the host if all of this does not get the VMs stopped; [`reset`]: when
@@ -22,6 +23,7 @@
 //! The deadline itself is `holdfast_core::guardian::deadline`. Nothing on the way from it to the
 //! signal asks anybody, waits for anybody, or reads a file that could be stuck.
 
+pub mod claims;
 pub mod client;
 pub mod disk;
 pub mod harden;

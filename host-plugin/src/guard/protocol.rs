@@ -1,9 +1,11 @@
 //! What agent and guard say to each other: one JSON object per line, over a Unix socket.
 
+use super::claims::ClaimState;
 use super::lease::VolumeInfo;
 use crate::process::ProcessId;
 use holdfast_core::guardian::deadline::{Phase, Renewal};
 use holdfast_core::guardian::planes::PlaneState;
+use holdfast_core::lease::claim::Wanted;
 use holdfast_core::lease::observer::Finding;
 use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::{Generation, Incarnation, Revision, VmName, VmUuid};
@@ -72,6 +74,21 @@ pub enum Call {
         /// The message.
         mail: Mail,
     },
+    /// Write a VM's claim on the lease volume, before the VM runs. Said again until it is answered with
+    /// more than that it is under way.
+    Claim {
+        /// The VM's slot; none: what stands in those that may be its own.
+        slot: Option<u32>,
+        /// What is claimed.
+        wanted: Box<Wanted>,
+    },
+    /// Empty the slot of a VM that does not exist any more. Said again, as [`Call::Claim`].
+    FreeClaim {
+        /// Which.
+        slot: u32,
+        /// Whose it must be.
+        uuid: VmUuid,
+    },
     /// A heartbeat was acknowledged.
     Renewed {
         /// Of which life.
@@ -111,6 +128,9 @@ pub struct Process {
     /// either plane is valid.
     #[serde(default)]
     pub lease: StorageClass,
+    /// The slot on the lease volume in which this life has claimed it; none if it has not.
+    #[serde(default)]
+    pub slot: Option<u32>,
 }
 
 /// To the agent.
@@ -171,6 +191,11 @@ pub enum Answer {
         /// declares, in milliseconds; none if none was read.
         wait_ms: Option<u64>,
     },
+    /// To [`Call::Claim`] and [`Call::FreeClaim`].
+    Claim {
+        /// How it stands.
+        state: ClaimState,
+    },
     /// To all other calls.
     Done,
 }
@@ -202,4 +227,18 @@ pub struct Killed {
     pub generation: Generation,
     /// Its process is gone; false: it was sent the signal and is still there (stuck in I/O).
     pub gone: bool,
+    /// Why it had to go.
+    #[serde(default)]
+    pub why: KillReason,
+}
+
+/// Why a VM had to go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KillReason {
+    /// No plane of this host protected it any more.
+    #[default]
+    Lapsed,
+    /// The storage knows a newer holder of it.
+    PassedOver,
 }

@@ -133,6 +133,7 @@ impl Host {
             uuid,
             process,
             lease: StorageClass::Plain,
+            slot: None,
         }
     }
 

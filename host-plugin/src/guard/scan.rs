@@ -110,6 +110,7 @@ fn of_file(path: &Path, cluster: &ClusterName) -> Option<Process> {
         process: verified(pid, &uuid)?,
         uuid,
         lease: StorageClass::Plain,
+        slot: None,
     })
 }
 

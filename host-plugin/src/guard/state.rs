@@ -11,8 +11,10 @@
 //! Everything here is done by the one thread of the guard. It reads no file of another process but
 //! `/proc/PID/stat`, which does not block.
 
+mod claims;
 mod kills;
 
+use super::claims::Task;
 use super::lease::{LeasePlane, News};
 use super::protocol::{Answer, Call, Killed, Process, Status, VERSION};
 use super::reset::Reset;
@@ -181,6 +183,8 @@ impl Guard {
                 incarnation,
                 closed,
             } => self.observe(slot, &incarnation, closed, now),
+            Call::Claim { slot, wanted } => self.claim(slot, wanted, now),
+            Call::FreeClaim { slot, uuid } => self.on_volume(Task::Free { slot, uuid }, now),
             Call::Send { slot, mail } => {
                 let lease = self.lease.as_mut().ok_or(NO_VOLUME)?;
                 let sent = lease.send(slot, mail);
@@ -359,6 +363,7 @@ impl Guard {
             lease.release(&life, now);
         }
         lease.step(control, now);
+        self.step_claims(now);
     }
 
     /// Calls to the lease volume have ended.
@@ -371,6 +376,7 @@ impl Guard {
                     sent_at,
                 } => self.deadline.storage_renewed(&incarnation, sent_at, now),
                 News::Asked { incarnation } => drop(self.deadline.revoke(&incarnation, now)),
+                News::PassedOver(passed) => self.doom(&passed, now),
             }
         }
     }

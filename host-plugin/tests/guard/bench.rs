@@ -212,6 +212,7 @@ pub struct Vm {
     pub child: Owned,
     pub id: ProcessId,
     pub lease: StorageClass,
+    pub slot: Option<u32>,
 }
 
 impl Vm {
@@ -234,6 +235,7 @@ impl Vm {
             child,
             id,
             lease: StorageClass::Plain,
+            slot: None,
         }
     }
 
@@ -252,6 +254,7 @@ impl Vm {
             uuid: self.uuid.parse().expect("a UUID"),
             process: self.id,
             lease: self.lease,
+            slot: self.slot,
         }
     }
 

@@ -13,14 +13,14 @@ use holdfast_store::clock::boottime;
 use std::path::PathBuf;
 
 /// A guard with a volume, and an agent's connection to it.
-struct Leased {
-    bench: Bench,
-    path: PathBuf,
-    volume: Volume,
+pub struct Leased {
+    pub bench: Bench,
+    pub path: PathBuf,
+    pub volume: Volume,
 }
 
 impl Leased {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let bench = Bench::with("[lease]\nvolume = \"DIR/leases\"\n");
         let path = bench.path().join("leases");
         let superblock = Superblock {
@@ -74,7 +74,7 @@ fn planes(agent: &mut Agent) -> (PlaneState, PlaneState, Option<String>) {
     }
 }
 
-fn valid_storage(agent: &mut Agent) {
+pub fn valid_storage(agent: &mut Agent) {
     until("the storage plane is valid", || {
         (planes(agent).1 == PlaneState::Valid).then_some(())
     });

@@ -3,6 +3,7 @@
 //! What is proven is that they are gone, by the kernel's word, not how fast: machines are busy.
 
 mod bench;
+mod claims;
 mod lease;
 
 use bench::{Bench, DEADLINE_MS, Vm, life, names, start_guard, until};

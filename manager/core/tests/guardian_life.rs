@@ -137,6 +137,7 @@ impl Host {
             rest: None,
             failures: Default::default(),
             migrate_failures: 0,
+            follows: Vec::new(),
             placed_by_hand: false,
             reason: String::new(),
         });

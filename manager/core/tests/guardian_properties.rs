@@ -73,6 +73,7 @@ fn grant() -> impl Strategy<Value = Grant> {
                 rest: None,
                 failures: Default::default(),
                 migrate_failures: 0,
+                follows: Vec::new(),
                 placed_by_hand: false,
                 reason: String::new(),
             },

@@ -4,9 +4,11 @@
 use holdfast_core::lease::claim::{Again, ClaimError, Wanted, claim, look_again};
 use holdfast_core::lease::keeper::{Identity, Keeper};
 use holdfast_core::lease::observer::{Finding, Observer, ReadTimes};
-use holdfast_model::id::Generation;
+use holdfast_core::lease::slots::{Found, SlotError, choose, window};
+use holdfast_model::id::{Generation, VmUuid};
 use holdfast_model::lease::{AgentState, Heartbeat, Holder, HostPhase};
 use holdfast_model::time::Instant;
+use std::collections::BTreeSet;
 
 fn keeper() -> Keeper {
     let identity = Identity {
@@ -251,4 +253,76 @@ fn a_holder_that_looks_again_finds_out() {
         let again = look_again(hidden.as_ref(), &own);
         assert_eq!(again, Again::WriteAgain, "a late write hides it");
     }
+}
+
+fn uuid(number: u32) -> VmUuid {
+    format!("00000000-0000-4000-8000-{number:012}")
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_vm_has_the_same_window_wherever_it_is_asked_for() {
+    let slots = window(&uuid(7), 4096);
+    assert_eq!(slots.len(), 16);
+    assert_eq!(slots, window(&uuid(7), 4096));
+    assert!(slots.windows(2).all(|two| two[1] == (two[0] + 1) % 4096));
+    assert_eq!(window(&uuid(7), 3).len(), 3, "a small volume is all window");
+    // Where the windows of many VMs begin.
+    let begins: BTreeSet<u32> = (0..1_000).map(|n| window(&uuid(n), 4096)[0]).collect();
+    assert!(begins.len() > 700, "{} beginnings", begins.len());
+}
+
+#[test]
+fn a_slot_is_taken_once_and_found_again() {
+    let (own, other) = (uuid(1), uuid(2));
+    let of = |uuid: &VmUuid| Found::Of { uuid: uuid.clone() };
+    let damaged = || Found::Damaged { why: "torn".into() };
+    let known = |slots: &[(u32, &VmUuid)]| {
+        let slots = slots.iter();
+        slots.map(|(slot, uuid)| (*slot, (*uuid).clone())).collect()
+    };
+    let nobody = known(&[]);
+    let disk = [(4, of(&other)), (5, Found::Free), (6, Found::Free)];
+    assert_eq!(choose(&own, &disk, &nobody), Ok(5));
+    assert_eq!(
+        choose(&own, &disk, &known(&[(5, &other)])),
+        Ok(6),
+        "in the store it is taken"
+    );
+    assert_eq!(
+        choose(&own, &disk, &known(&[(6, &own)])),
+        Ok(6),
+        "settled, not yet written"
+    );
+    // A store that was set back knows nothing of the claim that stands there.
+    let written = [(4, Found::Free), (5, of(&own))];
+    assert_eq!(choose(&own, &written, &nobody), Ok(5));
+    let mixed = choose(&own, &written, &known(&[(5, &other)]));
+    assert!(
+        matches!(mixed, Err(SlotError::Mixed { slot: 5, .. })),
+        "{mixed:?}"
+    );
+    let mixed = choose(&own, &disk, &known(&[(4, &own)]));
+    assert!(
+        matches!(mixed, Err(SlotError::Mixed { slot: 4, .. })),
+        "{mixed:?}"
+    );
+    // A damaged sector is nobody's only if the store says whose it is.
+    let torn = [(4, damaged()), (5, Found::Free)];
+    let refused = choose(&own, &torn, &nobody);
+    assert!(
+        matches!(refused, Err(SlotError::Damaged { slot: 4, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(choose(&own, &torn, &known(&[(4, &other)])), Ok(5));
+    let refused = choose(&own, &torn, &known(&[(4, &own)]));
+    assert!(
+        matches!(refused, Err(SlotError::Damaged { slot: 4, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        choose(&own, &[(4, of(&other))], &nobody),
+        Err(SlotError::Full)
+    );
 }

@@ -70,6 +70,18 @@ pub struct Runner {
     pub incarnation: Incarnation,
 }
 
+/// A grant of before, which may be what stands on the lease volume: the next grant takes the VM's sector
+/// there only if it knows the claim it finds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastGrant {
+    /// Its token.
+    pub generation: Generation,
+    /// Who held it.
+    pub runner: Runner,
+    /// It was reported to run, so it was claimed.
+    pub ran: bool,
+}
+
 /// `vms/V/owner`: who may run a VM. Written by the leader only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
@@ -101,6 +113,10 @@ pub struct Owner {
     /// Live migrations that failed in a row, for the wait before the next.
     #[serde(default)]
     pub migrate_failures: u32,
+    /// Grants under a storage lease before this one, newest first; the last that was claimed for sure is
+    /// among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follows: Vec<PastGrant>,
     /// Why this grant was made, in words.
     pub reason: String,
 }

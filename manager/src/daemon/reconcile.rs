@@ -189,6 +189,7 @@ mod tests {
             placed_by_hand: false,
             run_serial: 0,
             migrate_failures: 0,
+            follows: Vec::new(),
             reason: String::new(),
         };
         let vm = VmName::from_str("web").expect("a name");

@@ -8,7 +8,7 @@ use crate::keyspace::Key;
 use holdfast_model::event::Event;
 use holdfast_model::fence::FenceRecord;
 use holdfast_model::host::{HostReport, HostSpec, HostState, Session, VmReport};
-use holdfast_model::id::{ClusterName, Revision, VmName};
+use holdfast_model::id::{ClusterName, Revision, VmName, VmUuid};
 use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat, ManagerPresence};
 use holdfast_model::lease::Sighting;
 use holdfast_model::op::Op;
@@ -30,8 +30,9 @@ pub(crate) enum Record {
     HostState(HostState),
     HostVm(VmReport),
     HostSaw(Sighting),
-    /// A slot of a lease volume: whose it is does not matter to a view.
+    /// A slot of a lease volume for hosts: whose it is does not matter to a view.
     Slot,
+    VmSlot(VmUuid),
     VmSpec(VmSpec),
     VmOwner(Owner),
     Uuid(VmName),
@@ -63,7 +64,8 @@ impl Record {
             Key::HostState(_) => Self::HostState(decode(item)?),
             Key::HostVm(..) => Self::HostVm(decode(item)?),
             Key::HostSaw(..) => Self::HostSaw(decode(item)?),
-            Key::HostSlot(..) | Key::VmSlot(..) => Self::Slot,
+            Key::HostSlot(..) => Self::Slot,
+            Key::VmSlot(..) => Self::VmSlot(decode(item)?),
             Key::VmSpec(vm) => {
                 let record = decode::<VmSpec>(item)?;
                 same(vm, &record.name)?;

@@ -54,6 +54,8 @@ pub struct View {
     pub managers: BTreeMap<ManagerName, Seen<ManagerPresence>>,
     /// Index: the VM that has this UUID.
     pub uuids: BTreeMap<VmUuid, Seen<VmName>>,
+    /// Index: the VM that has a slot of a lease volume.
+    pub vm_slots: BTreeMap<(String, u32), Seen<VmUuid>>,
     /// Events by their id, which sorts by time.
     pub events: BTreeMap<String, Event>,
     /// Records this version cannot read: key and reason.
@@ -163,6 +165,14 @@ impl View {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// The slot of a lease volume that a VM has.
+    pub fn slot_of(&self, volume: &str, uuid: &VmUuid) -> Option<u32> {
+        let of_volume = (volume.to_owned(), 0)..=(volume.to_owned(), u32::MAX);
+        let mut slots = self.vm_slots.range(of_volume);
+        let found = slots.find(|(_, seen)| seen.value == *uuid);
+        found.map(|((_, slot), _)| *slot)
     }
 
     /// Whether the leader of this epoch still leads, as far as this view goes. One that sees another
@@ -278,7 +288,11 @@ impl View {
                 saw.insert(host, seen(value, revision, now));
             }
             // For the agents that look for a slot; nothing is decided on them.
-            (Key::HostSlot(..) | Key::VmSlot(..), _) => {}
+            (Key::HostSlot(..), _) => {}
+            (Key::VmSlot(volume, slot), Record::VmSlot(value)) => {
+                self.vm_slots
+                    .insert((volume, slot), seen(value, revision, now));
+            }
             (Key::HostVm(host, vm), Record::HostVm(value)) => {
                 let vms = &mut self.host(host).vms;
                 vms.insert(vm, seen(value, revision, now));
@@ -319,7 +333,8 @@ impl View {
             Key::HostState(host) => self.clear_host(host, |view| view.state = None),
             Key::HostVm(host, vm) => self.clear_host(host, |view| drop(view.vms.remove(&vm))),
             Key::HostSaw(by, host) => self.clear_host(by, |view| drop(view.saw.remove(&host))),
-            Key::HostSlot(..) | Key::VmSlot(..) => {}
+            Key::HostSlot(..) => {}
+            Key::VmSlot(volume, slot) => drop(self.vm_slots.remove(&(volume, slot))),
             Key::VmSpec(vm) => self.clear_vm(vm, |view| view.spec = None),
             Key::VmOwner(vm) => self.clear_vm(vm, |view| view.owner = None),
             Key::Uuid(uuid) => drop(self.uuids.remove(&uuid)),

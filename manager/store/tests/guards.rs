@@ -33,6 +33,7 @@ fn owner(generation: u64) -> Owner {
         placed_by_hand: false,
         run_serial: 0,
         migrate_failures: 0,
+        follows: Vec::new(),
         reason: "test".into(),
     }
 }

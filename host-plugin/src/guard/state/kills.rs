@@ -1,7 +1,8 @@
 //! What has to go: signalled, looked after until it has exited, and left to the watchdog if it does not.
 
 use super::{Guard, ORPHAN_GRACE_MS};
-use crate::guard::protocol::{Killed, Process};
+use crate::guard::claims::PassedOver;
+use crate::guard::protocol::{KillReason, Killed, Process};
 use crate::guard::reset::LeftToReset;
 use crate::guard::watched::{Doom, Watched};
 use holdfast_core::guardian::deadline::{Phase, Verdict};
@@ -33,8 +34,11 @@ impl Guard {
                 lease,
                 ..
             } = &watched.process;
-            if dies(verdict, *lease) {
-                watched.doomed.get_or_insert(Doom {
+            if dies(verdict, *lease) && watched.doomed.is_none() {
+                if verdict != Verdict::KillAll {
+                    tracing::error!(%vm, "the session has lapsed, and it has no storage lease: killing");
+                }
+                watched.doomed = Some(Doom {
                     due,
                     signalled: now,
                     kill_bound_ms,
@@ -48,18 +52,41 @@ impl Guard {
             }
             let is_it = |killed: &Killed| killed.vm == *vm && killed.generation == *generation;
             if !self.killed.iter().any(is_it) {
-                if verdict != Verdict::KillAll {
-                    tracing::error!(%vm, "the session has lapsed, and it has no storage lease: killing");
-                }
                 self.killed.push(Killed {
                     vm: vm.clone(),
                     generation: *generation,
                     gone: false,
+                    why: KillReason::Lapsed,
                 });
                 grew = true;
             }
         }
         grew
+    }
+
+    /// A VM that somebody else has claimed since goes at once, whatever the planes say. It is signalled by
+    /// the step that follows.
+    pub(super) fn doom(&mut self, passed: &PassedOver, now: Instant) {
+        let kill_bound_ms = self.kill_bound_ms.unwrap_or(KILL_BOUND_UNKNOWN_MS);
+        for watched in self.watched.values_mut() {
+            let process = &watched.process;
+            if process.vm != passed.vm || process.generation != passed.generation {
+                continue;
+            }
+            let (vm, generation) = (passed.vm.clone(), passed.generation);
+            tracing::error!(%vm, %generation, by = passed.by, "the storage knows a newer holder: killing");
+            watched.doomed.get_or_insert(Doom {
+                due: now,
+                signalled: now,
+                kill_bound_ms,
+            });
+            self.killed.push(Killed {
+                vm,
+                generation,
+                gone: false,
+                why: KillReason::PassedOver,
+            });
+        }
     }
 
     /// Forgets what has exited; true if there was any.

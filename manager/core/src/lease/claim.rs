@@ -12,10 +12,11 @@
 
 use holdfast_model::id::{Generation, VmName, VmUuid};
 use holdfast_model::lease::{Claim, Holder};
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// A grant that is to be claimed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// The VM.
     pub vm: VmName,

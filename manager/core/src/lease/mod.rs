@@ -7,6 +7,7 @@
 //! lookout   what is told of peers whose session was closed (evidence, mailbox)
 //! mailbox   which messages to this host its guard heeds
 //! claim     whether a VM's sector may be taken, and whether it still is ours
+//! slots     which sector is a VM's
 //! ```
 //! A quorum of the storage orders reads and writes: what was acknowledged is seen by every read that
 //! begins later and is answered by a quorum.
@@ -16,3 +17,4 @@ pub mod keeper;
 pub mod lookout;
 pub mod mailbox;
 pub mod observer;
+pub mod slots;

@@ -1,6 +1,7 @@
 //! A plan in the making: what was decided so far in this round, and what it uses up.
 
 use super::capacity::Load;
+use super::follows;
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::fence::FenceStage;
 use holdfast_model::host::HostState;
@@ -225,16 +226,15 @@ impl<'w> Draft<'w> {
 
     /// The write of an owner record, guarded by the revision this world has.
     pub fn owner_write(&self, vm: &VmName, owner: Owner) -> Write {
-        let expect = self
-            .world
-            .vms
-            .get(vm)
-            .and_then(|v| v.owner.as_ref())
-            .map(|o| o.revision);
+        let seen = self.world.vms.get(vm).and_then(|v| v.owner.as_ref());
+        let follows = match seen {
+            Some(seen) => follows::after(self.world, vm, &seen.value, &owner),
+            None => owner.follows.clone(),
+        };
         Write::Owner {
             vm: vm.clone(),
-            owner,
-            expect,
+            owner: Owner { follows, ..owner },
+            expect: seen.map(|seen| seen.revision),
         }
     }
 

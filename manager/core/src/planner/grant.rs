@@ -32,6 +32,7 @@ pub(super) fn grant(
         placed_by_hand: false,
         run_serial: spec.value.run_serial,
         migrate_failures: 0,
+        follows: Vec::new(),
         reason: reason.clone(),
     };
     let why = format!("{vm} to {host}, generation {generation}: {reason}");

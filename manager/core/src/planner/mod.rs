@@ -16,6 +16,7 @@ mod evacuate;
 mod facts;
 mod failback;
 mod fencing;
+mod follows;
 mod grant;
 mod membership;
 mod migration;

@@ -179,6 +179,7 @@ pub fn owner(holder: Option<Runner>, generation: u64) -> Owner {
         placed_by_hand: false,
         run_serial: 1,
         migrate_failures: 0,
+        follows: Vec::new(),
         reason: "test".to_owned(),
     }
 }

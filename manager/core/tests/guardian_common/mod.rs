@@ -63,6 +63,7 @@ impl Here {
             rest: None,
             failures: Failures::default(),
             migrate_failures: 0,
+            follows: Vec::new(),
             placed_by_hand: false,
             reason: String::new(),
         };
