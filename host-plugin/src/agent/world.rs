@@ -6,7 +6,7 @@ use crate::domain_xml::stamp::Phase;
 use crate::driver::{Activity, SeenDomain};
 use holdfast_core::guardian::{Domain, DomainState, Ended, Grant, HostWorld, Job};
 use holdfast_model::host::{PauseReason, VmReport};
-use holdfast_model::id::{HostName, Incarnation, VmName};
+use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
 use holdfast_model::policy::Policy;
 use holdfast_model::time::Instant;
 use holdfast_model::world::VmView;
@@ -58,6 +58,7 @@ pub fn build(known: Known<'_>, view: &View, reports: BTreeMap<VmName, VmReport>)
     let domain = |(vm, seen): (&VmName, &SeenDomain)| {
         let domain = Domain {
             generation: seen.stamp.generation,
+            own: Some(&seen.stamp.incarnation) == incarnation.as_ref(),
             state: state_of(seen, incarnation.as_ref()),
         };
         (vm.clone(), domain)
@@ -71,12 +72,14 @@ pub fn build(known: Known<'_>, view: &View, reports: BTreeMap<VmName, VmReport>)
         restart: policy.map_or_else(|| Policy::default().restart, |p| p.restart.clone()),
         domains: known.domains.map(|seen| seen.iter().map(domain).collect()),
         grants_known: known.grants_known,
+        elsewhere: elsewhere(view, known.domains, &granted),
         grants,
         reports,
         jobs: known.jobs,
         ends: known.ends,
         incarnation: incarnation.clone(),
     };
+    world.elsewhere.retain(|vm, _| !skipped(vm));
     world.grants.retain(|vm, _| !skipped(vm));
     world.reports.retain(|vm, _| !skipped(vm));
     world.jobs.retain(|vm, _| !skipped(vm));
@@ -108,6 +111,21 @@ fn grants(view: &View, host: &HostName) -> BTreeMap<VmName, Grant> {
         })
     };
     view.vms.iter().filter_map(grant).collect()
+}
+
+/// What the owner records of the other VMs say that have a domain here.
+fn elsewhere(
+    view: &View,
+    domains: Option<&BTreeMap<VmName, SeenDomain>>,
+    granted: &BTreeSet<VmName>,
+) -> BTreeMap<VmName, Generation> {
+    let here = domains.into_iter().flat_map(BTreeMap::keys);
+    let others = here.filter(|vm| !granted.contains(*vm));
+    let generation = |vm: &VmName| {
+        let owner = view.vms.get(vm)?.owner.as_ref()?;
+        Some((vm.clone(), owner.value.generation))
+    };
+    others.filter_map(generation).collect()
 }
 
 /// What a domain does, in the guardian's words. libvirt says "paused on request" of three things;
@@ -145,7 +163,6 @@ pub fn state_of(seen: &SeenDomain, own: Option<&Incarnation>) -> DomainState {
 mod tests {
     use super::*;
     use crate::domain_xml::stamp::Stamp;
-    use holdfast_model::id::Generation;
 
     fn seen(activity: Activity, incarnation: &str, phase: Phase) -> SeenDomain {
         SeenDomain {

@@ -165,6 +165,7 @@ impl Host {
             restart: RestartPolicy::default(),
             domains: (!self.silent).then(|| of(&self.domain)),
             grants_known: true,
+            elsewhere: BTreeMap::new(),
             grants: of(&named),
             reports: of(&self.report),
             jobs: of(&self.job),
@@ -253,7 +254,11 @@ impl Host {
             "runs after its reported end"
         );
         let state = DomainState::Running;
-        self.domain = Some(Domain { generation, state });
+        self.domain = Some(Domain {
+            generation,
+            own: !matches!(state, DomainState::Receiving | DomainState::Received),
+            state,
+        });
     }
 
     fn gone(&mut self, how: EndKind) {
@@ -276,7 +281,11 @@ impl Host {
                 Left::Nothing => {}
                 Left::Created => {
                     let state = DomainState::Created;
-                    self.domain = Some(Domain { generation, state });
+                    self.domain = Some(Domain {
+                        generation,
+                        own: !matches!(state, DomainState::Receiving | DomainState::Received),
+                        state,
+                    });
                 }
                 Left::Running => self.run(generation),
             }

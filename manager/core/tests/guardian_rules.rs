@@ -3,7 +3,7 @@
 mod guardian_common;
 
 use guardian_common::*;
-use holdfast_core::guardian::{DomainState, EndKind, HostWorld, Job, decide, settled_ends};
+use holdfast_core::guardian::{Action, DomainState, EndKind, HostWorld, Job, decide, settled_ends};
 use holdfast_model::host::{ExitKind, PauseReason, RunState};
 use holdfast_model::id::Generation;
 use holdfast_model::time::Instant;
@@ -262,6 +262,7 @@ fn a_stop_that_was_taken_back_ends_with_its_grace() {
 fn a_domain_without_a_grant_is_destroyed_and_its_report_goes_last() {
     let up = || here().domain(7, DomainState::Running);
     up().report(7, RunState::Running)
+        .but(|w| w.elsewhere = BTreeMap::from([(vm(), Generation(7))]))
         .gives("destroy: it is not granted to this host");
     up().owner("other", "-", 8, Intent::Run)
         .gives("destroy: it is not granted to this host");
@@ -298,17 +299,46 @@ fn a_domain_without_a_grant_is_destroyed_and_its_report_goes_last() {
 }
 
 #[test]
-fn a_domain_newer_than_the_store_is_left_to_a_person() {
-    let world = here()
-        .granted(7, Intent::Run)
-        .domain(9, DomainState::Running);
-    let decision = decide(&world.0);
-    assert!(decision.actions.is_empty());
-    assert!(
-        words(&decision).contains("was the store restored from a backup?"),
-        "{}",
-        words(&decision)
+fn a_domain_that_the_store_has_forgotten_runs_on_and_is_told_of() {
+    let told = |world: &Here| {
+        let decision = decide(&world.0);
+        assert!(decision.actions.is_empty(), "{:?}", decision.actions);
+        let report = decision.reports.values().next().cloned().flatten();
+        report.map(|report| (report.generation.0, report.state))
+    };
+    let running = Some((9, RunState::Running));
+    let here_at_9 = || here().domain(9, DomainState::Running);
+    assert_eq!(told(&here_at_9().owner("h", "-", 7, Intent::Run)), running);
+    assert_eq!(told(&here_at_9()), running, "no record of it at all");
+    let elsewhere = |generation| {
+        here_at_9().but(|w| w.elsewhere = BTreeMap::from([(vm(), Generation(generation))]))
+    };
+    assert_eq!(
+        told(&elsewhere(7)),
+        running,
+        "the record names another host"
     );
+    assert_eq!(
+        told(&here_at_9().report(9, RunState::Running)),
+        None,
+        "told already"
+    );
+    // Of the very grant, or of one before it, it is a stray as ever; so is a copy of another life's.
+    for world in [
+        elsewhere(9),
+        elsewhere(10),
+        here_at_9().but(|w| {
+            let domain = w
+                .domains
+                .as_mut()
+                .and_then(|domains| domains.get_mut(&vm()));
+            domain.expect("a domain").own = false;
+        }),
+    ] {
+        let decision = decide(&world.0);
+        let action = decision.actions.values().next();
+        assert!(matches!(action, Some(Action::Destroy { .. })), "{action:?}");
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@ use super::ctx::Ctx;
 use super::event::{Request, Tag};
 use super::machine::{Machine, News};
 use holdfast_core::guardian::deadline::Phase as Watched;
-use holdfast_core::guardian::{self, Action, Decision, Domain, Ended, Grant, HostWorld, Job};
+use holdfast_core::guardian::{
+    self, Action, Decision, Domain, DomainState, Ended, Grant, HostWorld, Job,
+};
 use holdfast_model::host::{ExitKind, HostReport, LibvirtState, RunState, VmReport};
-use holdfast_model::id::{Revision, VmName};
+use holdfast_model::id::{Generation, Revision, VmName};
 use holdfast_model::time::Instant;
 use holdfast_store::TxnOutcome;
 use holdfast_store::guarded::Answer;
@@ -85,6 +87,7 @@ impl Agent {
         let known = self.known.take().unwrap_or_else(|| self.known(m));
         let domain = |domain: &super::machine::Domain| Domain {
             generation: domain.generation,
+            own: !matches!(domain.state, DomainState::Receiving | DomainState::Received),
             state: domain.state,
         };
         let answers = ctx.now >= m.libvirt_frozen_until;
@@ -107,11 +110,23 @@ impl Agent {
                 .unwrap_or_default(),
             domains: answers.then(|| domains.collect()),
             grants_known: self.grants_known,
+            elsewhere: self.elsewhere(m),
             grants: known.grants,
             reports: known.reports,
             jobs: self.jobs_now(m),
             ends: self.ends.clone(),
         }
+    }
+
+    /// Owners that the grants leave out.
+    fn elsewhere(&self, m: &Machine) -> BTreeMap<VmName, Generation> {
+        let generation = |vm: &VmName| {
+            let owner = self.view.vms.get(vm)?.owner.as_ref()?;
+            let mut runners = owner.value.possible_runners();
+            let other = runners.all(|runner| runner.host != m.name);
+            other.then(|| (vm.clone(), owner.value.generation))
+        };
+        m.domains.keys().filter_map(generation).collect()
     }
 
     fn grants(&self, m: &Machine) -> BTreeMap<VmName, Grant> {

@@ -93,9 +93,18 @@ fn decide_one(world: &HostWorld, domains: &BTreeMap<VmName, Domain>, vm: &VmName
         if world.now >= world.deadline {
             return Next::destroy("it stands paused past this host's deadline");
         }
-        return decide_seat(&seat, is_reported(world, vm)).wake_at(world.deadline);
+        return decide_idle(world, vm, domain, &seat).wake_at(world.deadline);
     }
-    decide_seat(&seat, is_reported(world, vm))
+    domain.map_or_else(
+        || decide_seat(&seat, is_reported(world, vm)),
+        |domain| decide_idle(world, vm, domain, &seat),
+    )
+}
+
+/// A domain is here, and no call is under way.
+fn decide_idle(world: &HostWorld, vm: &VmName, domain: &Domain, seat: &Seat<'_>) -> Next {
+    let forgotten = strays::forgotten(world, vm, domain);
+    forgotten.unwrap_or_else(|| decide_seat(seat, is_reported(world, vm)))
 }
 
 fn is_reported(world: &HostWorld, vm: &VmName) -> bool {

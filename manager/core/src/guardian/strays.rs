@@ -2,7 +2,44 @@
 //! destroy; what they ran may run elsewhere by now.
 
 use super::case::Next;
-use super::types::Domain;
+use super::types::{Domain, DomainState, HostWorld};
+use holdfast_model::host::{RunState, VmReport};
+use holdfast_model::id::VmName;
+
+/// The store has forgotten the grant that the domain carries: it was set back to an older state. This life
+/// was granted the VM, so it runs on and is told of; the leader puts the record right, or nobody does.
+/// Whoever else is granted it meanwhile finds this host's claim on the lease volume.
+pub(super) fn forgotten(world: &HostWorld, vm: &VmName, domain: &Domain) -> Option<Next> {
+    let life = world.incarnation.as_ref()?;
+    let recorded = world.grants.get(vm).map(|grant| grant.owner.generation);
+    let recorded = recorded.or_else(|| world.elsewhere.get(vm).copied());
+    let above = recorded.is_none_or(|generation| domain.generation > generation);
+    if !domain.own || !world.grants_known || !above {
+        return None;
+    }
+    let state = match domain.state {
+        DomainState::Running | DomainState::ShuttingDown => RunState::Running,
+        DomainState::Paused { reason } => RunState::Paused { reason },
+        DomainState::Created | DomainState::Receiving | DomainState::Received => {
+            RunState::Unknown {
+                reason: "it stands paused, and the store has forgotten its grant".to_owned(),
+            }
+        }
+    };
+    let report = VmReport {
+        incarnation: life.clone(),
+        generation: domain.generation,
+        state,
+    };
+    let told = world.reports.get(vm) == Some(&report);
+    Some(match told {
+        true => Next::nothing(),
+        false => Next {
+            report: Some(Some(report)),
+            ..Next::nothing()
+        },
+    })
+}
 
 /// This host has no session (it was closed, or never opened): whatever is here is of an earlier
 /// life.

@@ -34,6 +34,9 @@ pub struct HostWorld {
     pub grants_known: bool,
     /// Owner records that name this host as holder or incoming, in whatever incarnation.
     pub grants: BTreeMap<VmName, Grant>,
+    /// Generations of the owner records of the other VMs that have a domain here.
+    #[serde(default)]
+    pub elsewhere: BTreeMap<VmName, Generation>,
     /// This host's own reports as they stand in the store, of whatever incarnation.
     pub reports: BTreeMap<VmName, VmReport>,
     /// Calls under way, one per VM at the most. A start, a takeover and a migration begin with the
@@ -60,6 +63,9 @@ pub struct Grant {
 pub struct Domain {
     /// The generation stamped on it.
     pub generation: Generation,
+    /// It carries the stamp of this host's present life.
+    #[serde(default)]
+    pub own: bool,
     /// What libvirt says it does.
     pub state: DomainState,
 }

@@ -60,9 +60,14 @@ impl<'w> Draft<'w> {
         self.plan
     }
 
-    /// Whether this round already wrote this VM's owner.
+    /// Whether this round already wrote this VM's owner, or has to leave it alone.
     pub fn vm_done(&self, vm: &VmName) -> bool {
         self.vms.contains(vm)
+    }
+
+    /// Nothing else is decided about this VM in this round.
+    pub fn leave_alone(&mut self, vm: &VmName) {
+        self.vms.insert(vm.clone());
     }
 
     /// Whether this round already wrote this host's state.

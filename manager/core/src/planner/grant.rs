@@ -7,7 +7,7 @@ use holdfast_model::id::{Generation, HostName, VmName};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::plan::Write;
 use holdfast_model::vm::{Failures, Intent, Owner, Runner, VmSpec};
-use holdfast_model::world::Seen;
+use holdfast_model::world::{Seen, World};
 
 /// Grants a VM to a host under a new generation. The caller has proven that no earlier possible
 /// runner is left; `verify` checks it once more.
@@ -53,10 +53,18 @@ pub(super) fn lease_on(draft: &Draft, vm: &VmName, host: &HostName) -> StorageCl
     let world = draft.world;
     let spec = world.vms.get(vm).and_then(|view| view.spec.as_ref());
     let wanted = spec.is_some_and(|spec| spec.value.storage_lease);
+    match wanted {
+        true => lease_of_session(world, host),
+        false => StorageClass::Plain,
+    }
+}
+
+/// What a VM that runs there may rely on, whatever it was granted under: at the least this is waited for.
+pub(super) fn lease_of_session(world: &World, host: &HostName) -> StorageClass {
     let session = world.hosts.get(host).and_then(|host| open_session(host));
     match session.is_some_and(|session| session.value.has_storage_plane()) {
-        true if wanted => StorageClass::Quorum,
-        _ => StorageClass::Plain,
+        true => StorageClass::Quorum,
+        false => StorageClass::Plain,
     }
 }
 

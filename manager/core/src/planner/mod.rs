@@ -24,6 +24,7 @@ mod operations;
 mod placement;
 mod recovery;
 mod second_plane;
+mod set_back;
 mod settle;
 mod storm;
 
@@ -38,6 +39,7 @@ pub fn plan(world: &World) -> Plan {
     let mut draft = Draft::new(world);
     fencing::step(&mut draft);
     membership::step(&mut draft);
+    set_back::step(&mut draft);
     migration::step(&mut draft);
     recovery::step(&mut draft);
     evacuate::step(&mut draft);

@@ -24,6 +24,8 @@ pub enum Rule {
     NoStartWithoutEvidence,
     /// Generations go up by one with each new holder or start, and never otherwise.
     Generation,
+    /// A grant under a storage lease knows the ones before it that may have been claimed.
+    Memory,
     /// A grant goes to a present, guarded, undrained host with room, inside a *must* rule.
     FitTarget,
     /// A grant is guarded by the VM's definition it was decided on.

@@ -24,6 +24,22 @@ pub(super) fn check(
         Rule::OneGuardedWrite,
         || super::stale("owner", vm),
     );
+    memory(vm, old.map(|old| &old.value), new, found);
+    if is_taken_back(world, vm, old.map(|old| &old.value), new) {
+        let runner = new.holder.iter();
+        let others = |other: &&Runner| runner.clone().all(|runner| runner != *other);
+        for other in old
+            .iter()
+            .flat_map(|old| old.value.possible_runners().filter(others))
+        {
+            found.unless(
+                old.is_some_and(|old| is_stopped(world, vm, &old.value, other)),
+                Rule::NoStartWithoutEvidence,
+                || format!("{vm} may still run on {}/{}", other.host, other.incarnation),
+            );
+        }
+        return;
+    }
     let Some(old) = old.map(|old| &old.value) else {
         let first = new.generation == Generation(1);
         found.unless(first, Rule::Generation, || {
@@ -60,6 +76,49 @@ pub(super) fn check(
         }
         incoming(world, step, vm, old, new, found);
     }
+}
+
+/// The store was set back: the holder says itself, under its open session, that it has the VM under a
+/// grant that the record knows nothing of.
+fn is_taken_back(world: &World, vm: &VmName, old: Option<&Owner>, new: &Owner) -> bool {
+    let Some(holder) = &new.holder else {
+        return false;
+    };
+    let above = old.is_none_or(|old| old.generation < new.generation);
+    let session = world
+        .hosts
+        .get(&holder.host)
+        .and_then(|host| host.session.as_ref());
+    let open = session.is_some_and(|session| {
+        session.value.state == SessionState::Open && session.value.incarnation == holder.incarnation
+    });
+    let says = state(world, vm, new.generation, holder);
+    above && open && new.incoming.is_none() && says.is_some_and(|state| !state.is_final())
+}
+
+/// A grant under a storage lease may stand on the lease volume: the next one has to know it.
+fn memory(vm: &VmName, old: Option<&Owner>, new: &Owner, found: &mut Found) {
+    let Some(old) = old else { return };
+    let over = new.holder != old.holder || new.generation != old.generation;
+    let leased = old.lease == StorageClass::Quorum;
+    if let Some(runner) = old.holder.as_ref().filter(|_| over && leased) {
+        let known = new.follows.first();
+        let knows = known
+            .is_some_and(|grant| grant.generation == old.generation && grant.runner == *runner);
+        found.unless(knows, Rule::Memory, || {
+            format!(
+                "{vm} forgets that generation {} was {}'s",
+                old.generation, runner.host
+            )
+        });
+    }
+    let sure = |owner: &Owner| {
+        let ran = owner.follows.iter().find(|grant| grant.ran);
+        ran.map(|grant| grant.generation)
+    };
+    found.unless(sure(new) >= sure(old), Rule::Memory, || {
+        format!("{vm} forgets the last grant that ran")
+    });
 }
 
 /// A migration that both ends agree on: the source's own word, and the whole copy.
@@ -261,6 +320,9 @@ pub(super) fn room(world: &World, plan: &Plan, found: &mut Found) {
         let newcomer = |runner: &&Runner| {
             before.is_none_or(|before| before.possible_runners().all(|known| known != *runner))
         };
+        if is_taken_back(world, vm, before, owner) {
+            continue; // it runs there already
+        }
         for runner in owner.possible_runners().filter(newcomer) {
             taking.insert(&runner.host, 0);
         }

@@ -34,6 +34,7 @@ pub fn here() -> Here {
         restart: RestartPolicy::default(),
         domains: Some(BTreeMap::new()),
         grants_known: true,
+        elsewhere: BTreeMap::new(),
         grants: BTreeMap::new(),
         reports: BTreeMap::new(),
         jobs: BTreeMap::new(),
@@ -93,7 +94,11 @@ impl Here {
     }
     pub fn domain(mut self, generation: u64, state: DomainState) -> Self {
         let generation = Generation(generation);
-        let domain = Domain { generation, state };
+        let domain = Domain {
+            generation,
+            own: !matches!(state, DomainState::Receiving | DomainState::Received),
+            state,
+        };
         self.0.domains = Some(BTreeMap::from([(vm(), domain)]));
         self
     }
