@@ -59,6 +59,7 @@ fn a_vm_without_a_record_is_taken_back_and_one_without_a_definition_is_only_told
     settle(&mut world);
     assert_eq!(holder(&world, "web"), "b1");
     let mut world = set_back();
+    host_mut(&mut world, "a1").vms.clear();
     world.vms.remove(&name::<VmName>("web"));
     let told = plan(&world);
     assert!(told.steps.is_empty(), "{told:?}");
