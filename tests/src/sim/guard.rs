@@ -139,7 +139,8 @@ impl Machine {
         let beat = keeper.and_then(Keeper::next_wake);
         let lease = self.lease.as_ref().filter(|l| l.keeper.is_some());
         let look = lease.filter(|l| l.reading.is_none()).map(|l| l.next_look);
-        let Some(at) = [deadline, beat, look].into_iter().flatten().min() else {
+        let claims = self.next_claims();
+        let Some(at) = [deadline, beat, look, claims].into_iter().flatten().min() else {
             return;
         };
         let when = self.clock.when(ctx.now, at).max(ctx.now + 1);
@@ -158,6 +159,7 @@ impl Machine {
         self.hear_what_waits(self.local(ctx));
         let verdict = self.deadline.tick(self.local(ctx));
         self.beat(ctx);
+        self.look_at_claims(ctx);
         if !self.sabotaged {
             self.kill(ctx, verdict);
         }
@@ -241,7 +243,7 @@ impl Machine {
         }
     }
 
-    fn call(&self, io: Io) -> IoCall {
+    pub(super) fn call(&self, io: Io) -> IoCall {
         IoCall {
             host: self.name.clone(),
             of: (self.boot, self.guard_is.life),
@@ -287,6 +289,7 @@ impl Machine {
         match end {
             IoEnd::Written(done) => self.written(ctx, done),
             IoEnd::Read(sectors) => self.was_read(ctx, sectors),
+            end => super::claims::ended(self, ctx, end),
         }
         self.guard(ctx);
     }

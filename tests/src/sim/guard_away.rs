@@ -83,6 +83,7 @@ impl Machine {
         }
         let now = self.local(ctx);
         let boot_id = super::agent::boot_id(self);
+        self.claims.process_gone();
         if let Some(lease) = &mut self.lease {
             lease.power_off();
             lease.heard = now;

@@ -1,8 +1,8 @@
 //! An agent's calls to libvirt: one per VM, each to its end.
 //!
 //! ```text
-//! Start:            create (paused) ─> guard watches ─> re-check ─> resume
-//! TakeOver, Resume:                    guard watches ─> re-check ─> resume (restamped)
+//! Start:            claim ─> create (paused) ─> guard watches ─> re-check ─> resume
+//! TakeOver, Resume: claim ────────────────────> guard watches ─> re-check ─> resume (restamped)
 //! Destroy:          re-check of the owner record, while there is a session ─> destroy
 //! ```
 //! The re-check is one linearizable read: the owner record is the one that was decided on, and the
@@ -14,9 +14,11 @@ use super::event::{Event, Request, Tag};
 use super::machine::Machine;
 use super::rounds::Planned;
 use holdfast_core::guardian::{Action, EndKind, Ended, Job};
+use holdfast_core::lease::claim::Wanted;
 use holdfast_model::id::{Generation, Revision, VmName};
-use holdfast_model::lease::StorageClass;
+use holdfast_model::lease::{Holder, StorageClass};
 use holdfast_model::time::Instant;
+use holdfast_model::vm::Runner;
 use holdfast_store::TxnOutcome;
 use holdfast_store::api::Compare;
 use holdfast_store::guarded::Answer;
@@ -25,6 +27,8 @@ use holdfast_store::keyspace::Key;
 
 /// A heartbeat may come between: the re-check is repeated that often.
 const CHECKS_MAX: u32 = 5;
+/// For a claim to stand on the lease volume, in milliseconds.
+const CLAIM_MS: u64 = 5_000;
 /// A call that libvirt refused ends its job this much later, so that it is not repeated at once.
 const REFUSED_MS: u64 = 1_000;
 
@@ -34,16 +38,15 @@ pub struct Work {
     owner: Option<Revision>,
     checks: u32,
     failed_until: Option<Instant>,
+    /// Its claim has to stand on the volume by then.
+    claims_until: Option<Instant>,
 }
 
 impl Agent {
     pub(super) fn act(&mut self, m: &mut Machine, ctx: &mut Ctx, planned: Vec<Planned>) {
         for Planned { vm, action, owner } in planned {
             let job = match action {
-                Action::Start { generation } => {
-                    m.create(ctx, &vm, generation);
-                    Job::Start { generation }
-                }
+                Action::Start { generation } => Job::Start { generation },
                 Action::TakeOver { generation } => Job::TakeOver { generation },
                 Action::Resume { generation } => Job::Resume { generation },
                 Action::Shutdown => {
@@ -83,14 +86,110 @@ impl Agent {
                 owner,
                 checks: 0,
                 failed_until: None,
+                claims_until: None,
             };
             self.jobs.insert(vm.clone(), work);
             match job {
-                Job::TakeOver { .. } | Job::Resume { .. } => self.watch_and_check(m, ctx, &vm),
+                Job::Start { .. } | Job::TakeOver { .. } | Job::Resume { .. } => {
+                    self.claim(m, ctx, &vm);
+                }
                 Job::Destroy if self.incarnation(m).is_some() => self.check_owner(m, ctx, &vm),
                 Job::Destroy => m.destroy(ctx, &vm),
-                Job::Start { .. } | Job::Shutdown { .. } | Job::Migrate { .. } => {}
+                Job::Shutdown { .. } | Job::Migrate { .. } => {}
             }
+        }
+    }
+
+    /// Under a storage lease the claim comes first.
+    fn claim(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName) {
+        let Some(wanted) = self.wanted(m, vm) else {
+            return self.proceed(m, ctx, vm);
+        };
+        if !m.claim(ctx, wanted) {
+            return self.call_failed(m, ctx, vm, "the guard does not write its claim");
+        }
+        let until = m.local(ctx).plus(CLAIM_MS);
+        if let Some(work) = self.jobs.get_mut(vm) {
+            work.claims_until = Some(until);
+        }
+        self.wake(ctx, m, until);
+    }
+
+    /// What is claimed for the grant that is being carried out; none without a storage lease.
+    fn wanted(&self, m: &Machine, vm: &VmName) -> Option<Wanted> {
+        if self.lease_of(m, vm) != StorageClass::Quorum {
+            return None;
+        }
+        let view = self.view.vms.get(vm)?;
+        let owner = &view.owner.as_ref()?.value;
+        let holder = |runner: &Runner| Holder {
+            host: runner.host.clone(),
+            incarnation: runner.incarnation.clone(),
+        };
+        let follows = owner.follows.iter();
+        Some(Wanted {
+            vm: vm.clone(),
+            uuid: view.spec.as_ref()?.value.uuid.clone(),
+            generation: owner.generation,
+            holder: Holder {
+                host: m.name.clone(),
+                incarnation: self.incarnation(m)?,
+            },
+            follows: follows
+                .map(|grant| (grant.generation, holder(&grant.runner)))
+                .collect(),
+        })
+    }
+
+    pub(super) fn on_claimed(
+        &mut self,
+        m: &mut Machine,
+        ctx: &mut Ctx,
+        vm: VmName,
+        generation: Generation,
+        result: Result<(), String>,
+    ) {
+        let Some(work) = self.jobs.get_mut(&vm) else {
+            return;
+        };
+        let of_it = matches!(work.job,
+            Job::Start { generation: of } | Job::TakeOver { generation: of } | Job::Resume { generation: of }
+                if of == generation);
+        if !of_it || work.claims_until.take().is_none() {
+            return;
+        }
+        match result {
+            Ok(()) => self.proceed(m, ctx, &vm),
+            Err(reason) => self.call_failed(m, ctx, &vm, &reason),
+        }
+    }
+
+    fn proceed(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName) {
+        match self.jobs.get(vm).map(|work| work.job) {
+            Some(Job::Start { generation }) => m.create(ctx, vm, generation),
+            Some(Job::TakeOver { .. } | Job::Resume { .. }) => self.watch_and_check(m, ctx, vm),
+            _ => {}
+        }
+    }
+
+    /// Storage that does not answer is no place to start a VM on.
+    pub(super) fn give_claims_up(&mut self, m: &mut Machine, ctx: &mut Ctx) {
+        let now = m.local(ctx);
+        let late = |work: &Work| work.claims_until.is_some_and(|until| now >= until);
+        let late: Vec<VmName> = (self.jobs.iter())
+            .filter(|(_, work)| late(work))
+            .map(|(vm, _)| vm.clone())
+            .collect();
+        for vm in late {
+            if let Some(work) = self.jobs.get_mut(&vm) {
+                work.claims_until = None;
+            }
+            self.call_failed(
+                m,
+                ctx,
+                &vm,
+                "its claim is not written: the storage does not answer",
+            );
         }
     }
 
@@ -113,6 +212,9 @@ impl Agent {
     fn watch_and_check(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName) {
         let class = self.lease_of(m, vm);
         if m.watch(ctx, vm, class) {
+            if let Some(wanted) = self.wanted(m, vm) {
+                m.holds(vm, wanted);
+            }
             self.check(m, ctx, vm);
         } else {
             self.call_failed(m, ctx, vm, "the guard does not let it run");

@@ -39,6 +39,15 @@ pub struct Domain {
 /// What libvirt tells the agent.
 #[derive(Debug, Clone)]
 pub enum News {
+    /// A claim on the lease volume was written, or why not.
+    Claimed {
+        /// The VM.
+        vm: VmName,
+        /// For which grant.
+        generation: Generation,
+        /// Whether it stands there.
+        result: Result<(), String>,
+    },
     /// A create call ended.
     Created {
         /// The VM.
@@ -109,6 +118,8 @@ pub struct Machine {
     pub(super) guard_is: super::guard_away::Presence,
     /// Its heartbeat on the lease volume, where it has a slot.
     pub(super) lease: Option<super::guard::Lease>,
+    /// Its guard's claims of VMs.
+    pub(super) claims: super::claims::Claims,
     /// The guard does nothing, and nobody notices: for testing the invariants.
     pub sabotaged: bool,
 }
@@ -140,6 +151,7 @@ impl Machine {
             guard_wakes_at: 0,
             guard_is: super::guard_away::Presence::default(),
             lease: None,
+            claims: super::claims::Claims::default(),
             sabotaged: false,
         }
     }
@@ -174,6 +186,7 @@ impl Machine {
         self.dying.clear();
         self.guard_wakes_at = 0;
         self.guard_power_off();
+        self.claims = super::claims::Claims::default();
         if let Some(lease) = &mut self.lease {
             lease.power_off();
         }

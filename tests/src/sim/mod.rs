@@ -12,6 +12,7 @@
 
 mod agent;
 pub mod bounds;
+mod claims;
 pub mod clock;
 pub mod ctx;
 pub mod event;

@@ -42,6 +42,11 @@ impl Agent {
     pub(super) fn hear_news(&mut self, m: &mut Machine, ctx: &mut Ctx) {
         for news in std::mem::take(&mut m.news) {
             match news {
+                News::Claimed {
+                    vm,
+                    generation,
+                    result,
+                } => self.on_claimed(m, ctx, vm, generation, result),
                 News::Created { vm, error } => self.on_created(m, ctx, vm, error),
                 News::Returned { vm } => drop(self.jobs.remove(&vm)),
                 News::Ended {
@@ -160,6 +165,7 @@ impl Agent {
         if self.pending.is_some() || !self.may_decide(m) {
             return;
         }
+        self.give_claims_up(m, ctx);
         self.drop_failed_calls(m, ctx);
         if let Some(earlier) = self.unanswered.take()
             && self.stands(m, &earlier.reports)

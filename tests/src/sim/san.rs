@@ -8,8 +8,8 @@ use super::net::{Net, Place};
 use super::voters::voter_place;
 use holdfast_lease::error::SectorError;
 use holdfast_lease::sector::{Place as OnVolume, Sector as OnDisk, VolumeId, decode, encode};
-use holdfast_model::id::{HostName, SiteName};
-use holdfast_model::lease::Record;
+use holdfast_model::id::{HostName, SiteName, VmName};
+use holdfast_model::lease::{Claim, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of a sector.
@@ -33,8 +33,12 @@ pub enum Sector {
 pub enum Io {
     /// One sector.
     Write(Sector, Record),
-    /// Everything.
+    /// All heartbeats and mailboxes.
     Read,
+    /// The claims of some VMs.
+    ReadClaims(Vec<VmName>),
+    /// A VM's claim.
+    WriteClaim(Box<Claim>),
 }
 
 /// A call, from a boot of a host.
@@ -57,6 +61,10 @@ pub enum IoEnd {
     Written(bool),
     /// A read: what was there; none if it failed.
     Read(Option<Sectors>),
+    /// Claims that stand there; none if they could not be read.
+    ClaimsRead(Vec<VmName>, Option<BTreeMap<VmName, Claim>>),
+    /// A claim: whether the storage has it.
+    ClaimWritten(Box<Claim>, bool),
 }
 
 /// Sectors with what stands in them; none where that is not a sector.
@@ -81,6 +89,8 @@ pub struct San {
     /// Who reaches which brick.
     pub net: Net,
     bricks: BTreeMap<SiteName, BTreeMap<Sector, (u64, Option<Record>)>>,
+    /// The VMs' claims on each brick, with the number of the write.
+    claims: BTreeMap<SiteName, BTreeMap<VmName, (u64, Claim)>>,
     dead: BTreeSet<SiteName>,
     writes: u64,
     /// Every call hangs until it is over.
@@ -125,6 +135,28 @@ impl San {
                 brick.insert(sector, (self.writes, Some(record.clone())));
             }
         }
+    }
+
+    fn write_claim(&mut self, place: &Place, claim: &Claim) {
+        self.writes += 1;
+        for site in self.reached(place) {
+            let brick = self.claims.entry(site).or_default();
+            brick.insert(claim.vm.clone(), (self.writes, claim.clone()));
+        }
+    }
+
+    fn read_claims(&self, place: &Place, vms: &[VmName]) -> Option<BTreeMap<VmName, Claim>> {
+        let reached = self.reached(place);
+        if reached.is_empty() {
+            return None;
+        }
+        let bricks: Vec<_> = reached.iter().filter_map(|s| self.claims.get(s)).collect();
+        let newest = |vm: &VmName| {
+            let found = bricks.iter().filter_map(|brick| brick.get(vm));
+            let newest = found.max_by_key(|(write, _)| *write);
+            newest.map(|(_, claim)| (vm.clone(), claim.clone()))
+        };
+        Some(vms.iter().filter_map(newest).collect())
     }
 
     /// The newest of what the bricks that are reached have.
@@ -205,6 +237,7 @@ impl San {
         for brick in self.bricks.values_mut() {
             brick.clear();
         }
+        self.claims.clear();
         std::mem::replace(&mut self.lost, lost) != lost
     }
 }
@@ -232,6 +265,21 @@ impl Ctx {
         let (end, ms) = match &call.io {
             Io::Write(..) if self.san.lost => (IoEnd::Written(false), IO_MS / 2),
             Io::Read if self.san.lost => (IoEnd::Read(None), IO_MS / 2),
+            Io::ReadClaims(vms) if self.san.lost => {
+                (IoEnd::ClaimsRead(vms.clone(), None), IO_MS / 2)
+            }
+            Io::WriteClaim(claim) if self.san.lost => {
+                (IoEnd::ClaimWritten(claim.clone(), false), IO_MS / 2)
+            }
+            Io::WriteClaim(claim) if quorum => {
+                self.san.write_claim(&call.place, claim);
+                (IoEnd::ClaimWritten(claim.clone(), true), way_ms)
+            }
+            Io::WriteClaim(claim) => (IoEnd::ClaimWritten(claim.clone(), false), GIVEN_UP_MS),
+            Io::ReadClaims(vms) => match self.san.read_claims(&call.place, vms) {
+                Some(found) => (IoEnd::ClaimsRead(vms.clone(), Some(found)), way_ms),
+                None => (IoEnd::ClaimsRead(vms.clone(), None), GIVEN_UP_MS),
+            },
             Io::Write(sector, record) if quorum => {
                 self.san.write(&call.place, *sector, record);
                 (IoEnd::Written(true), way_ms)
