@@ -8,6 +8,7 @@ use holdfast_tests::random::coverage::Coverage;
 use holdfast_tests::random::shrink::{Shrunk, shrink};
 use holdfast_tests::random::{Seeded, run};
 use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,9 +37,12 @@ struct Arguments {
     /// Do not shrink a failure.
     #[arg(long)]
     no_shrink: bool,
-    /// Say which faults were carried out, how often.
+    /// Say which faults were carried out, and which states came up, how often.
     #[arg(long, short)]
     verbose: bool,
+    /// Fail if faults that belong together, or a state, never came up.
+    #[arg(long)]
+    all_states: bool,
     /// Say it all as JSON.
     #[arg(long, conflicts_with = "verbose")]
     json: bool,
@@ -77,6 +81,11 @@ fn main() -> ExitCode {
     match arguments.json {
         true => println!("{}", as_json(first, &sum, &took)),
         false => tell(first, &sum, &took, arguments.verbose),
+    }
+    let missing = sum.coverage.missing();
+    if arguments.all_states && !missing.is_empty() {
+        eprintln!("never came up: {}", missing.join("; "));
+        return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
@@ -152,9 +161,23 @@ fn tell(first: u64, sum: &Sum, took: &Took, verbose: bool) {
         took.wall_s
     );
     if verbose {
-        for (kind, count) in &sum.coverage.0 {
-            println!("  {kind:<20} {count:>8}");
-        }
+        let Coverage {
+            faults,
+            together,
+            states,
+        } = &sum.coverage;
+        println!("faults, one by one");
+        counts(faults);
+        println!("faults that belong together, all of them carried out");
+        counts(together);
+        println!("states, by the log");
+        counts(states);
+    }
+}
+
+fn counts<T: AsRef<str>>(counts: &BTreeMap<T, u64>) {
+    for (what, count) in counts {
+        println!("  {:<36} {count:>8}", what.as_ref());
     }
 }
 
@@ -166,7 +189,9 @@ fn as_json(first: u64, sum: &Sum, took: &Took) -> String {
         "cpu_s": took.cpu_s,
         "wall_s": took.wall_s,
         "cluster_hours_per_cpu_s": sum.hours() / took.cpu_s,
-        "faults": sum.coverage.0,
+        "faults": sum.coverage.faults,
+        "together": sum.coverage.together,
+        "states": sum.coverage.states,
     })
     .to_string()
 }

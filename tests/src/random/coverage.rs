@@ -1,35 +1,81 @@
-//! Which faults a simulation carried out, how often.
+//! What a simulation carried out and what it came through, how often.
 
+use super::families::FAMILIES;
+use super::faults::Drawn;
+use super::states;
 use std::collections::BTreeMap;
 
 /// Words of a line that say what kind of fault it is; the others name hosts, sites, VMs and times.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 14] = [
     "host", "site", "agent", "libvirt", "on", "off", "oneway", "kill", "stop", "start", "pause",
-    "all",
+    "all", "gap", "compact",
 ];
 
-/// Faults by kind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Coverage(pub BTreeMap<String, u64>);
+/// Faults by kind, faults that belong together, and states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// Lines that were carried out, by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Of those that belong together: how often all of them were.
+    pub together: BTreeMap<&'static str, u64>,
+    /// What the log tells.
+    pub states: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self {
+            faults: BTreeMap::new(),
+            together: FAMILIES.iter().map(|(name, _)| (*name, 0)).collect(),
+            states: states::all(),
+        }
+    }
+}
 
 impl Coverage {
     /// Counts a line that was carried out. Pauses are no faults.
     pub fn count(&mut self, line: &str) {
         if let Some(kind) = kind(line) {
-            *self.0.entry(kind).or_default() += 1;
+            *self.faults.entry(kind).or_default() += 1;
         }
+    }
+
+    /// Counts lines that belong together, all of which were carried out.
+    pub fn count_together(&mut self, drawn: &Drawn) {
+        if let Some(name) = drawn.together {
+            *self.together.entry(name).or_default() += 1;
+        }
+    }
+
+    /// Counts what a log tells.
+    pub fn count_states(&mut self, log: &[String]) {
+        add(&mut self.states, &states::states(log));
     }
 
     /// Counts what another run carried out.
     pub fn add(&mut self, other: &Coverage) {
-        for (kind, count) in &other.0 {
-            *self.0.entry(kind.clone()).or_default() += count;
-        }
+        add(&mut self.faults, &other.faults);
+        add(&mut self.together, &other.together);
+        add(&mut self.states, &other.states);
     }
 
-    /// All of them.
+    /// All faults.
     pub fn total(&self) -> u64 {
-        self.0.values().sum()
+        self.faults.values().sum()
+    }
+
+    /// What never happened.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let all = self.together.iter().chain(&self.states);
+        all.filter(|(_, count)| **count == 0)
+            .map(|(name, _)| *name)
+            .collect()
+    }
+}
+
+fn add<T: Ord + Clone>(sum: &mut BTreeMap<T, u64>, other: &BTreeMap<T, u64>) {
+    for (kind, count) in other {
+        *sum.entry(kind.clone()).or_default() += count;
     }
 }
 
@@ -66,7 +112,7 @@ mod tests {
         let mut twice = coverage.clone();
         twice.add(&coverage);
         let found: Vec<_> = twice
-            .0
+            .faults
             .iter()
             .map(|(kind, n)| (kind.as_str(), *n))
             .collect();
@@ -78,5 +124,21 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(twice.total(), 10);
+    }
+
+    #[test]
+    fn what_never_happened_is_missing() {
+        let mut coverage = Coverage::default();
+        let all = coverage.missing();
+        assert!(all.contains(&"host flaps") && all.contains(&"storm brake holds"));
+        coverage.count_together(&Drawn {
+            together: Some("host flaps"),
+            lines: Vec::new(),
+        });
+        let log = "1.000 m-a: waits: 3 of 4 hosts at 2 sites fell silent together or are just back";
+        coverage.count_states(&[log.to_owned()]);
+        let left = coverage.missing();
+        assert_eq!(left.len() + 2, all.len());
+        assert!(!left.contains(&"host flaps") && !left.contains(&"storm brake holds"));
     }
 }

@@ -6,8 +6,10 @@
 
 pub mod coverage;
 mod draw;
+mod families;
 mod faults;
 pub mod shrink;
+mod states;
 
 use crate::scenario::verbs::carry_out;
 use crate::scenario::{Run, WordError};
@@ -67,6 +69,10 @@ fn healing() -> Vec<String> {
     lines.extend(HOSTS.map(|host| format!("power host {host} on")));
     lines.extend(HOSTS.map(|host| format!("agent {host} start")));
     lines.extend(VMS.map(|vm| format!("lose-finish {vm} off")));
+    lines.extend(SITES.map(|site| format!("voter {site} start")));
+    let watchers = SITES.iter().chain(&HOSTS);
+    lines.extend(watchers.map(|name| format!("lose-replies {name} 0")));
+    lines.push("pause-leader 0 0ms".to_owned());
     lines
 }
 
@@ -152,6 +158,7 @@ pub fn run(seed: u64) -> Seeded {
         step(&mut sim, &mut text, line, &mut errors);
     }
     errors.extend(sim.ctx.truth.violations.iter().cloned());
+    coverage.count_states(&sim.ctx.log);
     let log = sim.ctx.log.join("\n");
     Seeded {
         text,
@@ -172,10 +179,16 @@ fn faults_of_a_round(
     let mut done = Coverage::default();
     for _ in 0..STEPS {
         // What cannot be done now (a crash of a VM that is down) is not done.
-        for line in faults(random, theme) {
-            if step(sim, text, &line, &mut Vec::new()) {
-                done.count(&line);
+        let drawn = faults(random, theme);
+        let mut all = true;
+        for line in &drawn.lines {
+            match step(sim, text, line, &mut Vec::new()) {
+                true => done.count(line),
+                false => all = false,
             }
+        }
+        if all {
+            done.count_together(&drawn);
         }
         let pause_ms = match random.below(4) {
             0 => random.below(50),

@@ -7,8 +7,10 @@
 //! links      cut A B [oneway] | slow A B TIME | heal A B | heal
 //!            A, B: a site, a host, or `all`; `slow` adds to what goes from A to B
 //! processes  manager S kill|stop|start | manager S pause TIME
+//!            pause-leader N TIME                      whoever leads, after the N-th step from now; 0: nobody
 //!            agent H kill|stop|start | guard H kill
 //!            freeze agent|libvirt|guard H TIME
+//!            libvirt H kill [TIME]                    killed, and started again after that time (1 s)
 //!            clock H drift PPM | clock S step +TIME|-TIME  (on the wall; a simulated host has none)
 //!            voter S stop|start                       the store's voter alone
 //!            kills take TIME                              the guards' signals, on every host
@@ -35,7 +37,7 @@
 use super::expect;
 use super::words::{WordError, Words, bad, end_of, parse};
 use crate::sim::Sim;
-use crate::sim::bounds::KILL_MS;
+use crate::sim::bounds::{KILL_MS, RESTART_MS};
 use crate::sim::san::Damage;
 use holdfast_model::host::{Capacity, StorageState};
 use holdfast_model::id::{HostName, SiteName, VmName};
@@ -265,6 +267,17 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             }
             sim.kill_guard(&host)?;
         }
+        "libvirt" => {
+            let host = words.parse("host")?;
+            if !words.takes("kill") {
+                return Err(WordError::Missing("kill"));
+            }
+            let ms = match words.is_empty() {
+                true => RESTART_MS,
+                false => words.time_ms()?,
+            };
+            sim.kill_libvirt(&host, ms)?;
+        }
         "freeze" => {
             let process = words.word("agent, libvirt or guard")?;
             let host = words.parse("host")?;
@@ -295,6 +308,10 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
         "watch" if words.takes("gap") => {
             let name = words.word("site or host")?;
             sim.watch_gap(&name, words.time_ms()?)?;
+        }
+        "pause-leader" => {
+            let steps = words.parse("steps")?;
+            sim.pause_leader(steps, words.time_ms()?);
         }
         "lose-replies" => {
             let name = words.word("site or host")?;

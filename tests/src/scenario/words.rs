@@ -105,6 +105,11 @@ impl Words {
         found
     }
 
+    /// Nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
     /// The rest as `key=value`.
     pub fn settings(&mut self) -> Result<Vec<(String, String)>, WordError> {
         let mut settings = Vec::new();

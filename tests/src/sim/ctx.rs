@@ -9,7 +9,7 @@ use super::net::{Net, Place};
 use super::san::San;
 use super::truth::{Span, Stop, Truth};
 use super::voters::{Voters, voter_place};
-use holdfast_model::id::{Revision, SiteName, VmName};
+use holdfast_model::id::{ManagerName, Revision, SiteName, VmName};
 use holdfast_model::time::Instant;
 use holdfast_store::api::{StoreError, Txn, TxnOutcome};
 use holdfast_store::guarded::Answer;
@@ -51,6 +51,11 @@ pub struct Ctx {
     compacted: Revision,
     /// How many answers to a process's next writes are lost.
     pub lost_replies: BTreeMap<Client, u32>,
+    /// After how many more steps of plans the leader that sent the last of them is to be paused, for how
+    /// long.
+    pub pause_leader: Option<(u32, u64)>,
+    /// Managers that are to be paused now.
+    pub paused: Vec<(ManagerName, u64)>,
     domains: u64,
     /// Per process, when it wakes next by its own wish.
     wakes: BTreeMap<Client, u64>,
@@ -169,6 +174,7 @@ impl Ctx {
             return;
         }
         let writes = call.request.writes();
+        self.pauses_leader(&call.client, &call.tag);
         let answer = match call.request {
             Request::List(prefix) => Answer::Read(Ok(self.store.list_now(&prefix))),
             Request::Txn(txn) => Answer::Txn(Ok(self.apply(&call.client, txn))),
@@ -203,6 +209,23 @@ impl Ctx {
             format!("a write of {who} is applied and its answer is lost"),
         );
         true
+    }
+
+    /// Whether a scenario wants the leader to stand still after this step.
+    fn pauses_leader(&mut self, client: &Client, tag: &Tag) {
+        let (Client::Manager(name, _), Tag::Step(why)) = (client, tag) else {
+            return;
+        };
+        let Some((left, ms)) = self.pause_leader.take() else {
+            return;
+        };
+        if left > 1 {
+            self.pause_leader = Some((left - 1, ms));
+            return;
+        }
+        self.paused.push((name.clone(), ms));
+        let text = format!("`{why}` is applied and its leader paused for {ms} ms");
+        self.log("store", text);
     }
 
     fn apply(&mut self, client: &Client, txn: Txn) -> TxnOutcome {

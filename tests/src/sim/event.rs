@@ -29,8 +29,8 @@ pub enum Event {
     IoArrives(IoCall),
     /// A call to the storage, of one process of a host's guard on one boot, has ended.
     IoEnds(HostName, (u32, u32), IoEnd),
-    /// Something is done by libvirt, or inside a guest, on one boot of a host.
-    Libvirt(HostName, u32, LibvirtEvent),
+    /// Something is done by one process of libvirtd, or inside a guest, on one boot of a host.
+    Libvirt(HostName, (u32, u32), LibvirtEvent),
     /// An agent asked its libvirt to migrate a VM.
     MigrationAsked {
         /// The VM.
@@ -171,6 +171,22 @@ pub enum LibvirtEvent {
         /// Which domain.
         domain: u64,
     },
+    /// A copy of a migration that broke is to be dropped.
+    HalfDropped {
+        /// The VM.
+        vm: VmName,
+        /// Which domain.
+        domain: u64,
+    },
+    /// libvirtd was down and is there again.
+    Started,
+}
+
+impl LibvirtEvent {
+    /// It happens also if libvirtd died after it was asked for.
+    pub fn outlives_libvirtd(&self) -> bool {
+        matches!(self, Self::ShutDown { .. } | Self::HalfDropped { .. })
+    }
 }
 
 /// The steps of a live migration.

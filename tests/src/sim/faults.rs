@@ -30,7 +30,7 @@ pub enum FaultError {
 }
 
 impl Sim {
-    fn host_mut(&mut self, host: &HostName) -> Result<&mut Host, FaultError> {
+    pub(super) fn host_mut(&mut self, host: &HostName) -> Result<&mut Host, FaultError> {
         let unknown = || FaultError::Unknown(host.to_string());
         self.hosts.get_mut(host).ok_or_else(unknown)
     }
@@ -262,13 +262,6 @@ impl Sim {
         if let Some(host) = self.hosts.get_mut(host) {
             host.m.freeze_guard(ctx, ms);
         }
-        Ok(())
-    }
-
-    /// libvirtd is stopped for a while (SIGSTOP).
-    pub fn freeze_libvirt(&mut self, host: &HostName, ms: u64) -> Result<(), FaultError> {
-        let until = self.ctx.now + ms;
-        self.host_mut(host)?.m.libvirt_frozen_until = until;
         Ok(())
     }
 

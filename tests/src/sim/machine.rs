@@ -69,6 +69,8 @@ pub enum News {
         /// How.
         how: EndKind,
     },
+    /// libvirtd is gone, and nobody answers the calls under way.
+    ConnectionBroke,
 }
 
 /// A machine. Its state on disk and in firmware survives its power; the rest is of one boot.
@@ -95,8 +97,8 @@ pub struct Machine {
     pub saved: Option<Incarnation>,
     /// libvirt's domains.
     pub domains: BTreeMap<VmName, Domain>,
-    /// libvirt does not answer before then.
-    pub libvirt_frozen_until: u64,
+    /// Whether libvirt answers.
+    pub libvirtd: super::libvirtd::Libvirtd,
     /// Migrations out of here that libvirt carries on.
     pub migrating: BTreeMap<VmName, Generation>,
     /// Starts that fail: with which words, how often.
@@ -139,7 +141,7 @@ impl Machine {
             clock: Clock::new(now, 0),
             saved: None,
             domains: BTreeMap::new(),
-            libvirt_frozen_until: 0,
+            libvirtd: super::libvirtd::Libvirtd::default(),
             migrating: BTreeMap::new(),
             fail_starts: BTreeMap::new(),
             stubborn: BTreeSet::new(),
@@ -178,7 +180,7 @@ impl Machine {
             ctx.end(&vm, domain.id, &Stop::Scenario, "is gone with its power");
         }
         self.saved = None;
-        self.libvirt_frozen_until = 0;
+        self.libvirtd.power_off();
         self.migrating.clear();
         self.news.clear();
         self.deadline = Deadline::new();
@@ -193,13 +195,17 @@ impl Machine {
     }
 
     /// Something is to happen here, on this boot.
-    fn after(&self, ctx: &mut Ctx, ms: u64, what: LibvirtEvent) {
-        ctx.after(ms, Event::Libvirt(self.name.clone(), self.boot, what));
+    pub(super) fn after(&self, ctx: &mut Ctx, ms: u64, what: LibvirtEvent) {
+        let of = (self.boot, self.libvirtd.life);
+        ctx.after(ms, Event::Libvirt(self.name.clone(), of, what));
     }
 
-    /// The agent hears of it when it looks next.
+    /// The agent hears of it when it looks next; from a libvirtd that is not there it hears nothing.
     pub fn tell(&mut self, ctx: &mut Ctx, news: News) {
-        self.news.push(news);
+        let is_heard = matches!(news, News::ConnectionBroke) || !self.libvirtd.is_down(ctx.now);
+        if is_heard {
+            self.news.push(news);
+        }
         self.wake_agent(ctx);
     }
 
@@ -209,14 +215,32 @@ impl Machine {
         ctx.after(0, Event::To(client, Inbox::Wake));
     }
 
+    /// A call to a libvirtd that is not there ends at once, with nothing done.
+    fn refuses(&mut self, ctx: &mut Ctx, vm: &VmName) -> bool {
+        let is_down = self.libvirtd.is_down(ctx.now);
+        if is_down {
+            self.news.push(News::Returned { vm: vm.clone() });
+            self.wake_agent(ctx);
+        }
+        is_down
+    }
+
     /// libvirt is asked to create a domain, paused.
-    pub fn create(&self, ctx: &mut Ctx, vm: &VmName, generation: Generation) {
+    pub fn create(&mut self, ctx: &mut Ctx, vm: &VmName, generation: Generation) {
         let vm = vm.clone();
+        if self.libvirtd.is_down(ctx.now) {
+            let error = Some("libvirt is not reachable".to_owned());
+            self.news.push(News::Created { vm, error });
+            return self.wake_agent(ctx);
+        }
         self.after(ctx, CREATE_MS, LibvirtEvent::Created { vm, generation });
     }
 
     /// libvirt is asked to resume a domain, restamped.
-    pub fn resume(&self, ctx: &mut Ctx, vm: &VmName, generation: Generation) {
+    pub fn resume(&mut self, ctx: &mut Ctx, vm: &VmName, generation: Generation) {
+        if self.refuses(ctx, vm) {
+            return;
+        }
         let domain = self.domains.get(vm).map_or(0, |domain| domain.id);
         let vm = vm.clone();
         let what = LibvirtEvent::Resumed {
@@ -229,14 +253,18 @@ impl Machine {
 
     /// libvirt is asked to shut a guest down.
     pub fn shut_down(&self, ctx: &mut Ctx, vm: &VmName) {
-        if let Some(domain) = self.domains.get(vm).filter(|_| !self.stubborn.contains(vm)) {
+        let heeds = !self.stubborn.contains(vm) && !self.libvirtd.is_down(ctx.now);
+        if let Some(domain) = self.domains.get(vm).filter(|_| heeds) {
             let (vm, domain) = (vm.clone(), domain.id);
             self.after(ctx, SHUTDOWN_MS, LibvirtEvent::ShutDown { vm, domain });
         }
     }
 
     /// libvirt is asked to destroy a domain.
-    pub fn destroy(&self, ctx: &mut Ctx, vm: &VmName) {
+    pub fn destroy(&mut self, ctx: &mut Ctx, vm: &VmName) {
+        if self.refuses(ctx, vm) {
+            return;
+        }
         let domain = self.domains.get(vm).map_or(0, |domain| domain.id);
         let vm = vm.clone();
         self.after(ctx, DESTROY_MS, LibvirtEvent::Destroyed { vm, domain });
@@ -292,6 +320,8 @@ impl Machine {
                 // It may have been gone already: the call has ended all the same.
                 self.tell(ctx, News::Returned { vm });
             }
+            LibvirtEvent::HalfDropped { vm, domain } => self.drop_half(ctx, &vm, domain),
+            LibvirtEvent::Started => self.libvirtd_started(ctx),
         }
     }
 

@@ -10,7 +10,7 @@
 
 use super::bounds::{COPY_MS, KEEPALIVE_MS, SWITCH_MS};
 use super::ctx::Ctx;
-use super::event::{Event, MigrationStep};
+use super::event::{Event, LibvirtEvent, MigrationStep};
 use super::machine::{Domain, News};
 use super::truth::Stop;
 use super::{Sim, host::Host};
@@ -81,6 +81,9 @@ impl Sim {
         id: u64,
     ) -> Result<u64, String> {
         let source = self.hosts.get(from).ok_or("no such host")?;
+        if source.m.libvirtd.is_down(self.ctx.now) {
+            return Err("libvirt is not reachable".to_owned());
+        }
         let place = source.m.place();
         let domain = source.m.domains.get(vm).cloned();
         let domain = domain.ok_or("the domain is gone")?;
@@ -89,7 +92,8 @@ impl Sim {
         }
         let unreachable = || format!("unable to connect to {to}");
         let host = self.hosts.get_mut(to).ok_or_else(unreachable)?;
-        if !host.m.on || !self.ctx.net.connects(&place, &host.m.place()) {
+        let reached = self.ctx.net.connects(&place, &host.m.place());
+        if !host.m.on || !reached || host.m.libvirtd.is_down(self.ctx.now) {
             return Err(unreachable());
         }
         if host.m.domains.contains_key(vm) {
@@ -181,6 +185,13 @@ impl Sim {
         let Some(to) = end(&migration.to, migration.destination) else {
             return Some("the destination is gone".to_owned());
         };
+        let is_down = |(host, _): &(HostName, u32)| {
+            let host = self.hosts.get(host);
+            host.is_some_and(|host| host.m.libvirtd.is_down(self.ctx.now))
+        };
+        if is_down(&migration.from) || is_down(&migration.to) {
+            return Some("libvirtd of one end died".to_owned());
+        }
         if step == MigrationStep::Confirm && self.lose_finish.contains(&migration.vm) {
             return Some("the connection was lost in the finish phase".to_owned());
         }
@@ -262,18 +273,29 @@ impl Sim {
         let reason = migration.broken.clone().unwrap_or_default();
         let to = self.hosts.get_mut(&migration.to.0);
         if let Some(host) = to.filter(|host| host.m.boot == migration.to.1) {
-            let half = host.m.domains.get(&migration.vm).is_some_and(|domain| {
-                domain.id == migration.destination && domain.state == DomainState::Receiving
-            });
-            if half {
-                host.m.domains.remove(&migration.vm);
-                host.m.wake_agent(&mut self.ctx);
+            match host.m.libvirtd.answers(self.ctx.now) {
+                true => {
+                    let (vm, domain) = (&migration.vm, migration.destination);
+                    host.m.drop_half(&mut self.ctx, vm, domain);
+                }
+                false => {
+                    let (vm, domain) = (migration.vm.clone(), migration.destination);
+                    let half = LibvirtEvent::HalfDropped { vm, domain };
+                    host.m.after(&mut self.ctx, 0, half);
+                }
             }
         }
         let from = self.hosts.get_mut(&migration.from.0);
         let Some(host) = from.filter(|host| host.m.boot == migration.from.1) else {
             return;
         };
+        if !host.m.libvirtd.answers(self.ctx.now) {
+            let until = host.m.libvirtd.back_at();
+            let again = Event::Migration(id, MigrationStep::Broken);
+            self.ctx.queue.push(until, again);
+            self.migrations.insert(id, migration);
+            return;
+        }
         self.ctx.log(
             &host.m.name,
             format!("{}: its migration ended: {reason}", migration.vm),

@@ -21,6 +21,7 @@ mod guard;
 mod guard_away;
 pub mod host;
 mod jobs;
+mod libvirtd;
 mod lookout;
 pub mod machine;
 pub mod manager;
@@ -95,7 +96,10 @@ impl Sim {
         let ctx = &mut self.ctx;
         match event {
             Event::To(client, inbox) => self.deliver(client, inbox),
-            Event::Arrive(call) => ctx.arrive(*call),
+            Event::Arrive(call) => {
+                ctx.arrive(*call);
+                self.pause_leaders();
+            }
             Event::Elect => ctx.elect(),
             Event::WatchesIdle => ctx.watches_idle(),
             Event::Guard(host, boot) => {
@@ -120,13 +124,16 @@ impl Sim {
                     host.m.io_ended(ctx, of, end);
                 }
             }
-            Event::Libvirt(name, boot, what) => {
-                if let Some(host) = self.hosts.get_mut(&name).filter(|h| h.m.boot == boot) {
-                    if host.m.libvirt_frozen_until > ctx.now {
-                        let until = host.m.libvirt_frozen_until;
-                        return ctx.queue.push(until, Event::Libvirt(name, boot, what));
+            Event::Libvirt(name, of, what) => {
+                if let Some(host) = self.hosts.get_mut(&name).filter(|h| h.m.boot == of.0) {
+                    let libvirtd = &host.m.libvirtd;
+                    if !libvirtd.answers(ctx.now) {
+                        let until = libvirtd.back_at();
+                        return ctx.queue.push(until, Event::Libvirt(name, of, what));
                     }
-                    host.m.done(ctx, what);
+                    if of.1 == libvirtd.life || what.outlives_libvirtd() {
+                        host.m.done(ctx, what);
+                    }
                 }
                 self.look_at_migrations();
             }

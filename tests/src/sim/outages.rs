@@ -67,6 +67,20 @@ impl Sim {
         Ok(())
     }
 
+    /// After so many more steps of plans, whoever sent the last of them is stopped for a while; after
+    /// none: nobody is any more.
+    pub fn pause_leader(&mut self, steps: u32, ms: u64) {
+        self.ctx.pause_leader = (steps > 0).then_some((steps, ms));
+    }
+
+    pub(super) fn pause_leaders(&mut self) {
+        for (name, ms) in std::mem::take(&mut self.ctx.paused) {
+            if let Some(manager) = self.managers.get_mut(&name).filter(|manager| manager.up) {
+                manager.frozen_until = self.ctx.now + ms;
+            }
+        }
+    }
+
     /// A host's heartbeat sector is damaged, on every brick.
     pub fn damage_sector(&mut self, host: &HostName, how: Damage) -> Result<(), FaultError> {
         let unknown = || FaultError::Unknown(host.to_string());

@@ -49,6 +49,10 @@ impl Agent {
                 } => self.on_claimed(m, ctx, vm, generation, result),
                 News::Created { vm, error } => self.on_created(m, ctx, vm, error),
                 News::Returned { vm } => drop(self.jobs.remove(&vm)),
+                // Nobody knows what became of them; the next list tells.
+                News::ConnectionBroke => self
+                    .jobs
+                    .retain(|_, work| matches!(work.job, Job::Shutdown { .. })),
                 News::Ended {
                     vm,
                     generation,
@@ -95,7 +99,7 @@ impl Agent {
             own: !matches!(domain.state, DomainState::Receiving | DomainState::Received),
             state: domain.state,
         };
-        let answers = ctx.now >= m.libvirt_frozen_until;
+        let answers = m.libvirtd.answers(ctx.now);
         let domains = m.domains.iter().map(|(vm, d)| (vm.clone(), domain(d)));
         HostWorld {
             now: m.local(ctx),
@@ -259,12 +263,16 @@ impl Agent {
     }
 
     fn host_report(&self, m: &Machine, ctx: &Ctx) -> Option<HostReport> {
-        let reason = "libvirtd does not answer".to_owned();
+        let reason = match m.libvirtd.is_down(ctx.now) {
+            true => "libvirtd is not there",
+            false => "libvirtd does not answer",
+        };
+        let reason = reason.to_owned();
         Some(HostReport {
             incarnation: self.incarnation(m)?,
-            libvirt: match ctx.now < m.libvirt_frozen_until {
-                true => LibvirtState::Unreachable { reason },
-                false => LibvirtState::Connected,
+            libvirt: match m.libvirtd.answers(ctx.now) {
+                true => LibvirtState::Connected,
+                false => LibvirtState::Unreachable { reason },
             },
             capacity: m.capacity,
             storage: m.storage.clone(),

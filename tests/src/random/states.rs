@@ -1,0 +1,107 @@
+//! What a run came through, as its log tells: the states that a fault is there to bring about. A fault
+//! that is drawn and leads nowhere would show here.
+
+use std::collections::BTreeMap;
+
+/// States, and what every line of the log about one of them says.
+const STATES: [(&str, &str); 30] = [
+    ("agent: session opened again", "agent: session open again"),
+    ("agent: life over", " is over"),
+    ("view listed anew", "; it lists anew"),
+    (
+        "fence: session closed, lease open",
+        "its storage lease is still to be looked at",
+    ),
+    (
+        "fence: heartbeat unchanged",
+        "on the lease volume has not changed for",
+    ),
+    ("fence: lapsed", ": lapsed: no heartbeat for"),
+    ("fence: released", ": released by the host itself"),
+    ("fence: rebooted", ": rebooted"),
+    ("fence: asked to release", "it is asked to release"),
+    (
+        "guard: asked to release",
+        "guard: asked to release everything",
+    ),
+    ("guard: kills all", "guard: the lease has lapsed; killing"),
+    (
+        "guard: kills unleased",
+        "guard: the session has lapsed; killing",
+    ),
+    ("host: held down", ": held down for "),
+    ("host: drained", " is drained"),
+    ("libvirtd: started again", "libvirtd: started"),
+    ("manager: leads", ": leads"),
+    ("manager: deposed", "does not lead any more"),
+    ("manager: write refused", ": refused by the store: "),
+    ("migration: done", " moved to "),
+    ("migration: called off", " given up: "),
+    ("migration: failed", ": migration failed: "),
+    ("migration: goes home", ": home to site "),
+    (
+        "storm brake holds",
+        " fell silent together or are just back",
+    ),
+    ("store: leader elected", "store: voter "),
+    ("store: answer lost", " is applied and its answer is lost"),
+    (
+        "store: leader paused at a step",
+        " is applied and its leader paused",
+    ),
+    ("vm: started after a loss", " was lost ("),
+    ("vm: start failed", "reported: start failed: "),
+    ("vm: paused on an I/O error", "pauses on an I/O error"),
+    (
+        "vm: evacuated from bad storage",
+        "stopped by force: storage is not usable",
+    ),
+];
+
+/// A host that is held down for longer than after its first loss.
+const HELD_LONGER: &str = "host: held down for longer";
+
+/// Counts the lines of a log by what they tell.
+pub fn states(log: &[String]) -> BTreeMap<&'static str, u64> {
+    let mut found = all();
+    let mut count = |name: &'static str| *found.entry(name).or_default() += 1;
+    for line in log {
+        for (name, words) in STATES {
+            if line.contains(words) {
+                count(name);
+            }
+        }
+        let held = line.split_once(": held down for ").map(|(_, rest)| rest);
+        if held.is_some_and(|rest| !rest.starts_with("10 s")) {
+            count(HELD_LONGER);
+        }
+    }
+    found
+}
+
+/// Each of them, not found so far.
+pub fn all() -> BTreeMap<&'static str, u64> {
+    let names = STATES.iter().map(|(name, _)| *name);
+    names.chain([HELD_LONGER]).map(|name| (name, 0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_by_what_they_tell() {
+        let log = [
+            "    1.000 m-a: leads",
+            "    2.000 m-a: waits: a1: held down for 10 s after its return",
+            "    3.000 m-a: waits: a1: held down for 20 s after its return",
+            "    4.000 a1: something else",
+        ];
+        let found = states(&log.map(str::to_owned));
+        assert_eq!(found["manager: leads"], 1);
+        assert_eq!(found["host: held down"], 2);
+        assert_eq!(found[HELD_LONGER], 1);
+        assert_eq!(found.values().sum::<u64>(), 4);
+        assert_eq!(found.len(), all().len());
+    }
+}
