@@ -9,10 +9,11 @@
 use super::jobs::{Target, Tools};
 use crate::guard::claims::ClaimState;
 use crate::guard::protocol::{Answer, Call};
+use holdfast_core::guardian::EndKind;
 use holdfast_core::lease::claim::Wanted;
 use holdfast_core::lease::slots::{Found, choose};
 use holdfast_model::id::{Revision, VmName, VmUuid};
-use holdfast_model::lease::{Holder, StorageClass};
+use holdfast_model::lease::{Claim, Holder, StorageClass};
 use holdfast_model::vm::Owner;
 use holdfast_store::api::{Compare, Txn, TxnOp, TxnOutcome};
 use holdfast_store::cache::Cache;
@@ -92,8 +93,35 @@ impl Cover {
     }
 }
 
+/// Why a VM is not claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// In words.
+    pub reason: String,
+    /// The claim that stands there, if the grant knows nothing of it.
+    pub stands: Option<Box<Claim>>,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        let stands = None;
+        Self { reason, stands }
+    }
+}
+
+impl Refusal {
+    /// How a grant ends that it stops from being started.
+    pub fn end(self) -> EndKind {
+        let reason = self.reason;
+        match self.stands {
+            Some(claim) => EndKind::ClaimedBefore { reason, claim },
+            None => EndKind::StartFailed { reason },
+        }
+    }
+}
+
 /// Claims the VM, if its grant is under a storage lease. The slot then.
-pub async fn take(tools: &Tools, target: &Target) -> Result<Cover, String> {
+pub async fn take(tools: &Tools, target: &Target) -> Result<Cover, Refusal> {
     let Some(claiming) = &target.claim else {
         return Ok(Cover {
             leased: target.lease == StorageClass::Quorum,
@@ -113,12 +141,12 @@ pub async fn take(tools: &Tools, target: &Target) -> Result<Cover, String> {
             leased: true,
             slot: Some(slot),
         }),
-        other => Err(unexpected(&other)),
+        other => Err(unexpected(&other).into()),
     }
 }
 
 /// Finds the VM's slot, and makes it the VM's in the store.
-async fn settle(tools: &Tools, claiming: &Claiming) -> Result<u32, String> {
+async fn settle(tools: &Tools, claiming: &Claiming) -> Result<u32, Refusal> {
     let uuid = &claiming.wanted.uuid;
     let call = || Call::Claim {
         slot: None,
@@ -126,7 +154,7 @@ async fn settle(tools: &Tools, claiming: &Claiming) -> Result<u32, String> {
     };
     let found: Vec<(u32, Found)> = match ask(tools, call).await? {
         ClaimState::Window { found } => found,
-        other => return Err(unexpected(&other)),
+        other => return Err(unexpected(&other).into()),
     };
     let store = tools.records.store();
     let mut known = BTreeMap::new();
@@ -152,23 +180,24 @@ async fn settle(tools: &Tools, claiming: &Claiming) -> Result<u32, String> {
         TxnOutcome::Committed(_) => Ok(slot),
         TxnOutcome::Refused(_) => Err(format!(
             "slot {slot} of the lease volume was taken meanwhile; the next attempt takes another"
-        )),
+        )
+        .into()),
     }
 }
 
 /// Empties a slot whose VM does not exist any more.
-async fn free(tools: &Tools, slot: u32, uuid: &VmUuid) -> Result<(), String> {
+async fn free(tools: &Tools, slot: u32, uuid: &VmUuid) -> Result<(), Refusal> {
     let call = || Call::FreeClaim {
         slot,
         uuid: uuid.clone(),
     };
     match ask(tools, call).await? {
         ClaimState::Freed => Ok(()),
-        other => Err(unexpected(&other)),
+        other => Err(unexpected(&other).into()),
     }
 }
 
-async fn ask(tools: &Tools, call: impl Fn() -> Call) -> Result<ClaimState, String> {
+async fn ask(tools: &Tools, call: impl Fn() -> Call) -> Result<ClaimState, Refusal> {
     let begin = std::time::Instant::now();
     loop {
         let answer = tools.guard.call(call()).await;
@@ -179,16 +208,15 @@ async fn ask(tools: &Tools, call: impl Fn() -> Call) -> Result<ClaimState, Strin
             Answer::Claim {
                 state: ClaimState::UnderWay,
             } => {
-                return Err(format!(
-                    "the claim on the lease volume is not written: the storage has not answered for {} s",
-                    CLAIM_WAIT.as_secs()
-                ));
+                let s = CLAIM_WAIT.as_secs();
+                let what = "the claim on the lease volume is not written";
+                return Err(format!("{what}: the storage has not answered for {s} s").into());
             }
             Answer::Claim {
-                state: ClaimState::Refused { reason },
-            } => return Err(reason),
+                state: ClaimState::Refused { reason, stands },
+            } => return Err(Refusal { reason, stands }),
             Answer::Claim { state } => return Ok(state),
-            other => return Err(format!("the guard answered {other:?}")),
+            other => return Err(format!("the guard answered {other:?}").into()),
         }
     }
 }
@@ -234,7 +262,8 @@ async fn give_back_one(tools: &Tools, slot: Gone) -> Result<(), String> {
     if there.map_err(|error| error.to_string())?.is_some() {
         return Err("its VM is there".to_owned());
     }
-    free(tools, slot.number, &slot.uuid).await?;
+    let freed = free(tools, slot.number, &slot.uuid).await;
+    freed.map_err(|refusal| refusal.reason)?;
     let txn = Txn {
         compares: vec![
             Compare::Revision(slot.key.clone(), slot.revision),

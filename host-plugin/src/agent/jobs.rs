@@ -148,7 +148,7 @@ pub async fn start(tools: &Tools, target: &Target) -> Outcome {
     };
     let cover = match claim::take(tools, target).await {
         Ok(cover) => cover,
-        Err(reason) => return failed(reason),
+        Err(refusal) => return Outcome::ended(refusal.end()),
     };
     if let Err(error) = create(tools, target, &xml).await {
         // A refusal leaves nothing behind; without an answer the next list tells.
@@ -207,7 +207,7 @@ pub async fn take_over(tools: &Tools, target: &Target) -> Outcome {
     // The claim first: what carries this life's stamp is claimed by it.
     let cover = match claim::take(tools, target).await {
         Ok(cover) => cover,
-        Err(reason) => return Outcome::failed(reason),
+        Err(refusal) => return Outcome::failed(refusal.reason),
     };
     if let Err(error) = tools.driver.restamp(&before, &stamp).await {
         return Outcome::failed(error.to_string());
@@ -220,7 +220,7 @@ pub async fn take_over(tools: &Tools, target: &Target) -> Outcome {
 pub async fn resume(tools: &Tools, target: &Target) -> Outcome {
     match claim::take(tools, target).await {
         Ok(cover) => go_on(tools, target, cover).await,
-        Err(reason) => Outcome::failed(reason),
+        Err(refusal) => Outcome::failed(refusal.reason),
     }
 }
 

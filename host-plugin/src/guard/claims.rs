@@ -12,6 +12,7 @@ mod calls;
 use holdfast_core::lease::claim::Wanted;
 use holdfast_core::lease::slots::Found;
 use holdfast_model::id::{Generation, VmName, VmUuid};
+use holdfast_model::lease::Claim;
 use holdfast_model::time::Instant;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -77,6 +78,9 @@ pub enum ClaimState {
     Refused {
         /// Why not.
         reason: String,
+        /// The claim that stands there, if the grant knows nothing of it.
+        #[serde(default)]
+        stands: Option<Box<Claim>>,
     },
     /// Only of a look: somebody else has claimed the VM since.
     PassedOver {

@@ -237,7 +237,10 @@ impl LeasePlane {
         let unopened = batch.clone();
         let failed = move |error: VolumeError| {
             let reason = error.to_string();
-            let state = ClaimState::Refused { reason };
+            let state = ClaimState::Refused {
+                reason,
+                stands: None,
+            };
             let failed = unopened.into_iter().map(|task| (task, state.clone()));
             Done::Claims(failed.collect())
         };

@@ -112,10 +112,15 @@ fn a_claim_is_written_read_back_and_refused_to_who_does_not_know_it() {
         Some(SLOT),
         &wanted(&vm, 6, &[(5, holder("h2", "i7"))]),
     );
-    let ClaimState::Refused { reason } = refused else {
+    let ClaimState::Refused {
+        reason,
+        stands: Some(unknown),
+    } = refused
+    else {
         panic!("{refused:?}");
     };
     assert!(reason.contains("restored from a backup"), "{reason}");
+    assert_eq!(*unknown, stands);
     assert_eq!(leased.claim_in(SLOT), Some(stands));
     let knows = wanted(&vm, 6, &[(5, holder("h2", "i7")), (4, holder("h1", "i1"))]);
     assert_eq!(claim(&mut agent, Some(SLOT), &knows), ClaimState::Held);

@@ -290,6 +290,16 @@ pub enum ExitKind {
         /// libvirt's words.
         reason: String,
     },
+    /// It was not started: the lease volume has a claim that the grant knows nothing of. The store was
+    /// set back to an older state.
+    ClaimedBefore {
+        /// In words.
+        reason: String,
+        /// Of the claim.
+        generation: Generation,
+        /// Whose it is: it may be running the VM.
+        runner: crate::vm::Runner,
+    },
     /// The guard stopped it: the host had lost its planes.
     SelfFenced,
 }

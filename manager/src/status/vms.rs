@@ -191,6 +191,7 @@ pub(crate) fn exit_words(how: &ExitKind) -> String {
         ExitKind::Stopped => "stopped as asked".to_owned(),
         ExitKind::Crashed { reason } => format!("crashed: {reason}"),
         ExitKind::StartFailed { reason } => format!("start failed: {reason}"),
+        ExitKind::ClaimedBefore { reason, .. } => format!("not started: {reason}"),
         ExitKind::SelfFenced => "its host stopped it: it had lost its lease".to_owned(),
     }
 }

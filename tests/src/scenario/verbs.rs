@@ -24,6 +24,7 @@
 //!            san lose | san renew                         the volume is gone; there is a new, empty one
 //!            sector H torn|zeroed|foreign|flipped         what stands in H's heartbeat slot
 //! store      store compact                                watches that are behind list anew
+//!            store backup | store restore                 what was written in between is forgotten
 //!            watch gap S|H TIME                           its watches bring nothing for so long
 //!            lose-replies S|H [TIMES]                     to its next plan's steps, or its reports
 //! storage    storage A synced|syncing|unusable            A: a site or a host
@@ -305,6 +306,8 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             )?;
         }
         "store" if words.takes("compact") => sim.compact_store(),
+        "store" if words.takes("backup") => sim.back_up_store(),
+        "store" if words.takes("restore") => sim.restore_store()?,
         "watch" if words.takes("gap") => {
             let name = words.word("site or host")?;
             sim.watch_gap(&name, words.time_ms()?)?;

@@ -10,7 +10,7 @@ use super::ctx::Ctx;
 use super::event::Event;
 use super::machine::{Machine, News};
 use super::san::{Io, IoEnd};
-use holdfast_core::lease::claim::{Again, Wanted, claim, look_again};
+use holdfast_core::lease::claim::{Again, ClaimError, Wanted, claim, look_again};
 use holdfast_model::id::VmName;
 use holdfast_model::lease::Claim;
 use holdfast_model::time::Instant;
@@ -18,6 +18,24 @@ use std::collections::BTreeMap;
 
 /// Between two looks at what is held, in milliseconds.
 const LOOK_MS: u64 = 2_000;
+
+/// Why a VM is not claimed.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// In words.
+    pub reason: String,
+    /// The claim that stands there, if the grant knows nothing of it.
+    pub stands: Option<Box<Claim>>,
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            stands: None,
+        }
+    }
+}
 
 /// The guard's claims.
 #[derive(Default)]
@@ -132,12 +150,11 @@ impl Machine {
             return;
         };
         let Some(found) = found else {
-            let reason = "the lease volume cannot be read".to_owned();
-            return self.claimed(ctx, vm, Err(reason));
+            return self.claimed(ctx, vm, Err("the lease volume cannot be read".into()));
         };
         if let Some(written) = &asked.written {
             let stands = found.get(vm) == Some(written);
-            let lost = || "the claim is not what was written".to_owned();
+            let lost = || "the claim is not what was written".into();
             return self.claimed(ctx, vm, stands.then_some(()).ok_or_else(lost));
         }
         match claim(found.get(vm), &asked.wanted) {
@@ -146,7 +163,14 @@ impl Machine {
                 let call = self.call(Io::WriteClaim(Box::new(next)));
                 ctx.io(call);
             }
-            Err(error) => self.claimed(ctx, vm, Err(error.to_string())),
+            Err(error) => {
+                let reason = error.to_string();
+                let stands = match error {
+                    ClaimError::Unknown { found, .. } => Some(found),
+                    ClaimError::OtherVm { .. } => None,
+                };
+                self.claimed(ctx, vm, Err(Refusal { reason, stands }));
+            }
         }
     }
 
@@ -163,13 +187,12 @@ impl Machine {
                 ctx.io(call);
             }
             false => {
-                let reason = "the lease volume cannot be written".to_owned();
-                self.claimed(ctx, &vm, Err(reason));
+                self.claimed(ctx, &vm, Err("the lease volume cannot be written".into()));
             }
         }
     }
 
-    fn claimed(&mut self, ctx: &mut Ctx, vm: &VmName, result: Result<(), String>) {
+    fn claimed(&mut self, ctx: &mut Ctx, vm: &VmName, result: Result<(), Refusal>) {
         if let Some(asked) = self.claims.asked.remove(vm) {
             let generation = asked.wanted.generation;
             let vm = vm.clone();

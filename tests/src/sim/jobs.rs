@@ -9,6 +9,7 @@
 //! session is still this process's own.
 
 use super::agent::Agent;
+use super::claims::Refusal;
 use super::ctx::Ctx;
 use super::event::{Event, Request, Tag};
 use super::machine::Machine;
@@ -147,7 +148,7 @@ impl Agent {
         ctx: &mut Ctx,
         vm: VmName,
         generation: Generation,
-        result: Result<(), String>,
+        result: Result<(), Refusal>,
     ) {
         let Some(work) = self.jobs.get_mut(&vm) else {
             return;
@@ -158,9 +159,19 @@ impl Agent {
         if !of_it || work.claims_until.take().is_none() {
             return;
         }
+        let job = work.job;
         match result {
             Ok(()) => self.proceed(m, ctx, &vm),
-            Err(reason) => self.call_failed(m, ctx, &vm, &reason),
+            Err(Refusal {
+                reason,
+                stands: Some(claim),
+            }) if matches!(job, Job::Start { .. }) => {
+                self.jobs.remove(&vm);
+                let how = EndKind::ClaimedBefore { reason, claim };
+                self.ends.insert(vm, Ended { generation, how });
+                m.wake_agent(ctx);
+            }
+            Err(refusal) => self.call_failed(m, ctx, &vm, &refusal.reason),
         }
     }
 

@@ -46,7 +46,7 @@ pub enum News {
         /// For which grant.
         generation: Generation,
         /// Whether it stands there.
-        result: Result<(), String>,
+        result: Result<(), super::claims::Refusal>,
     },
     /// A create call ended.
     Created {

@@ -69,6 +69,8 @@ pub struct Sim {
     dark: BTreeSet<holdfast_model::id::SiteName>,
     /// Hosts that are added have a slot on a lease volume of this class.
     volume: Option<holdfast_model::lease::StorageClass>,
+    /// What the store is set back to.
+    backup: Option<holdfast_store::api::Listing>,
     started: bool,
     happened: u64,
     requests: u64,

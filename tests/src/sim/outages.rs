@@ -6,6 +6,12 @@ use super::event::Client;
 use super::faults::FaultError;
 use super::san::Damage;
 use holdfast_model::id::{HostName, SiteName};
+use holdfast_store::api::{Txn, TxnOp};
+use holdfast_store::keyspace::ROOT;
+use std::collections::BTreeMap;
+
+/// Records in one transaction.
+const RESTORED_AT_ONCE: usize = 64;
 
 impl Sim {
     /// A voter's process is gone, or is started. Its site's brick is another machine.
@@ -35,6 +41,35 @@ impl Sim {
         if let Some(at) = seen_by_all {
             self.ctx.compact(at);
         }
+    }
+
+    /// A backup of the store is taken.
+    pub fn back_up_store(&mut self) {
+        self.backup = Some(self.ctx.store.list_now(ROOT));
+    }
+
+    /// The store is set back to the backup: everything written since is gone, and every record that was
+    /// changed since has another revision. (etcd is stopped for that, and its revisions go back as well;
+    /// here its clients see the change and the revisions go on.)
+    pub fn restore_store(&mut self) -> Result<(), FaultError> {
+        let nothing = || FaultError::Nothing("backup".to_owned());
+        let backup = self.backup.take().ok_or_else(nothing)?;
+        let then: BTreeMap<_, _> = backup.items.iter().map(|i| (&i.key, &i.value)).collect();
+        let now = self.ctx.store.list_now(ROOT);
+        let now: BTreeMap<_, _> = now.items.iter().map(|i| (&i.key, &i.value)).collect();
+        let gone = now.keys().filter(|key| !then.contains_key(*key));
+        let gone = gone.map(|key| TxnOp::Delete((*key).clone()));
+        let changed = then
+            .iter()
+            .filter(|(key, value)| now.get(*key) != Some(value));
+        let changed = changed.map(|(key, value)| TxnOp::Put((*key).clone(), (*value).clone()));
+        let ops: Vec<TxnOp> = gone.chain(changed).collect();
+        for ops in ops.chunks(RESTORED_AT_ONCE) {
+            let compares = Vec::new();
+            let ops = ops.to_vec();
+            self.ctx.operator_txn(Txn { compares, ops });
+        }
+        Ok(())
     }
 
     /// The process of that name: an agent by its host, a manager by its site.

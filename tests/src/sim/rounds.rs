@@ -323,6 +323,7 @@ fn words(state: &RunState) -> Option<String> {
             ExitKind::Stopped => "reported as stopped".to_owned(),
             ExitKind::Crashed { reason } => format!("reported as crashed: {reason}"),
             ExitKind::StartFailed { reason } => format!("reported: start failed: {reason}"),
+            ExitKind::ClaimedBefore { reason, .. } => format!("reported: not started: {reason}"),
             ExitKind::SelfFenced => "reported as stopped at the deadline".to_owned(),
         },
         RunState::Unknown { reason } => format!("reported as unknown: {reason}"),

@@ -1,7 +1,7 @@
 //! The calls to the volume, on the thread that may hang.
 
 use super::{ClaimState, Task};
-use holdfast_core::lease::claim::{Again, Wanted, claim, look_again};
+use holdfast_core::lease::claim::{Again, ClaimError, Wanted, claim, look_again};
 use holdfast_core::lease::slots::{Found, window};
 use holdfast_lease::error::{SectorError, VolumeError};
 use holdfast_lease::volume::Volume;
@@ -18,6 +18,7 @@ pub fn carry_out(volume: &Volume, task: &Task) -> ClaimState {
     };
     done.unwrap_or_else(|error| ClaimState::Refused {
         reason: error.to_string(),
+        stands: None,
     })
 }
 
@@ -68,9 +69,12 @@ fn take(volume: &Volume, slot: u32, wanted: &Wanted) -> Result<ClaimState, Volum
     let next = match claim(there.claim.as_ref(), wanted) {
         Ok(next) => next,
         Err(error) => {
-            return Ok(ClaimState::Refused {
-                reason: error.to_string(),
-            });
+            let reason = error.to_string();
+            let stands = match error {
+                ClaimError::Unknown { found, .. } => Some(found),
+                ClaimError::OtherVm { .. } => None,
+            };
+            return Ok(ClaimState::Refused { reason, stands });
         }
     };
     let record = Record::Claim(Some(next));

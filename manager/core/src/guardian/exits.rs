@@ -3,7 +3,8 @@
 use super::case::{Case, Next};
 use super::types::EndKind;
 use holdfast_model::host::{ExitKind, RunState};
-use holdfast_model::vm::Intent;
+use holdfast_model::lease::Claim;
+use holdfast_model::vm::{Intent, Runner};
 
 /// The grant was begun, or is not to be begun any more, and nothing of it is here.
 pub(super) fn gone(case: &Case<'_>) -> Next {
@@ -26,6 +27,7 @@ fn ending(case: &Case<'_>) -> RunState {
     }
     match case.end {
         Some(EndKind::StartFailed { reason }) => start_failed(reason),
+        Some(EndKind::ClaimedBefore { reason, claim }) => claimed_before(reason, claim),
         Some(EndKind::GuestShutdown) => RunState::Exited {
             how: ExitKind::GuestShutdown,
         },
@@ -79,6 +81,22 @@ fn start_failed(reason: &str) -> RunState {
     RunState::Exited {
         how: ExitKind::StartFailed {
             reason: reason.to_owned(),
+        },
+    }
+}
+
+fn claimed_before(reason: &str, claim: &Claim) -> RunState {
+    let Some(holder) = &claim.holder else {
+        return start_failed(reason);
+    };
+    RunState::Exited {
+        how: ExitKind::ClaimedBefore {
+            reason: reason.to_owned(),
+            generation: claim.generation,
+            runner: Runner {
+                host: holder.host.clone(),
+                incarnation: holder.incarnation.clone(),
+            },
         },
     }
 }

@@ -52,6 +52,7 @@ fn ended_here(case: &Case<'_>, domain: &Domain) -> Next {
         Some(EndKind::MigrationFailed { reason }) => failed(case, reason),
         Some(
             EndKind::StartFailed { .. }
+            | EndKind::ClaimedBefore { .. }
             | EndKind::GuestShutdown
             | EndKind::Crashed { .. }
             | EndKind::Destroyed

@@ -2,6 +2,7 @@
 
 use holdfast_model::host::{PauseReason, VmReport};
 use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
+use holdfast_model::lease::Claim;
 use holdfast_model::policy::RestartPolicy;
 use holdfast_model::time::Instant;
 use holdfast_model::vm::{Owner, VmSpec};
@@ -143,6 +144,13 @@ pub enum EndKind {
     StartFailed {
         /// libvirt's words.
         reason: String,
+    },
+    /// The start was refused: the lease volume has a claim that the grant knows nothing of.
+    ClaimedBefore {
+        /// In words.
+        reason: String,
+        /// The claim.
+        claim: Box<Claim>,
     },
     /// libvirt says the guest shut itself down.
     GuestShutdown,

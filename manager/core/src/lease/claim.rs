@@ -45,17 +45,21 @@ pub enum ClaimError {
     },
     /// A grant stands there that the control plane does not know of.
     #[error(
-        "the storage knows an owner that the control plane does not: generation {found} by {holder}, \
-         and generation {wanted} was granted. Was etcd restored from a backup? Nothing is started"
+        "the storage knows an owner that the control plane does not: generation {} by {}, and generation \
+         {wanted} was granted. Was etcd restored from a backup? Nothing is started",
+        found.generation, holder(found)
     )]
     Unknown {
         /// That stands there.
-        found: Generation,
+        found: Box<Claim>,
         /// That was granted.
         wanted: Generation,
-        /// Who holds it.
-        holder: String,
     },
+}
+
+fn holder(claim: &Claim) -> &str {
+    let holder = claim.holder.as_ref();
+    holder.map_or("nobody", |holder| holder.host.as_str())
 }
 
 /// Whether a sector may be taken for a grant; what is to be written then. `found` is what stands
@@ -77,11 +81,9 @@ pub fn claim(found: Option<&Claim>, wanted: &Wanted) -> Result<Claim, ClaimError
                     && found.holder.as_ref().is_none_or(|found| found == holder)
             });
         if !again && !known {
-            let holder = found.holder.as_ref().map(|holder| holder.host.to_string());
             return Err(ClaimError::Unknown {
-                found: found.generation,
+                found: Box::new(found.clone()),
                 wanted: wanted.generation,
-                holder: holder.unwrap_or_else(|| "nobody".to_owned()),
             });
         }
     }

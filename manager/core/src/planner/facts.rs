@@ -69,6 +69,22 @@ pub(super) fn open_session(host: &HostView) -> Option<&Seen<Session>> {
         .filter(|session| session.value.state == SessionState::Open)
 }
 
+/// Whether a life of a host is over because the host has begun another: its open session is of another
+/// life, and was renewed after that life was named as a runner. A session that stands there from before
+/// proves nothing where the store was set back: it may be of an older life.
+pub(crate) fn has_a_later_life(world: &World, runner: &Runner) -> bool {
+    let host = world.hosts.get(&runner.host);
+    let Some(session) = host.and_then(|host| open_session(host)) else {
+        return false;
+    };
+    let names = |owner: &&Seen<Owner>| owner.value.possible_runners().any(|r| r == runner);
+    let owners = world.vms.values().filter_map(|vm| vm.owner.as_ref());
+    session.value.incarnation != runner.incarnation
+        && owners
+            .filter(names)
+            .all(|owner| owner.revision < session.revision)
+}
+
 /// How long a host has been silent, by this manager's clock and not counting the time in which
 /// this manager itself saw nothing, in milliseconds.
 pub(super) fn silence_ms(world: &World, session: &Seen<Session>) -> u64 {

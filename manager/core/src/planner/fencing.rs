@@ -11,7 +11,7 @@
 //! [storm brake](super::storm) holds.
 
 use super::draft::Draft;
-use super::facts::{lapse_after_ms, open_session, silence_ms};
+use super::facts::{self, lapse_after_ms, open_session, silence_ms};
 use super::{second_plane, storm};
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
@@ -187,10 +187,7 @@ pub(super) fn fence_write(draft: &Draft, record: FenceRecord) -> Write {
 fn earlier_lives(world: &World) -> BTreeMap<&HostName, BTreeSet<&Incarnation>> {
     let mut lives: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for runner in named_runners(world) {
-        let host = world.hosts.get(&runner.host);
-        let session = host.and_then(|host| host.session.as_ref());
-        let another = session.is_some_and(|s| s.value.incarnation != runner.incarnation);
-        if another && !is_closed(world, runner) {
+        if facts::has_a_later_life(world, runner) && !is_closed(world, runner) {
             let of_host = lives.entry(&runner.host).or_default();
             of_host.insert(&runner.incarnation);
         }

@@ -5,6 +5,7 @@ use super::draft::Draft;
 use super::facts::{Resolution, report_of, resolution};
 use super::grant::grant;
 use super::placement::{Choice, Request, choose};
+use super::set_back;
 use super::settle::awaited;
 use holdfast_model::event::EventKind;
 use holdfast_model::host::{ExitKind, RunState};
@@ -131,6 +132,12 @@ fn stopped(
     how: &Resolution,
 ) {
     let past = &owner.value;
+    if let Resolution::Exited(ExitKind::ClaimedBefore {
+        generation, runner, ..
+    }) = how
+    {
+        return set_back::take_in(draft, name, past, *generation, runner);
+    }
     let (failures, last, reason) = judge(draft, past, holder, how);
     let guest_wants_off = matches!(how, Resolution::Exited(ExitKind::GuestShutdown));
     let rest = guest_wants_off.then_some(Rest::GuestShutdown {
@@ -214,7 +221,9 @@ fn judge<'o>(
             let failures = failed(past, host, 1, reason); // the same host once more
             (failures, stay, format!("it crashed on {host}: {reason}"))
         }
-        Resolution::Exited(ExitKind::StartFailed { reason }) => {
+        Resolution::Exited(
+            ExitKind::StartFailed { reason } | ExitKind::ClaimedBefore { reason, .. },
+        ) => {
             // Another host is tried at once: count as if all attempts here were used up.
             let attempts = draft.world.policy.restart.same_host_attempts;
             let failures = failed(past, host, attempts, reason);

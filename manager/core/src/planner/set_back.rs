@@ -9,8 +9,9 @@ use super::grant::lease_of_session;
 use holdfast_model::event::EventKind;
 use holdfast_model::host::VmReport;
 use holdfast_model::id::{Generation, VmName};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::plan::{PlannerStep, Subject, Write};
-use holdfast_model::vm::{Failures, Intent, Owner, Runner};
+use holdfast_model::vm::{Failures, Intent, Owner, PastGrant, Runner};
 use holdfast_model::world::World;
 use std::collections::BTreeMap;
 
@@ -118,4 +119,50 @@ fn take_back(draft: &mut Draft, name: &VmName, runner: &Runner, generation: Gene
         },
     ];
     draft.push(format!("{name}: {reason}"), writes, vec![event]);
+}
+
+/// A holder was refused on the lease volume: the claim there is of a life that the store knows nothing of,
+/// and that may be running the VM. It becomes the holder; what closes it is evidence, as ever, and the
+/// grant after it knows the claim.
+pub(super) fn take_in(
+    draft: &mut Draft,
+    name: &VmName,
+    past: &Owner,
+    generation: Generation,
+    runner: &Runner,
+) {
+    let reason = format!(
+        "the lease volume has a claim by {} (incarnation {}) under generation {generation}, which the \
+         store had forgotten: it was set back",
+        runner.host, runner.incarnation
+    );
+    let above = generation > past.generation;
+    let owner = Owner {
+        holder: Some(runner.clone()),
+        incoming: None,
+        generation: match above {
+            true => generation,
+            false => past.generation.next(),
+        },
+        lease: StorageClass::Quorum,
+        intent: Intent::Run,
+        rest: None,
+        reason: reason.clone(),
+        ..past.clone()
+    };
+    let event = draft.vm_event(EventKind::Note, name, &owner, format!("{name}: {reason}"));
+    let mut write = draft.owner_write(name, owner);
+    if let Write::Owner { owner, .. } = &mut write
+        && !above
+    {
+        // After the grant that was refused.
+        let at = owner.follows.len().min(1);
+        let claim = PastGrant {
+            generation,
+            runner: runner.clone(),
+            ran: false,
+        };
+        owner.follows.insert(at, claim);
+    }
+    draft.push(format!("{name}: {reason}"), vec![write], vec![event]);
 }

@@ -116,7 +116,7 @@ pub(super) fn fence(
             });
         }
         Evidence::Rebooted { .. } | Evidence::Released => {
-            let newer = session.is_some() && current.is_none();
+            let newer = current.is_none() && begun_after(world, record);
             found.unless(newer, rule, || format!("{host} has no newer life"));
         }
         // No fencing device is asked yet, so nobody can have said so.
@@ -124,6 +124,26 @@ pub(super) fn fence(
             found.add(rule, format!("no device was asked about {host}"));
         }
     }
+}
+
+/// The host has begun another life, and renewed it after the last owner record that names this one.
+fn begun_after(world: &World, record: &FenceRecord) -> bool {
+    let session = world
+        .hosts
+        .get(&record.host)
+        .and_then(|host| host.session.as_ref());
+    let named = world
+        .vms
+        .values()
+        .filter_map(|vm| vm.owner.as_ref())
+        .filter(|owner| {
+            let mut runners = owner.value.possible_runners();
+            runners.any(|r| r.host == record.host && r.incarnation == record.incarnation)
+        });
+    let last = named.map(|owner| owner.revision).max();
+    session.is_some_and(|session| {
+        session.value.state == SessionState::Open && last.is_none_or(|last| last < session.revision)
+    })
 }
 
 fn quorum(plane: &StoragePlane) -> bool {

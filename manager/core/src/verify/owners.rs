@@ -6,7 +6,7 @@ use holdfast_model::host::{ExitKind, GuardState, RunState, Session, SessionState
 use holdfast_model::id::{Generation, HostName, Revision, VmName};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::plan::{Plan, Step, Write};
-use holdfast_model::vm::{Owner, Runner, SiteRule};
+use holdfast_model::vm::{Owner, PastGrant, Runner, SiteRule};
 use holdfast_model::world::World;
 use std::collections::BTreeMap;
 
@@ -54,6 +54,9 @@ pub(super) fn check(
     let started =
         new.holder.is_some() && (new.holder != old.holder || new.generation != old.generation);
     if started {
+        if is_taken_in(world, vm, old, new) {
+            return all_stopped(world, vm, old, found);
+        }
         let next = new.generation == old.generation.next();
         found.unless(next, Rule::Generation, || {
             format!("{vm} goes from {} to {}", old.generation, new.generation)
@@ -94,6 +97,30 @@ fn is_taken_back(world: &World, vm: &VmName, old: Option<&Owner>, new: &Owner) -
     });
     let says = state(world, vm, new.generation, holder);
     above && open && new.incoming.is_none() && says.is_some_and(|state| !state.is_final())
+}
+
+/// The holder was refused on the storage: who has claimed the VM there becomes its holder, and may be
+/// running it. Nothing is started by that.
+fn is_taken_in(world: &World, vm: &VmName, old: &Owner, new: &Owner) -> bool {
+    let says = old.holder.as_ref();
+    let says = says.and_then(|holder| state(world, vm, old.generation, holder));
+    let Some(RunState::Exited {
+        how: ExitKind::ClaimedBefore {
+            generation, runner, ..
+        },
+    }) = says
+    else {
+        return false;
+    };
+    let known = |grant: &PastGrant| grant.generation == *generation && grant.runner == *runner;
+    let token = match *generation > old.generation {
+        true => new.generation == *generation,
+        false => new.generation == old.generation.next() && new.follows.iter().any(known),
+    };
+    token
+        && new.holder.as_ref() == Some(runner)
+        && new.incoming.is_none()
+        && new.lease == StorageClass::Quorum
 }
 
 /// A grant under a storage lease may stand on the lease volume: the next one has to know it.
@@ -204,6 +231,7 @@ fn is_stopped(world: &World, vm: &VmName, owner: &Owner, runner: &Runner) -> boo
             | ExitKind::Stopped
             | ExitKind::Crashed { .. }
             | ExitKind::StartFailed { .. }
+            | ExitKind::ClaimedBefore { .. }
             | ExitKind::SelfFenced => true,
         },
         _ => false,
