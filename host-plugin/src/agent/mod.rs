@@ -8,7 +8,7 @@
 //! ```
 //! - [`join`]: what is checked and done before taking part
 //! - [`session`], [`keep`], [`life`]: the session in the store, the guard's deadline, the state file;
-//!   `bounds`: what it declares
+//!   `bounds`: what it declares; `take_back`: a life that the store has forgotten
 //! - [`vms`]: the loop, in two halves [`look`] and [`apply`]; [`world`] builds what the guardian
 //!   decides on, [`lister`] asks libvirt and [`seen`] remembers what libvirt showed, [`tasks`], [`jobs`] and [`peer`] carry out
 //! - [`records`]: guarded writes; [`report`], [`events`], [`storage`]: what the host tells
@@ -38,6 +38,7 @@ pub mod report;
 pub mod seen;
 pub mod session;
 pub mod storage;
+mod take_back;
 pub mod tasks;
 pub mod vms;
 pub mod world;

@@ -31,13 +31,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Between two looks while the host is being cleaned, or the store does not answer.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// A guard that starts together with the agent is waited for this long before a session is opened
 /// without it.
 const GUARD_WAIT: Duration = Duration::from_secs(3);
 /// A new life waits this long for its lease volume: what it is granted before it has declared one stops
 /// with etcd, and without its storage a host can start nothing anyway. It is taken up later as well.
-const VOLUME_WAIT: Duration = Duration::from_secs(15);
+pub(super) const VOLUME_WAIT: Duration = Duration::from_secs(15);
 /// Told this often that the store does not answer.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -104,11 +104,18 @@ impl SessionTask {
                 self.life.send_modify(Life::reopening);
                 continue;
             }
-            // Only one end of a session may be no end of the life; all others stop the VMs at once.
+            // Two ends of a session may be no end of the life; all others stop the VMs at once.
             if let End::Session(Lost::Taken(_)) = &end
-                && self.is_superseded(&incarnation).await
+                && let Some(found) = self.found().await
             {
-                return Err(AgentError::Superseded);
+                if self.is_superseded(&incarnation, &found).await {
+                    return Err(AgentError::Superseded);
+                }
+                if self.is_set_back(&found) {
+                    tracing::error!(%incarnation, "the store does not know this life: was it set back?");
+                    self.life.send_modify(Life::reopening);
+                    continue;
+                }
             }
             let why = end.to_string();
             tracing::error!(%incarnation, why, "this life is over; its VMs are stopped here");
@@ -126,16 +133,10 @@ impl SessionTask {
 
     /// The session is not lost but in the hands of another process of this host: the VMs are its.
     /// Only after a look at the record; without an answer it counts as lost.
-    async fn is_superseded(&self, incarnation: &Incarnation) -> bool {
-        let key = Key::HostSession(self.host.clone()).path();
-        let read = tokio::time::timeout(LOOK_AGAIN, self.store.list(&key)).await;
-        let Ok(Ok(listing)) = read else { return false };
-        let found = listing.items.iter().find(|item| item.key == key);
-        let session = found.and_then(|item| serde_json::from_slice::<Session>(&item.value).ok());
-        let lapsed = self.has_lapsed(incarnation).await;
-        session.is_some_and(|session| {
-            session.incarnation == *incarnation && session.state == SessionState::Open && !lapsed
-        })
+    async fn is_superseded(&self, incarnation: &Incarnation, found: &Session) -> bool {
+        found.incarnation == *incarnation
+            && found.state == SessionState::Open
+            && !self.has_lapsed(incarnation).await
     }
 
     /// The guard has ended that life.
@@ -188,6 +189,12 @@ impl SessionTask {
                         opener = Opener::new(self.identity(), observe_ms);
                     }
                 },
+                Opening::TakeBack { base } => {
+                    if let Some(opened) = self.take_back(base).await {
+                        return Ok(opened);
+                    }
+                    opener = Opener::new(self.identity(), observe_ms);
+                }
                 Opening::CleanFirst { why } => {
                     if why != last_why {
                         tracing::info!(why, "nothing may be left here before a session is opened");
@@ -353,7 +360,7 @@ impl SessionTask {
         }))
     }
 
-    fn session(
+    pub(super) fn session(
         &self,
         incarnation: &Incarnation,
         bounds: &RunnerBounds,

@@ -4,9 +4,9 @@
 use super::life::{Life, Open};
 use crate::domain_xml::stamp::Phase;
 use crate::driver::{Activity, SeenDomain};
-use holdfast_core::guardian::{Domain, DomainState, Ended, Grant, HostWorld, Job};
+use holdfast_core::guardian::{Domain, DomainState, Elsewhere, Ended, Grant, HostWorld, Job};
 use holdfast_model::host::{PauseReason, VmReport};
-use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
+use holdfast_model::id::{HostName, Incarnation, VmName};
 use holdfast_model::policy::Policy;
 use holdfast_model::time::Instant;
 use holdfast_model::world::VmView;
@@ -118,14 +118,14 @@ fn elsewhere(
     view: &View,
     domains: Option<&BTreeMap<VmName, SeenDomain>>,
     granted: &BTreeSet<VmName>,
-) -> BTreeMap<VmName, Generation> {
+) -> BTreeMap<VmName, Elsewhere> {
     let here = domains.into_iter().flat_map(BTreeMap::keys);
     let others = here.filter(|vm| !granted.contains(*vm));
-    let generation = |vm: &VmName| {
+    let record = |vm: &VmName| {
         let owner = view.vms.get(vm)?.owner.as_ref()?;
-        Some((vm.clone(), owner.value.generation))
+        Some((vm.clone(), Elsewhere::of(&owner.value)))
     };
-    others.filter_map(generation).collect()
+    others.filter_map(record).collect()
 }
 
 /// What a domain does, in the guardian's words. libvirt says "paused on request" of three things;

@@ -3,9 +3,11 @@
 mod guardian_common;
 
 use guardian_common::*;
-use holdfast_core::guardian::{Action, DomainState, EndKind, HostWorld, Job, decide, settled_ends};
+use holdfast_core::guardian::{
+    Action, DomainState, Elsewhere, EndKind, HostWorld, Job, decide, settled_ends,
+};
 use holdfast_model::host::{ExitKind, PauseReason, RunState};
-use holdfast_model::id::Generation;
+use holdfast_model::id::{Generation, VmName};
 use holdfast_model::time::Instant;
 use holdfast_model::vm::Intent;
 use std::collections::BTreeMap;
@@ -258,11 +260,16 @@ fn a_stop_that_was_taken_back_ends_with_its_grace() {
     world(60_000).gives("report 7 Running");
 }
 
+fn elsewhere(generation: u64, held: bool) -> BTreeMap<VmName, Elsewhere> {
+    let generation = Generation(generation);
+    BTreeMap::from([(vm(), Elsewhere { generation, held })])
+}
+
 #[test]
 fn a_domain_without_a_grant_is_destroyed_and_its_report_goes_last() {
     let up = || here().domain(7, DomainState::Running);
     up().report(7, RunState::Running)
-        .but(|w| w.elsewhere = BTreeMap::from([(vm(), Generation(7))]))
+        .but(|w| w.elsewhere = elsewhere(7, false))
         .gives("destroy: it is not granted to this host");
     up().owner("other", "-", 8, Intent::Run)
         .gives("destroy: it is not granted to this host");
@@ -310,11 +317,9 @@ fn a_domain_that_the_store_has_forgotten_runs_on_and_is_told_of() {
     let here_at_9 = || here().domain(9, DomainState::Running);
     assert_eq!(told(&here_at_9().owner("h", "-", 7, Intent::Run)), running);
     assert_eq!(told(&here_at_9()), running, "no record of it at all");
-    let elsewhere = |generation| {
-        here_at_9().but(|w| w.elsewhere = BTreeMap::from([(vm(), Generation(generation))]))
-    };
+    let other = |generation, held| here_at_9().but(|w| w.elsewhere = elsewhere(generation, held));
     assert_eq!(
-        told(&elsewhere(7)),
+        told(&other(7, true)),
         running,
         "the record names another host"
     );
@@ -323,10 +328,11 @@ fn a_domain_that_the_store_has_forgotten_runs_on_and_is_told_of() {
         None,
         "told already"
     );
+    assert_eq!(told(&other(9, true)), running, "given twice");
     // Of the very grant, or of one before it, it is a stray as ever; so is a copy of another life's.
     for world in [
-        elsewhere(9),
-        elsewhere(10),
+        other(9, false),
+        other(10, true),
         here_at_9().but(|w| {
             let domain = w
                 .domains

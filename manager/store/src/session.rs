@@ -8,6 +8,8 @@
 //!  closed, the life in our state file, with a   the same incarnation, if its fence record still
 //!  storage plane                                leaves it open (see `reopen`)
 //!  open, this boot, the life in our state file  the same incarnation goes on
+//!  of an earlier boot of this machine, and we   the life in our state file, if the guard still has
+//!  have a state file of this one                it: the store was set back (see `taken_back`)
 //!  open, this machine, no such life             watched for a while; then a new incarnation,
 //!                                               once the host is clean
 //!  … and it is renewed while being watched      refused: two agents have this name
@@ -107,6 +109,12 @@ pub enum Opening {
         base: Revision,
         /// The session as it stands.
         session: Session,
+    },
+    /// The saved incarnation began after the one that the store knows: the store was set back to an older
+    /// state. If the guard says so that life goes on, with a write on this revision ([`taken_back`]).
+    TakeBack {
+        /// Decided on.
+        base: Revision,
     },
     /// Stamped domains are left: destroy them, then ask again.
     CleanFirst {
@@ -215,6 +223,11 @@ impl Opener {
                 let base = item.revision;
                 return Opening::Reopen { base, session };
             }
+            if self.was_set_back(&session) {
+                return Opening::TakeBack {
+                    base: item.revision,
+                };
+            }
             return fresh(base, clean, "the last session was closed by a leader");
         }
         if session.machine_id != self.me.machine_id {
@@ -260,11 +273,21 @@ impl Opener {
                 until: since.plus(self.observe_ms),
             };
         }
+        if self.was_set_back(&session) {
+            return Opening::TakeBack { base: revision };
+        }
         fresh(
             Some(revision),
             clean,
             "the open session is of another life of this host",
         )
+    }
+
+    /// A state file is of this boot, so the life in it began after any life of an earlier one.
+    fn was_set_back(&self, found: &Session) -> bool {
+        self.me.saved.is_some()
+            && found.machine_id == self.me.machine_id
+            && found.boot_id != self.me.boot_id
     }
 }
 
@@ -339,6 +362,24 @@ pub fn reopened(
         period_ms,
     };
     Heartbeat::acknowledged_start(SessionBeat { host, session }, start, ack)
+}
+
+/// The heartbeat of a life that the store has forgotten ([`Opening::TakeBack`]). Each write compares that
+/// nobody has closed that life: a fence record of it ends it.
+pub fn taken_back(
+    host: HostName,
+    session: Session,
+    base: Revision,
+    period_ms: u64,
+) -> SessionHeartbeat {
+    let record = Key::Fence(host.clone(), session.incarnation.clone()).path();
+    let start = Start {
+        base: Some(base),
+        numbers: Numbers::FromClock { above: 0 },
+        also: vec![Compare::Absent(record)],
+        period_ms,
+    };
+    Heartbeat::new(SessionBeat { host, session }, start)
 }
 
 /// The heartbeat of a session that goes on ([`Opening::Continue`]). `session` is what this process

@@ -3,11 +3,13 @@
 mod simulated;
 
 use holdfast_model::host::{Session, SessionState};
-use holdfast_model::id::Revision;
+use holdfast_model::id::{HostName, Revision};
 use holdfast_model::time::Instant;
-use holdfast_store::api::KeyValue;
+use holdfast_store::api::{Compare, KeyValue};
+use holdfast_store::guarded::Ask;
 use holdfast_store::guards::encode;
-use holdfast_store::session::{OpenError, Opener, Opening};
+use holdfast_store::keyspace::Key;
+use holdfast_store::session::{OpenError, Opener, Opening, taken_back};
 use simulated::host::{OBSERVE_MS, identity, key, session};
 
 fn record(revision: i64, session: &Session) -> KeyValue {
@@ -134,4 +136,56 @@ fn an_open_session_is_taken_over_only_if_nobody_renews_it() {
         panic!("somebody renews it")
     };
     assert!(matches!(error, OpenError::AlreadyRenewed { .. }), "{error}");
+}
+
+#[test]
+fn a_life_that_the_store_has_forgotten_goes_on_unless_somebody_renews_the_other() {
+    let earlier = session("machine", "boot-0", "life-0");
+    let closed = Session {
+        state: SessionState::Closed,
+        ..earlier.clone()
+    };
+    let base = Revision(7);
+    let at_once = decide(Some("life-1"), Some(&record(7, &closed)));
+    assert_eq!(at_once, Opening::TakeBack { base });
+    let other = session("another", "boot-0", "life-0");
+    let closed = Session {
+        state: SessionState::Closed,
+        ..other
+    };
+    assert_eq!(
+        decide(Some("life-1"), Some(&record(7, &closed))),
+        Opening::New { base: Some(base) },
+        "another machine's"
+    );
+    // An open one is watched first: a copy of this machine may renew it.
+    let until = Instant(OBSERVE_MS);
+    let mut opener = Opener::new(identity(Some("life-1")), OBSERVE_MS);
+    let found = record(7, &earlier);
+    let first = opener.decide(Instant(0), Some(&found), false);
+    assert_eq!(first, Opening::Observe { until });
+    let mut moved = opener.clone();
+    let opening = opener.decide(until, Some(&found), false);
+    assert_eq!(opening, Opening::TakeBack { base });
+    let opening = moved.decide(until, Some(&record(8, &earlier)), false);
+    assert!(matches!(
+        opening,
+        Opening::Refused(OpenError::AlreadyRenewed { .. })
+    ));
+}
+
+#[test]
+fn a_life_that_was_taken_back_ends_with_its_fence_record() {
+    let mine = session("machine", "boot", "life-1");
+    let host: HostName = "h1".parse().expect("a name");
+    let mut beats = taken_back(host.clone(), mine, Revision(7), 1_000);
+    let Ask::Txn(txn) = beats.poll(Instant(10)) else {
+        panic!("its first heartbeat")
+    };
+    let record = Key::Fence(host, "life-1".parse().expect("a name")).path();
+    assert!(txn.compares.contains(&Compare::Absent(record)));
+    assert!(
+        txn.compares
+            .contains(&Compare::Revision(key(), Revision(7)))
+    );
 }

@@ -6,10 +6,10 @@ use super::event::{Request, Tag};
 use super::machine::{Machine, News};
 use holdfast_core::guardian::deadline::Phase as Watched;
 use holdfast_core::guardian::{
-    self, Action, Decision, Domain, DomainState, Ended, Grant, HostWorld, Job,
+    self, Action, Decision, Domain, DomainState, Elsewhere, Ended, Grant, HostWorld, Job,
 };
 use holdfast_model::host::{ExitKind, HostReport, LibvirtState, RunState, VmReport};
-use holdfast_model::id::{Generation, Revision, VmName};
+use holdfast_model::id::{Revision, VmName};
 use holdfast_model::time::Instant;
 use holdfast_store::TxnOutcome;
 use holdfast_store::guarded::Answer;
@@ -128,14 +128,14 @@ impl Agent {
     }
 
     /// Owners that the grants leave out.
-    fn elsewhere(&self, m: &Machine) -> BTreeMap<VmName, Generation> {
-        let generation = |vm: &VmName| {
+    fn elsewhere(&self, m: &Machine) -> BTreeMap<VmName, Elsewhere> {
+        let record = |vm: &VmName| {
             let owner = self.view.vms.get(vm)?.owner.as_ref()?;
             let mut runners = owner.value.possible_runners();
             let other = runners.all(|runner| runner.host != m.name);
-            other.then(|| (vm.clone(), owner.value.generation))
+            other.then(|| (vm.clone(), Elsewhere::of(&owner.value)))
         };
-        m.domains.keys().filter_map(generation).collect()
+        m.domains.keys().filter_map(record).collect()
     }
 
     fn grants(&self, m: &Machine) -> BTreeMap<VmName, Grant> {

@@ -17,7 +17,13 @@ use holdfast_store::api::{Compare, Listing, Txn, TxnOp};
 use holdfast_store::guarded::{Ack, Answer, Ask, Lost};
 use holdfast_store::guards::encode;
 use holdfast_store::keyspace::Key;
-use holdfast_store::session::{Opening, continued, heartbeat, reopen, reopened};
+use holdfast_store::session::{Opening, continued, heartbeat, reopen, reopened, taken_back};
+
+/// The session that stands in the store is of an earlier boot of this machine.
+fn was_set_back(m: &Machine, ctx: &Ctx) -> bool {
+    let found: Option<Session> = ctx.record(&Key::HostSession(m.name.clone()));
+    m.saved.is_some() && found.is_some_and(|found| found.boot_id != boot_id(m))
+}
 
 impl Agent {
     /// The life whose VMs may run here: saved, and still watched over by the guard.
@@ -75,6 +81,15 @@ impl Agent {
                 self.reset_opener(m);
                 self.wake(ctx, m, now.plus(1));
             }
+            Ask::Over(Lost::Taken(_)) if was_set_back(m, ctx) => {
+                ctx.log(
+                    &m.name,
+                    "agent: the store does not know this life: was it set back?",
+                );
+                self.session = Phase::Closed { not_before: now };
+                self.reset_opener(m);
+                self.wake(ctx, m, now.plus(1));
+            }
             Ask::Over(lost) => {
                 ctx.log(&m.name, format!("agent: session lost: {lost}"));
                 let life = m.saved.take();
@@ -128,6 +143,9 @@ impl Agent {
                     sent: None,
                 }
             }
+            Opening::TakeBack { base } => self
+                .take_back(m, ctx, base)
+                .unwrap_or(Phase::Closed { not_before: now }),
             Opening::CleanFirst { .. } => later,
             Opening::Observe { until } => Phase::Closed { not_before: until },
             Opening::Refused(error) => {
@@ -148,6 +166,27 @@ impl Agent {
         self.armed_on = Some(m.guard_is.life);
         let period_ms = self.timing().heartbeat_ms;
         let beats = heartbeat(m.name.clone(), session, base, period_ms);
+        Some(Phase::Live {
+            heartbeat: Box::new(beats),
+            busy: false,
+            announced: false,
+        })
+    }
+
+    /// The store has forgotten this life. `None`: the guard does not have it any more.
+    fn take_back(&mut self, m: &mut Machine, ctx: &mut Ctx, base: Revision) -> Option<Phase> {
+        let life = m.saved.clone()?;
+        let session = self.session_record(m, life);
+        if !m.arm(ctx, &session.incarnation, &session.bounds) {
+            if m.guard_answers(ctx) {
+                m.saved = None;
+                self.reset_opener(m);
+            }
+            return None;
+        }
+        self.armed_on = Some(m.guard_is.life);
+        let period_ms = self.timing().heartbeat_ms;
+        let beats = taken_back(m.name.clone(), session, base, period_ms);
         Some(Phase::Live {
             heartbeat: Box::new(beats),
             busy: false,

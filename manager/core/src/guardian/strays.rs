@@ -11,10 +11,14 @@ use holdfast_model::id::VmName;
 /// Whoever else is granted it meanwhile finds this host's claim on the lease volume.
 pub(super) fn forgotten(world: &HostWorld, vm: &VmName, domain: &Domain) -> Option<Next> {
     let life = world.incarnation.as_ref()?;
-    let recorded = world.grants.get(vm).map(|grant| grant.owner.generation);
-    let recorded = recorded.or_else(|| world.elsewhere.get(vm).copied());
-    let above = recorded.is_none_or(|generation| domain.generation > generation);
-    if !domain.own || !world.grants_known || !above {
+    let forgotten = match (world.grants.get(vm), world.elsewhere.get(vm)) {
+        (Some(grant), _) => domain.generation > grant.owner.generation,
+        // The very generation is another host's: it was given twice.
+        (None, Some(owner)) if owner.held => domain.generation >= owner.generation,
+        (None, Some(owner)) => domain.generation > owner.generation,
+        (None, None) => true,
+    };
+    if !domain.own || !world.grants_known || !forgotten {
         return None;
     }
     let state = match domain.state {

@@ -35,9 +35,9 @@ pub struct HostWorld {
     pub grants_known: bool,
     /// Owner records that name this host as holder or incoming, in whatever incarnation.
     pub grants: BTreeMap<VmName, Grant>,
-    /// Generations of the owner records of the other VMs that have a domain here.
+    /// What the owner records say of the other VMs that have a domain here.
     #[serde(default)]
-    pub elsewhere: BTreeMap<VmName, Generation>,
+    pub elsewhere: BTreeMap<VmName, Elsewhere>,
     /// This host's own reports as they stand in the store, of whatever incarnation.
     pub reports: BTreeMap<VmName, VmReport>,
     /// Calls under way, one per VM at the most. A start, a takeover and a migration begin with the
@@ -48,6 +48,25 @@ pub struct HostWorld {
     /// [`settled_ends`](super::settled_ends)). Learned before `domains` was listed: where an end
     /// and a domain contradict each other, the domain counts.
     pub ends: BTreeMap<VmName, Ended>,
+}
+
+/// An owner record that does not name this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The last grant.
+    pub generation: Generation,
+    /// Another host holds it.
+    pub held: bool,
+}
+
+impl Elsewhere {
+    /// What a record says that does not name this host.
+    pub fn of(owner: &Owner) -> Self {
+        Self {
+            generation: owner.generation,
+            held: owner.holder.is_some(),
+        }
+    }
 }
 
 /// An owner record that names this host.

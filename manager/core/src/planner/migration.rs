@@ -27,6 +27,9 @@ pub(super) fn step(draft: &mut Draft) {
         let Some(to) = &owner.value.incoming else {
             continue;
         };
+        if draft.vm_done(name) {
+            continue;
+        }
         match &owner.value.holder {
             Some(from) => settle(draft, name, &owner.value, from, to),
             // Not written by this version; the destination is the only possible runner then.

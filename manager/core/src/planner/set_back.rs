@@ -50,17 +50,27 @@ fn forgotten(world: &World) -> BTreeMap<VmName, Vec<(Runner, Generation)>> {
                 continue;
             }
             let owner = world.vms.get(vm).and_then(|view| view.owner.as_ref());
-            if owner.is_none_or(|owner| owner.value.generation < *generation) {
-                let runner = Runner {
-                    host: name.clone(),
-                    incarnation: incarnation.clone(),
-                };
+            let runner = Runner {
+                host: name.clone(),
+                incarnation: incarnation.clone(),
+            };
+            if owner.is_none_or(|owner| is_forgotten(&owner.value, &runner, *generation)) {
                 let of_vm = found.entry(vm.clone()).or_default();
                 of_vm.push((runner, *generation));
             }
         }
     }
     found
+}
+
+/// Whether that grant is one that the record knows nothing of: above it, or the same one given to another
+/// host once more.
+fn is_forgotten(owner: &Owner, runner: &Runner, generation: Generation) -> bool {
+    let given_twice = || {
+        let other = owner.holder.as_ref().is_some_and(|holder| holder != runner);
+        other && owner.incoming.as_ref() != Some(runner) && generation == owner.generation
+    };
+    generation > owner.generation || given_twice()
 }
 
 fn take_back(draft: &mut Draft, name: &VmName, runner: &Runner, generation: Generation) {
@@ -136,7 +146,7 @@ pub(super) fn take_in(
          store had forgotten: it was set back",
         runner.host, runner.incarnation
     );
-    let above = generation > past.generation;
+    let above = is_forgotten(past, runner, generation);
     let owner = Owner {
         holder: Some(runner.clone()),
         incoming: None,

@@ -87,7 +87,7 @@ fn is_taken_back(world: &World, vm: &VmName, old: Option<&Owner>, new: &Owner) -
     let Some(holder) = &new.holder else {
         return false;
     };
-    let above = old.is_none_or(|old| old.generation < new.generation);
+    let above = old.is_none_or(|old| is_forgotten(old, holder, new.generation));
     let session = world
         .hosts
         .get(&holder.host)
@@ -113,7 +113,7 @@ fn is_taken_in(world: &World, vm: &VmName, old: &Owner, new: &Owner) -> bool {
         return false;
     };
     let known = |grant: &PastGrant| grant.generation == *generation && grant.runner == *runner;
-    let token = match *generation > old.generation {
+    let token = match is_forgotten(old, runner, *generation) {
         true => new.generation == *generation,
         false => new.generation == old.generation.next() && new.follows.iter().any(known),
     };
@@ -121,6 +121,13 @@ fn is_taken_in(world: &World, vm: &VmName, old: &Owner, new: &Owner) -> bool {
         && new.holder.as_ref() == Some(runner)
         && new.incoming.is_none()
         && new.lease == StorageClass::Quorum
+}
+
+/// A grant above the record's, or the record's very own in another host's hands.
+fn is_forgotten(old: &Owner, runner: &Runner, generation: Generation) -> bool {
+    let named = old.possible_runners().any(|named| named == runner);
+    let twice = generation == old.generation && old.holder.is_some() && !named;
+    generation > old.generation || twice
 }
 
 /// A grant under a storage lease may stand on the lease volume: the next one has to know it.
