@@ -163,6 +163,7 @@ pub fn state_of(seen: &SeenDomain, own: Option<&Incarnation>) -> DomainState {
 mod tests {
     use super::*;
     use crate::domain_xml::stamp::Stamp;
+    use holdfast_model::id::Generation;
 
     fn seen(activity: Activity, incarnation: &str, phase: Phase) -> SeenDomain {
         SeenDomain {
