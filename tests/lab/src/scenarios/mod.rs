@@ -1,6 +1,7 @@
 //! Acceptance scenarios on the real lab. Each leaves the lab as it found it: all power on, no cut,
 //! no VM. The numbers are those of the project's list of scenarios.
 
+mod checks;
 mod cut;
 mod lease;
 mod life;
