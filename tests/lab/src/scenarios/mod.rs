@@ -3,6 +3,7 @@
 
 mod checks;
 mod cut;
+mod cut_short;
 mod lease;
 mod life;
 mod migration;
@@ -87,6 +88,21 @@ pub const ALL: &[Scenario] = &[
         name: "cut-witness-sees-b",
         what: "14: site a is alone: its VMs stop there before they start at b",
         run: cut::witness_sees_b,
+    },
+    Scenario {
+        name: "cut-of-one-deadline",
+        what: "15: a host, then a site is cut off for just one deadline: each VM runs on or once anew",
+        run: cut_short::one_deadline,
+    },
+    Scenario {
+        name: "cut-one-way",
+        what: "15: the inter-site link loses one direction, then the other: nothing stops",
+        run: cut_short::sites_one_way,
+    },
+    Scenario {
+        name: "host-cut-one-way",
+        what: "15: a host is not heard, then hears nothing: its VM stops before it starts elsewhere",
+        run: cut_short::host_one_way,
     },
     Scenario {
         name: "host-isolated",
