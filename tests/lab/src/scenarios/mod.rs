@@ -8,13 +8,16 @@ mod lease;
 mod life;
 mod migration;
 mod site;
+mod storage_lost;
 
 use std::time::Duration;
 
+use crate::configs;
 use crate::error::{LabError, Result};
 use crate::guest::GuestKind;
 use crate::lab::Lab;
 use crate::run::wait_until;
+use crate::state;
 use crate::trial::{Cluster, VmWish};
 
 /// One scenario.
@@ -115,6 +118,21 @@ pub const ALL: &[Scenario] = &[
         run: lease::both_lost,
     },
     Scenario {
+        name: "host-loses-storage",
+        what: "4: a host loses its storage and keeps its network: its VMs run where storage is good",
+        run: storage_lost::host_loses_storage,
+    },
+    Scenario {
+        name: "io-error",
+        what: "24: a VM is paused by its disk while the storage is good: started elsewhere",
+        run: storage_lost::io_error,
+    },
+    Scenario {
+        name: "storage-full",
+        what: "24: the storage is full: a VM is paused, nothing is stopped, and it goes on once there is room",
+        run: storage_lost::full,
+    },
+    Scenario {
         name: "agent-away",
         what: "6: the agent is killed, and stopped for three deadlines: no VM stops",
         run: lease::agent_away,
@@ -176,6 +194,23 @@ fn with_vms(lab: &Lab, wishes: &[VmWish], body: impl FnOnce(&Cluster) -> Result<
         remove(&cluster, &wish.name)?;
     }
     cluster.wait_sites_online(PATIENCE)
+}
+
+/// Runs a scenario's body under the lab's policy with something added to it.
+fn with_policy(lab: &Lab, added: &str, body: impl FnOnce() -> Result<()>) -> Result<()> {
+    let own = configs::policy_toml(lab.options());
+    apply_policy(lab, &format!("{own}\n{added}"))?;
+    body()?;
+    apply_policy(lab, &own)
+}
+
+fn apply_policy(lab: &Lab, text: &str) -> Result<()> {
+    let file = lab.state().root().join("scenario-policy.toml");
+    state::write(&file, text)?;
+    let file = file.to_string_lossy();
+    lab.cli(&["config", "apply", "-f", &file])?
+        .ok("holdfast config apply")
+        .map(drop)
 }
 
 /// The guests' own signs show no moment in which a VM ran twice.
