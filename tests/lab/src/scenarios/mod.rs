@@ -9,6 +9,7 @@ mod life;
 mod migration;
 mod site;
 mod storage_lost;
+mod witness;
 
 use std::time::Duration;
 
@@ -156,6 +157,11 @@ pub const ALL: &[Scenario] = &[
         name: "lease-volume-damaged",
         what: "38: heartbeat slots are zeroed, the volume is gone: nothing stops, and it is told",
         run: lease::volume_damaged,
+    },
+    Scenario {
+        name: "witness-lost-then-a-site",
+        what: "16: without the witness a site is lost: nobody decides, it is told, and the witness ends it",
+        run: witness::then_a_site,
     },
     Scenario {
         name: "site-loss-and-return",
