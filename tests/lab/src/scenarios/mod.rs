@@ -7,6 +7,7 @@ mod cut_short;
 mod lease;
 mod life;
 mod migration;
+mod power;
 mod site;
 mod storage_lost;
 mod witness;
@@ -162,6 +163,11 @@ pub const ALL: &[Scenario] = &[
         name: "witness-lost-then-a-site",
         what: "16: without the witness a site is lost: nobody decides, it is told, and the witness ends it",
         run: witness::then_a_site,
+    },
+    Scenario {
+        name: "power-cut-of-all",
+        what: "11, 41: all machines lose power in the middle of writes: all comes back by itself, once",
+        run: power::everything,
     },
     Scenario {
         name: "site-loss-and-return",
