@@ -2,6 +2,7 @@
 //! no VM. The numbers are those of the project's list of scenarios.
 
 mod checks;
+mod clocks;
 mod cut;
 mod cut_short;
 mod lease;
@@ -153,6 +154,11 @@ pub const ALL: &[Scenario] = &[
         name: "etcd-away",
         what: "17: etcd has no majority for ten deadlines: no VM stops, no host is given up",
         run: lease::etcd_away,
+    },
+    Scenario {
+        name: "clocks-apart",
+        what: "35: hosts whose steady clocks are an hour apart, and begin anew: moves and losses as ever",
+        run: clocks::apart,
     },
     Scenario {
         name: "lease-volume-damaged",
