@@ -5,6 +5,7 @@ mod checks;
 mod clocks;
 mod cut;
 mod cut_short;
+mod etcd_disk;
 mod lease;
 mod life;
 mod migration;
@@ -159,6 +160,16 @@ pub const ALL: &[Scenario] = &[
         name: "clocks-apart",
         what: "35: hosts whose steady clocks are an hour apart, and begin anew: moves and losses as ever",
         run: clocks::apart,
+    },
+    Scenario {
+        name: "etcd-slow",
+        what: "36: the leader's disk, then all of etcd's, take 500 ms for a sync: nothing stops, and it is told",
+        run: etcd_disk::slow,
+    },
+    Scenario {
+        name: "etcd-full",
+        what: "36: the disk of etcd's leader, then of all members is full: nothing stops, and it is told",
+        run: etcd_disk::full,
     },
     Scenario {
         name: "lease-volume-damaged",
