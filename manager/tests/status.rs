@@ -294,6 +294,24 @@ fn a_lost_quorum_is_told_before_all_else() {
     check("status-no-quorum.txt", &told(&status));
 }
 
+/// etcd's disks are slow, say: each member says that it is well, and the view is old all the same.
+#[test]
+fn members_that_answer_and_confirm_nothing_are_not_asked_back() {
+    let scene = cluster();
+    for b in [true, false] {
+        let voters = [voter("a", true), voter("b", b), voter("w", true)];
+        let status = scene.status(15_000, false, &voters);
+        let first = status.conditions.first();
+        let text = first.map_or("", |condition| condition.text.as_str());
+        assert_eq!(first.map(|c| c.code.as_str()), Some("no-quorum"));
+        assert!(text.contains("confirm nothing in time"), "{text}");
+        assert!(
+            text.contains("slow disk") && !text.contains("Bring"),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn the_leader_is_the_one_whose_heartbeat_is_its_epoch_s() {
     let mut scene = cluster();

@@ -23,7 +23,7 @@ const BUILD: [&str; 6] = [
     "make",
 ];
 /// To run the lab.
-const LAB: [&str; 15] = [
+const LAB: [&str; 16] = [
     "libvirt-daemon",
     "libvirt-daemon-driver-qemu",
     "libvirt-daemon-system",
@@ -39,6 +39,7 @@ const LAB: [&str; 15] = [
     "cpio",
     "e2fsprogs",
     "attr",
+    "strace",
 ];
 /// Package lists older than this are fetched again before anything is installed.
 const STALE: Duration = Duration::from_secs(24 * 3600);

@@ -45,31 +45,7 @@ impl Scene<'_> {
 
     fn store(&self, status: &Status, found: &mut Found) {
         if !status.quorum.healthy {
-            let why = match self.context.voters {
-                Err(error) => error.to_owned(),
-                Ok(_) => {
-                    let down = status
-                        .quorum
-                        .members
-                        .iter()
-                        .filter(|member| !member.healthy);
-                    let down: Vec<&str> = down.map(|member| member.name.as_str()).collect();
-                    if down.is_empty() {
-                        "this manager's view of it is not fresh".to_owned()
-                    } else {
-                        format!("no answer from {}", down.join(", "))
-                    }
-                }
-            };
-            found.add(
-                Severity::Critical,
-                "no-quorum",
-                format!(
-                    "etcd has no majority ({why}): nothing is started, moved or changed, and what \
-                     is shown here is old; VMs protected by the control plane alone stop at their \
-                     host's deadline. Bring etcd members back"
-                ),
-            );
+            found.add(Severity::Critical, "no-quorum", self.no_quorum(status));
             return;
         }
         for member in status
@@ -107,6 +83,32 @@ impl Scene<'_> {
                     .to_owned(),
             );
         }
+    }
+
+    /// Why nothing can be decided: no majority answers, or one does and does not keep up.
+    fn no_quorum(&self, status: &Status) -> String {
+        let members = &status.quorum.members;
+        let down = members.iter().filter(|member| !member.healthy);
+        let down: Vec<&str> = down.map(|member| member.name.as_str()).collect();
+        let (why, then) = match self.context.voters {
+            Err(error) => (
+                format!("etcd has no majority ({error})"),
+                "Bring etcd members back",
+            ),
+            Ok(_) if members.len() > 2 * down.len() => (
+                "etcd's members answer but confirm nothing in time".to_owned(),
+                "If it lasts, look for a slow disk or link of a member: etcd's log names what took too \
+                 long",
+            ),
+            Ok(_) => (
+                format!("etcd has no majority (no answer from {})", down.join(", ")),
+                "Bring etcd members back",
+            ),
+        };
+        format!(
+            "{why}: nothing is started, moved or changed, and what is shown here is old; VMs \
+             protected by the control plane alone stop at their host's deadline. {then}"
+        )
     }
 
     fn leadership(&self, status: &Status, found: &mut Found) {

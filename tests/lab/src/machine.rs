@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde::Serialize;
 
 use crate::blueprint::{control_socket, identity_file};
-use crate::clock::now_ms;
+use crate::clock::{self, now_ms};
 use crate::error::{LabError, Result};
 use crate::init::spec::{Identity, Request};
 use crate::layout::Machine;
@@ -91,6 +91,7 @@ pub(crate) fn start(state: &StateDir, machine: &Machine, init_program: &Path) ->
             "--uts",
             "--pid",
         ])
+        .args(clock::unshare_arguments(machine))
         .args(["--fork", "--kill-child", "--propagation", "private", "--"])
         .arg(init_program)
         .arg("lab-init")
@@ -186,6 +187,7 @@ pub(crate) fn command(state: &StateDir, machine: &Machine, argv: &[&str]) -> Res
             "--uts",
             "--net",
             "--pid",
+            "--time",
             "--",
         ])
         .args(argv)

@@ -42,7 +42,9 @@ pub(crate) fn system_path() -> String {
 
 /// Fails with one error that names everything that is missing.
 pub(crate) fn check(options: &LabOptions) -> Result<()> {
-    let mut needed = vec!["ip", "nft", "nsenter", "unshare", "etcd", "etcdctl", "dd"];
+    let mut needed = vec![
+        "ip", "nft", "nsenter", "unshare", "etcd", "etcdctl", "dd", "strace",
+    ];
     if options.driver == Driver::Qemu {
         needed.extend(["libvirtd", "virsh", "qemu-system-x86_64"]);
     }

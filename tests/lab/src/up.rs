@@ -116,6 +116,9 @@ fn build(lab: &Lab, progress: &Progress) -> Result<()> {
     })?;
     progress.step("machines", || {
         crate::ram::mount(&lab.state)?;
+        for machine in layout.controls() {
+            crate::ram::mount_etcd(&lab.state, &machine.name)?;
+        }
         start_observer(lab)?;
         if !options.storage {
             state::make_dir(&lab.state.root().join("shared"))?;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::clock;
 use crate::error::{LabError, Result};
 use crate::processes;
 use crate::state;
@@ -71,7 +72,10 @@ fn own_identity() -> Result<(i32, u64)> {
     let pid = link.to_string_lossy().parse().unwrap_or_default();
     let start_time = processes::start_time(pid)
         .ok_or_else(|| LabError::Refused("cannot read /proc/self/stat".into()))?;
-    Ok((pid, start_time))
+    // This machine's clock is not the real one's, in which others will look it up.
+    let ahead_s = clock::ahead_s()?;
+    let ahead = ahead_s * rustix::param::clock_ticks_per_second() as i64;
+    Ok((pid, start_time.saturating_add_signed(-ahead)))
 }
 
 fn answer(stream: UnixStream, supervisor: &mut Supervisor) -> std::io::Result<()> {

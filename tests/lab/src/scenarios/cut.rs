@@ -4,25 +4,13 @@ use std::time::Duration;
 
 use holdfast_model::status::VmState;
 
+use super::checks::proven;
 use super::{PATIENCE, expect, host_of, small, with_vms};
 use crate::error::Result;
 use crate::lab::Lab;
-use crate::run::wait_until;
-use crate::trial::Cluster;
 
 /// Long enough for every deadline and wait of the default profile, twice over.
 const LONG_CUT: Duration = Duration::from_secs(14);
-
-/// The rules are in force and have dropped packets: the fault has happened.
-pub(super) fn proven(cluster: &Cluster) -> Result<()> {
-    wait_until("the cuts to have dropped packets", PATIENCE, "", || {
-        let cuts = cluster.lab.cuts().map_err(|error| error.to_string())?;
-        match cuts.iter().filter(|cut| cut.dropped == 0).count() {
-            0 if !cuts.is_empty() => Ok(()),
-            _ => Err(format!("{cuts:?}")),
-        }
-    })
-}
 
 pub(super) fn witness_sees_both(lab: &Lab) -> Result<()> {
     with_vms(lab, &[small("ca", "a"), small("cb", "b")], |cluster| {

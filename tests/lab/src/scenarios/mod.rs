@@ -1,18 +1,27 @@
 //! Acceptance scenarios on the real lab. Each leaves the lab as it found it: all power on, no cut,
 //! no VM. The numbers are those of the project's list of scenarios.
 
+mod checks;
+mod clocks;
 mod cut;
+mod cut_short;
+mod etcd_disk;
 mod lease;
 mod life;
 mod migration;
+mod power;
 mod site;
+mod storage_lost;
+mod witness;
 
 use std::time::Duration;
 
+use crate::configs;
 use crate::error::{LabError, Result};
 use crate::guest::GuestKind;
 use crate::lab::Lab;
 use crate::run::wait_until;
+use crate::state;
 use crate::trial::{Cluster, VmWish};
 
 /// One scenario.
@@ -88,6 +97,21 @@ pub const ALL: &[Scenario] = &[
         run: cut::witness_sees_b,
     },
     Scenario {
+        name: "cut-of-one-deadline",
+        what: "15: a host, then a site is cut off for just one deadline: each VM runs on or once anew",
+        run: cut_short::one_deadline,
+    },
+    Scenario {
+        name: "cut-one-way",
+        what: "15: the inter-site link loses one direction, then the other: nothing stops",
+        run: cut_short::sites_one_way,
+    },
+    Scenario {
+        name: "host-cut-one-way",
+        what: "15: a host is not heard, then hears nothing: its VM stops before it starts elsewhere",
+        run: cut_short::host_one_way,
+    },
+    Scenario {
         name: "host-isolated",
         what: "3: a host loses etcd and keeps its storage: released through its mailbox, once elsewhere",
         run: lease::isolated,
@@ -96,6 +120,21 @@ pub const ALL: &[Scenario] = &[
         name: "host-loses-both",
         what: "5: a host loses etcd and its storage: its VMs stop before they start elsewhere",
         run: lease::both_lost,
+    },
+    Scenario {
+        name: "host-loses-storage",
+        what: "4: a host loses its storage and keeps its network: its VMs run where storage is good",
+        run: storage_lost::host_loses_storage,
+    },
+    Scenario {
+        name: "io-error",
+        what: "24: a VM is paused by its disk while the storage is good: started elsewhere",
+        run: storage_lost::io_error,
+    },
+    Scenario {
+        name: "storage-full",
+        what: "24: the storage is full: a VM is paused, nothing is stopped, and it goes on once there is room",
+        run: storage_lost::full,
     },
     Scenario {
         name: "agent-away",
@@ -118,9 +157,34 @@ pub const ALL: &[Scenario] = &[
         run: lease::etcd_away,
     },
     Scenario {
+        name: "clocks-apart",
+        what: "35: hosts whose steady clocks are an hour apart, and begin anew: moves and losses as ever",
+        run: clocks::apart,
+    },
+    Scenario {
+        name: "etcd-slow",
+        what: "36: the leader's disk, then all of etcd's, take 500 ms for a sync: nothing stops, and it is told",
+        run: etcd_disk::slow,
+    },
+    Scenario {
+        name: "etcd-full",
+        what: "36: the disk of etcd's leader, then of all members is full: nothing stops, and it is told",
+        run: etcd_disk::full,
+    },
+    Scenario {
         name: "lease-volume-damaged",
         what: "38: heartbeat slots are zeroed, the volume is gone: nothing stops, and it is told",
         run: lease::volume_damaged,
+    },
+    Scenario {
+        name: "witness-lost-then-a-site",
+        what: "16: without the witness a site is lost: nobody decides, it is told, and the witness ends it",
+        run: witness::then_a_site,
+    },
+    Scenario {
+        name: "power-cut-of-all",
+        what: "11, 41: all machines lose power in the middle of writes: all comes back by itself, once",
+        run: power::everything,
     },
     Scenario {
         name: "site-loss-and-return",
@@ -159,6 +223,23 @@ fn with_vms(lab: &Lab, wishes: &[VmWish], body: impl FnOnce(&Cluster) -> Result<
         remove(&cluster, &wish.name)?;
     }
     cluster.wait_sites_online(PATIENCE)
+}
+
+/// Runs a scenario's body under the lab's policy with something added to it.
+fn with_policy(lab: &Lab, added: &str, body: impl FnOnce() -> Result<()>) -> Result<()> {
+    let own = configs::policy_toml(lab.options());
+    apply_policy(lab, &format!("{own}\n{added}"))?;
+    body()?;
+    apply_policy(lab, &own)
+}
+
+fn apply_policy(lab: &Lab, text: &str) -> Result<()> {
+    let file = lab.state().root().join("scenario-policy.toml");
+    state::write(&file, text)?;
+    let file = file.to_string_lossy();
+    lab.cli(&["config", "apply", "-f", &file])?
+        .ok("holdfast config apply")
+        .map(drop)
 }
 
 /// The guests' own signs show no moment in which a VM ran twice.

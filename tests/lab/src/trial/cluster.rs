@@ -125,14 +125,16 @@ impl<'l> Cluster<'l> {
         })
     }
 
-    /// Waits until all sites with hosts are online.
+    /// Waits until all sites with hosts are online, and each host has said what it can take.
     pub fn wait_sites_online(&self, limit: Duration) -> Result<()> {
         self.wait("all hosts to be online", limit, |status| {
             let sites = status.sites.iter().filter(|site| !site.witness);
-            let late: Vec<String> = sites
+            let mut late: Vec<String> = sites
                 .filter(|site| site.state != SiteState::Online)
                 .map(|site| format!("site {} is {:?}", site.name, site.state))
                 .collect();
+            let new = status.hosts.iter().filter(|host| host.memory_mib.1 == 0);
+            late.extend(new.map(|host| format!("{} has not reported yet", host.name)));
             match (late.is_empty(), status.sites.len()) {
                 (true, 2..) => Ok(()),
                 (true, _) => Err("the policy is not applied yet".into()),

@@ -1,0 +1,140 @@
+//! What the scenarios look at: that a fault has happened, that a VM runs on, that it went elsewhere.
+
+use std::time::Duration;
+
+use holdfast_model::event::{Event, EventKind};
+use holdfast_model::host::Membership;
+use holdfast_model::status::{Plane, Vm, VmState};
+
+use super::{PATIENCE, expect, host_of};
+use crate::error::Result;
+use crate::run::wait_until;
+use crate::trial::Cluster;
+
+/// The rules are in force and have dropped packets: the fault has happened.
+pub(super) fn proven(cluster: &Cluster) -> Result<()> {
+    wait_until("the cuts to have dropped packets", PATIENCE, "", || {
+        let cuts = cluster.lab.cuts().map_err(|error| error.to_string())?;
+        match cuts.iter().filter(|cut| cut.dropped == 0).count() {
+            0 if !cuts.is_empty() => Ok(()),
+            _ => Err(format!("{cuts:?}")),
+        }
+    })
+}
+
+pub(super) fn wait_host(cluster: &Cluster, host: &str, wanted: Membership) -> Result<()> {
+    cluster.wait(
+        &format!("{host} to be {wanted:?}"),
+        PATIENCE,
+        |status| match status.hosts.iter().find(|each| each.name.as_str() == host) {
+            Some(found) if found.state == Some(wanted) => Ok(()),
+            Some(found) => Err(format!("{:?}: {}", found.state, found.reason)),
+            None => Err("it is not known".into()),
+        },
+    )
+}
+
+pub(super) fn wait_lease(cluster: &Cluster, host: &str, wanted: Plane) -> Result<()> {
+    let what = format!("{host}'s storage plane to be {wanted:?}");
+    cluster.wait(&what, PATIENCE, |status| {
+        match status.hosts.iter().find(|each| each.name.as_str() == host) {
+            Some(found) if found.planes.storage == wanted => Ok(()),
+            Some(found) => Err(format!("{:?}: {}", found.planes, found.reason)),
+            None => Err("it is not known".into()),
+        }
+    })
+}
+
+/// It beats for as long as that, in the very same grant, on the very same host.
+pub(super) fn runs_on(
+    cluster: &Cluster,
+    before: &Vm,
+    since_ms: u64,
+    how_long: Duration,
+) -> Result<()> {
+    let name = before.name.as_str();
+    let host = before.host.as_ref().map(ToString::to_string);
+    let host = host.unwrap_or_default();
+    let mut log = cluster.lab.observer_log()?;
+    let until = since_ms + how_long.as_millis() as u64;
+    log.wait_for_beat_on(name, &host, until, PATIENCE)?;
+    let proof = cluster.lab.proof()?;
+    let found = proof.vms.iter().find(|vm| vm.vm == name);
+    let stays = found.map_or(0, |vm| vm.stays.len());
+    expect(stays == 1, || {
+        format!("{name} did not just run on: it has {stays} stays by its own signs")
+    })
+}
+
+/// The same grant still.
+pub(super) fn same_grant(cluster: &Cluster, before: &Vm) -> Result<()> {
+    let now = cluster.vm(before.name.as_str())?;
+    expect(
+        (now.generation, &now.host) == (before.generation, &before.host),
+        || format!("{} went to {:?}: {}", now.name, now.host, now.reason),
+    )
+}
+
+/// It runs on another host, and its last sign on the old one came after the fault and before the first
+/// on the new one.
+pub(super) fn moved_over(cluster: &Cluster, before: &Vm, since_ms: u64) -> Result<()> {
+    let (last, first) = went_elsewhere(cluster, before, since_ms)?;
+    expect(last > since_ms, || {
+        let name = &before.name;
+        format!(
+            "{name} was silent before the fault: last sign {last}, fault at {since_ms}, \
+             first elsewhere {first}"
+        )
+    })
+}
+
+/// It runs on another host, and was silent on the old one before its first sign there: the last sign
+/// here, and the first there.
+pub(super) fn went_elsewhere(cluster: &Cluster, before: &Vm, since_ms: u64) -> Result<(u64, u64)> {
+    let name = before.name.as_str();
+    let was = before.host.as_ref().map(ToString::to_string);
+    let was = was.unwrap_or_default();
+    cluster.wait(
+        &format!("{name} to run elsewhere"),
+        PATIENCE,
+        |status| match status.vms.iter().find(|vm| vm.name.as_str() == name) {
+            Some(vm) if vm.state == VmState::Running && vm.host != before.host => Ok(()),
+            Some(vm) => Err(format!("{:?} on {:?}: {}", vm.state, vm.host, vm.reason)),
+            None => Err("it is gone".into()),
+        },
+    )?;
+    let now = host_of(cluster, name)?;
+    let mut log = cluster.lab.observer_log()?;
+    let first = log.wait_for_beat_on(name, &now, since_ms, PATIENCE)?.at_ms;
+    // The observer hears a cut-off host as well: the last sign from there is the truth.
+    let proof = cluster.lab.proof()?;
+    let stays = proof.vms.into_iter().filter(|vm| vm.vm == name);
+    let stays = stays.flat_map(|vm| vm.stays);
+    let last = stays
+        .filter(|stay| stay.host == was)
+        .map(|stay| stay.last_ms);
+    let last = last.max().unwrap_or_default();
+    expect(last > 0 && last < first, || {
+        format!("{name}: last sign on {was} {last}, first on {now} {first}")
+    })?;
+    Ok((last, first))
+}
+
+/// Waits until a condition stands in the status; its text.
+pub(super) fn wait_told(cluster: &Cluster, code: &str, says: &str) -> Result<String> {
+    cluster.wait(&format!("`{code}` to be told"), PATIENCE, |status| {
+        let mut found = status.conditions.iter();
+        match found.find(|each| each.code == code && each.text.contains(says)) {
+            Some(found) => Ok(found.text.clone()),
+            None => Err(format!("{:?}", status.conditions)),
+        }
+    })
+}
+
+/// What was told of hosts that were given up.
+pub(super) fn given_up(cluster: &Cluster) -> Result<Vec<String>> {
+    let events = cluster.events()?.into_iter();
+    let lost =
+        |event: &Event| matches!(event.kind, EventKind::HostFenced | EventKind::HostIsolated);
+    Ok(events.filter(lost).map(|event| event.text).collect())
+}
