@@ -7,7 +7,7 @@ use super::machine::{Machine, News};
 use holdfast_core::guardian::deadline::Phase as Watched;
 use holdfast_core::guardian::{self, Action, Decision, Domain, Ended, Grant, HostWorld, Job};
 use holdfast_model::host::{ExitKind, HostReport, LibvirtState, RunState, VmReport};
-use holdfast_model::id::{Revision, VmName};
+use holdfast_model::id::{Incarnation, Revision, VmName};
 use holdfast_model::time::Instant;
 use holdfast_store::TxnOutcome;
 use holdfast_store::guarded::Answer;
@@ -24,6 +24,14 @@ pub struct Pending {
 pub struct Known {
     grants: BTreeMap<VmName, Grant>,
     reports: BTreeMap<VmName, VmReport>,
+}
+
+/// What a round that had nothing to do went by, besides the view, the calls and the news.
+#[derive(PartialEq)]
+pub struct Rested {
+    incarnation: Option<Incarnation>,
+    libvirt_answers: bool,
+    libvirt_is_down: bool,
 }
 
 /// An action, and the revision of the owner record it was decided on.
@@ -149,6 +157,14 @@ impl Agent {
         if self.pending.is_some() || !self.may_decide(m) {
             return;
         }
+        let goes_by = Rested {
+            incarnation: self.incarnation(m),
+            libvirt_answers: m.libvirtd.answers(ctx.now),
+            libvirt_is_down: m.libvirtd.is_down(ctx.now),
+        };
+        if self.rested.as_ref() == Some(&goes_by) {
+            return; // what the time alone changes has a wake-up of its own
+        }
         self.drop_failed_calls(m, ctx);
         if let Some(earlier) = self.unanswered.take()
             && self.stands(m, &earlier.reports)
@@ -168,6 +184,7 @@ impl Agent {
         }
         let planned = self.planned(&decision);
         let writes = self.writes(m, ctx, &decision);
+        self.rested = (planned.is_empty() && writes.is_empty()).then_some(goes_by);
         let (Some(session), false) = (self.acknowledged(), writes.is_empty()) else {
             // Nothing to write, or no right to: only what needs no report is done.
             let free = |planned: &Planned| !decision.reports.contains_key(&planned.vm);
