@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Scenario(passed) => simulated::run("holdfast-scenario", "dev", &passed),
-        Command::Sim(passed) => simulated::run("holdfast-sim", "release", &passed),
+        Command::Sim(passed) => simulated::run("holdfast-sim", "sim", &passed),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::LabInit { spec } => holdfast_lab::init::run(&spec).map(|()| ExitCode::FAILURE),

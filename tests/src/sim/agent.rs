@@ -50,6 +50,8 @@ pub struct Agent {
     pub(super) saw_busy: bool,
     /// What the guardian reads of the view, while that stays as it is.
     pub(super) known: Option<super::rounds::Known>,
+    /// The last round had nothing to do, and nothing it went by has changed since but the time.
+    pub(super) rested: Option<super::rounds::Rested>,
 }
 
 /// Where its session stands.
@@ -115,6 +117,7 @@ impl Agent {
             lookout: Lookout::default(),
             saw_busy: false,
             known: None,
+            rested: None,
         }
     }
 
@@ -155,6 +158,9 @@ impl Agent {
         let answers = m.guard_answers(ctx);
         if let Some(lease) = m.lease.as_mut().filter(|_| answers) {
             lease.heard = now;
+        }
+        if !matches!(inbox, Inbox::Watch(_)) || !m.news.is_empty() {
+            self.rested = None;
         }
         match inbox {
             Inbox::Wake => {}
@@ -217,6 +223,7 @@ impl Agent {
         // Each prefix is complete up to its own listing: the watch begins at the oldest.
         self.watched = revisions.min().unwrap_or(Revision(0));
         self.known = None;
+        self.rested = None;
         self.view.reset(&self.prefixes, listings, m.local(ctx));
         self.listing = false;
         self.behind = false;
@@ -236,8 +243,11 @@ impl Agent {
             return ctx.log(&m.name, format!("agent: {error}; it lists anew"));
         }
         let sent = (self.watched, upto);
-        if ctx.bring(&mut self.view, &self.prefixes, sent, m.local(ctx)) {
+        // Its own heartbeat is no news.
+        let counts = |key: &Key| !matches!(key, Key::HostSession(_));
+        if ctx.bring(&mut self.view, &self.prefixes, sent, m.local(ctx), counts) {
             self.known = None;
+            self.rested = None;
         }
         self.watched = upto;
     }

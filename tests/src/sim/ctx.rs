@@ -274,13 +274,15 @@ impl Ctx {
         self.watchers = watchers;
     }
 
-    /// Has a view take in what a watch of these prefixes brings.
+    /// Has a view take in what a watch of these prefixes brings. True: some of it counts for whoever
+    /// asks.
     pub fn bring<P: AsRef<str>>(
         &self,
         view: &mut View,
         prefixes: &[P],
         (after, upto): (Revision, Revision),
         now: Instant,
+        counts: impl Fn(&Key) -> bool,
     ) -> bool {
         // From the end: a watch has missed little.
         let known = self.written.iter().rposition(|(at, _)| *at <= after);
@@ -290,7 +292,7 @@ impl Ctx {
         for (_, change) in sent.take_while(|(at, _)| *at <= upto) {
             let is_under = |prefix: &P| change.path().starts_with(prefix.as_ref());
             if prefixes.iter().any(is_under) {
-                any = true;
+                any |= change.key().is_none_or(&counts);
                 view.see(change, now);
             }
         }

@@ -339,10 +339,11 @@ impl Machine {
         };
         let Some(sectors) = sectors else { return };
         let times = ReadTimes { began, ended: now };
-        for (sector, record) in sectors {
-            match (sector, record) {
+        for (sector, record) in &sectors {
+            let sector = *sector;
+            match (sector, record.as_deref()) {
                 (Sector::Heartbeat(slot), Some(Record::Heartbeat(Some(heartbeat)))) => {
-                    lease.observer.saw(slot, &heartbeat, times);
+                    lease.observer.saw(slot, heartbeat, times);
                 }
                 (Sector::Heartbeat(slot), Some(_)) => lease.observer.saw_nothing(slot),
                 // One that cannot be believed proves nothing, and takes nothing back.
@@ -352,7 +353,7 @@ impl Machine {
                 {
                     if let Some(keeper) = &lease.keeper {
                         let life = &keeper.identity().incarnation;
-                        lease.asked = lease.mailbox.heeds(&mail, life, now);
+                        lease.asked = lease.mailbox.heeds(mail, life, now);
                     }
                 }
                 _ => {}

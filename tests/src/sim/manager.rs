@@ -20,7 +20,7 @@ use holdfast_store::TxnOutcome;
 use holdfast_store::freshness::Freshness;
 use holdfast_store::guarded::{Answer, Ask};
 use holdfast_store::guards::{event_id, step_txn_in};
-use holdfast_store::keyspace::ROOT;
+use holdfast_store::keyspace::{Key, ROOT};
 use holdfast_store::leadership::{Leadership, Me, Pace, Seat, Turn};
 use holdfast_store::view::View;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -59,6 +59,10 @@ struct Process {
     executed: Executed,
     must_see: Revision,
     planned: Option<(Revision, Option<Instant>)>,
+    /// What the planner reads was changed last by this revision, or an earlier one that came with it.
+    changed: Revision,
+    /// The last plan has no steps, and nothing to say.
+    rests: bool,
     not_before: Instant,
     events: u64,
     /// Refused steps that were told of since the lead was won: a deposed leader asks again and
@@ -148,6 +152,7 @@ impl Manager {
                 self.process.listing = false;
                 if let Ok(listing) = result {
                     self.process.watched = listing.revision;
+                    self.process.changed = listing.revision;
                     let view = &mut self.process.view;
                     view.reset(&[ROOT.to_owned()], vec![listing], now);
                     self.process.listed = true;
@@ -178,7 +183,11 @@ impl Manager {
                 return true;
             }
             let sent = (process.watched, upto);
-            ctx.bring(&mut process.view, &[ROOT], sent, now);
+            // What the planner does not read is no reason to plan.
+            let counts = |key: &Key| !matches!(key, Key::LeaderHeartbeat | Key::Event(_));
+            if ctx.bring(&mut process.view, &[ROOT], sent, now, counts) {
+                process.changed = upto;
+            }
             process.watched = upto;
         }
         process.fresh.hear(0, now, now) || news
@@ -259,6 +268,13 @@ impl Manager {
         if !due || !view.is_led_by(epoch) || view.can_plan().is_err() {
             return;
         }
+        if let Some(rests_until) = self.rests_until(now) {
+            self.process.planned = Some((self.process.view.revision, rests_until));
+            if let Some(at) = rests_until {
+                self.wake(ctx, at);
+            }
+            return;
+        }
         let wall = (1_700_000_000_000 + ctx.now).saturating_add_signed(self.wall_offset_ms);
         let wall = UnixMs(wall);
         let world = process.view.world(now, wall, view_since, epoch, &self.name);
@@ -268,6 +284,7 @@ impl Manager {
             ctx.violation(format!("verify: {violation}"));
         }
         self.process.planned = Some((self.process.view.revision, made.wake_at));
+        self.process.rests = made.steps.is_empty() && made.reports.is_empty();
         if let Some(at) = made.wake_at {
             self.wake(ctx, at);
         }
@@ -277,6 +294,15 @@ impl Manager {
             self.process.executed = Executed::default();
             self.send_steps(ctx);
         }
+    }
+
+    /// The last plan was to do nothing and to wait for nothing but a time that has not come, and what
+    /// the planner reads is as it was: it would say the same again. Until when, if it set a time.
+    fn rests_until(&self, now: Instant) -> Option<Option<Instant>> {
+        let process = &self.process;
+        let (revision, wake_at) = process.planned?;
+        let as_it_was = process.rests && process.changed <= revision;
+        (as_it_was && wake_at.is_none_or(|at| now < at)).then_some(wake_at)
     }
 
     fn send_steps(&mut self, ctx: &mut Ctx) {
@@ -361,6 +387,8 @@ impl Process {
             executed: Executed::default(),
             must_see: Revision(0),
             planned: None,
+            changed: Revision(0),
+            rests: false,
             not_before: Instant(0),
             events: 0,
             refused: BTreeSet::new(),

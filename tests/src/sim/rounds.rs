@@ -9,7 +9,7 @@ use holdfast_core::guardian::{
     self, Action, Decision, Domain, DomainState, Elsewhere, Ended, Grant, HostWorld, Job,
 };
 use holdfast_model::host::{ExitKind, HostReport, LibvirtState, RunState, VmReport};
-use holdfast_model::id::{Revision, VmName};
+use holdfast_model::id::{Incarnation, Revision, VmName};
 use holdfast_model::time::Instant;
 use holdfast_store::TxnOutcome;
 use holdfast_store::guarded::Answer;
@@ -26,6 +26,14 @@ pub struct Pending {
 pub struct Known {
     grants: BTreeMap<VmName, Grant>,
     reports: BTreeMap<VmName, VmReport>,
+}
+
+/// What a round that had nothing to do went by, besides the view, the calls and the news.
+#[derive(PartialEq)]
+pub struct Rested {
+    incarnation: Option<Incarnation>,
+    libvirt_answers: bool,
+    libvirt_is_down: bool,
 }
 
 /// An action, and the revision of the owner record it was decided on.
@@ -170,6 +178,14 @@ impl Agent {
             return;
         }
         self.give_claims_up(m, ctx);
+        let goes_by = Rested {
+            incarnation: self.incarnation(m),
+            libvirt_answers: m.libvirtd.answers(ctx.now),
+            libvirt_is_down: m.libvirtd.is_down(ctx.now),
+        };
+        if self.rested.as_ref() == Some(&goes_by) {
+            return; // what the time alone changes has a wake-up of its own
+        }
         self.drop_failed_calls(m, ctx);
         if let Some(earlier) = self.unanswered.take()
             && self.stands(m, &earlier.reports)
@@ -189,6 +205,7 @@ impl Agent {
         }
         let planned = self.planned(&decision);
         let writes = self.writes(m, ctx, &decision);
+        self.rested = (planned.is_empty() && writes.is_empty()).then_some(goes_by);
         let (Some(session), false) = (self.acknowledged(), writes.is_empty()) else {
             // Nothing to write, or no right to: only what needs no report is done.
             let free = |planned: &Planned| !decision.reports.contains_key(&planned.vm);

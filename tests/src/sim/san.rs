@@ -11,6 +11,7 @@ use holdfast_lease::sector::{Place as OnVolume, Sector as OnDisk, VolumeId, deco
 use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::lease::{Claim, Record};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Bytes of a sector.
 const SECTOR: usize = 4_096;
@@ -68,7 +69,12 @@ pub enum IoEnd {
 }
 
 /// Sectors with what stands in them; none where that is not a sector.
-pub type Sectors = BTreeMap<Sector, Option<Record>>;
+pub type Sectors = BTreeMap<Sector, Option<Arc<Record>>>;
+
+/// Which of all writes a brick's sector is of, and what it says.
+type Content = (u64, Option<Arc<Record>>);
+
+type Brick = BTreeMap<Sector, Content>;
 
 /// What became of a sector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +94,7 @@ pub enum Damage {
 pub struct San {
     /// Who reaches which brick.
     pub net: Net,
-    bricks: BTreeMap<SiteName, BTreeMap<Sector, (u64, Option<Record>)>>,
+    bricks: BTreeMap<SiteName, Brick>,
     /// The VMs' claims on each brick, with the number of the write.
     claims: BTreeMap<SiteName, BTreeMap<VmName, (u64, Claim)>>,
     dead: BTreeSet<SiteName>,
@@ -116,21 +122,26 @@ impl San {
         };
     }
 
-    fn reached(&self, place: &Place) -> Vec<SiteName> {
-        let reaches = |site: &&SiteName| {
-            !self.dead.contains(*site) && self.net.connects(place, &voter_place(site))
-        };
-        self.bricks.keys().filter(reaches).cloned().collect()
+    fn reaches(&self, place: &Place, site: &SiteName) -> bool {
+        !self.dead.contains(site) && self.net.connects(place, &voter_place(site))
+    }
+
+    fn reached(&self, place: &Place) -> impl Iterator<Item = (&SiteName, &Brick)> {
+        let bricks = self.bricks.iter();
+        bricks.filter(move |(site, _)| self.reaches(place, site))
     }
 
     /// Whether a place reaches most bricks.
     pub fn has_quorum(&self, place: &Place) -> bool {
-        self.reached(place).len() * 2 > self.bricks.len() && !self.stalled
+        self.reached(place).count() * 2 > self.bricks.len() && !self.stalled
     }
 
-    fn write(&mut self, place: &Place, sector: Sector, record: &Record) {
+    fn write(&mut self, place: &Place, sector: Sector, record: Record) {
         self.writes += 1;
-        for site in self.reached(place) {
+        let sites = self.reached(place).map(|(site, _)| site.clone());
+        let sites: Vec<SiteName> = sites.collect();
+        let record = Arc::new(record);
+        for site in sites {
             if let Some(brick) = self.bricks.get_mut(&site) {
                 brick.insert(sector, (self.writes, Some(record.clone())));
             }
@@ -139,18 +150,18 @@ impl San {
 
     fn write_claim(&mut self, place: &Place, claim: &Claim) {
         self.writes += 1;
-        for site in self.reached(place) {
+        let sites = self.reached(place).map(|(site, _)| site.clone());
+        let sites: Vec<SiteName> = sites.collect();
+        for site in sites {
             let brick = self.claims.entry(site).or_default();
             brick.insert(claim.vm.clone(), (self.writes, claim.clone()));
         }
     }
 
     fn read_claims(&self, place: &Place, vms: &[VmName]) -> Option<BTreeMap<VmName, Claim>> {
-        let reached = self.reached(place);
-        if reached.is_empty() {
-            return None;
-        }
-        let bricks: Vec<_> = reached.iter().filter_map(|s| self.claims.get(s)).collect();
+        let mut reached = self.reached(place).peekable();
+        reached.peek()?;
+        let bricks: Vec<_> = reached.filter_map(|(s, _)| self.claims.get(s)).collect();
         let newest = |vm: &VmName| {
             let found = bricks.iter().filter_map(|brick| brick.get(vm));
             let newest = found.max_by_key(|(write, _)| *write);
@@ -161,19 +172,16 @@ impl San {
 
     /// The newest of what the bricks that are reached have.
     fn read(&self, place: &Place) -> Option<Sectors> {
-        let reached = self.reached(place);
-        if reached.is_empty() {
-            return None;
-        }
-        let mut newest: BTreeMap<Sector, (u64, Option<Record>)> = BTreeMap::new();
-        for brick in reached.iter().filter_map(|site| self.bricks.get(site)) {
-            for (sector, (write, record)) in brick {
-                if newest.get(sector).is_none_or(|(known, _)| known < write) {
-                    newest.insert(*sector, (*write, record.clone()));
-                }
+        let mut newest: BTreeMap<Sector, &Content> = BTreeMap::new();
+        let mut bricks = self.reached(place).peekable();
+        bricks.peek()?;
+        for (sector, content) in bricks.flat_map(|(_, brick)| brick) {
+            let known = newest.entry(*sector).or_insert(content);
+            if known.0 < content.0 {
+                *known = content;
             }
         }
-        let bare = |(sector, (_, record))| (sector, record);
+        let bare = |(sector, content): (Sector, &Content)| (sector, content.1.clone());
         Some(newest.into_iter().map(bare).collect())
     }
 }
@@ -222,7 +230,7 @@ impl San {
             };
             let Some(record) = content else { continue };
             match damaged(slot, record, how) {
-                Ok(read) => *content = Some(read),
+                Ok(read) => *content = Some(Arc::new(read)),
                 Err(error) => {
                     *content = None;
                     words = Some(error.to_string());
@@ -281,7 +289,7 @@ impl Ctx {
                 None => (IoEnd::ClaimsRead(vms.clone(), None), GIVEN_UP_MS),
             },
             Io::Write(sector, record) if quorum => {
-                self.san.write(&call.place, *sector, record);
+                self.san.write(&call.place, *sector, record.clone());
                 (IoEnd::Written(true), way_ms)
             }
             Io::Write(..) => (IoEnd::Written(false), GIVEN_UP_MS),
