@@ -6,6 +6,7 @@ mod clocks;
 mod cut;
 mod cut_short;
 mod etcd_disk;
+mod etcd_set_back;
 mod lease;
 mod life;
 mod migration;
@@ -170,6 +171,11 @@ pub const ALL: &[Scenario] = &[
         name: "etcd-full",
         what: "36: the disk of etcd's leader, then of all members is full: nothing stops, and it is told",
         run: etcd_disk::full,
+    },
+    Scenario {
+        name: "etcd-set-back",
+        what: "37: etcd is restored from a backup: what runs runs on, nothing twice, and the records are put right",
+        run: etcd_set_back::restored,
     },
     Scenario {
         name: "lease-volume-damaged",

@@ -1,0 +1,188 @@
+//! etcd restored from a backup, as its operators do it: all its clients are stopped first.
+
+use std::time::Duration;
+
+use holdfast_model::host::Membership;
+use holdfast_model::status::{Plane, Vm};
+use holdfast_model::vm::Owner;
+
+use super::checks::{wait_host, wait_lease, went_elsewhere};
+use super::{PATIENCE, expect, host_of, small, with_vms};
+use crate::blueprint::ETCD_DIR;
+use crate::clock;
+use crate::error::{LabError, Result};
+use crate::lab::Lab;
+use crate::layout::Machine;
+use crate::trial::{Cluster, move_vm};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const BACKUP: &str = "/var/lib/holdfast/etcd/backup.db";
+/// Longer than any wait that ends in a start elsewhere.
+const PAST_EVERY_WAIT: Duration = Duration::from_secs(10);
+
+/// Since the backup one VM moved, the other's host was lost and has begun another life, in which it runs
+/// a VM again. The restored records know nothing of all that.
+pub(super) fn restored(lab: &Lab) -> Result<()> {
+    with_vms(lab, &[small("ra", "a"), small("rb", "b")], |cluster| {
+        let names = ["ra", "rb"];
+        for name in names {
+            wait_lease(cluster, &host_of(cluster, name)?, Plane::Valid)?;
+        }
+        let save = ["etcdctl", "snapshot", "save", BACKUP];
+        lab.exec("a-ctl", &save, LIMIT)?
+            .ok("etcdctl snapshot save")?;
+        let then = cluster.vm("rb")?;
+
+        let peer = peer_of(lab, &host_of(cluster, "ra")?)?;
+        move_vm(cluster, "ra", &peer, PATIENCE)?;
+        let lost = host_of(cluster, "rb")?;
+        let off = lab.power_off(&[lost.as_str()])?;
+        went_elsewhere(cluster, &then, off.at_ms)?;
+        lab.power_on(&[lost.as_str()])?;
+        wait_host(cluster, &lost, Membership::Online)?;
+        move_vm(cluster, "rb", &lost, PATIENCE)?;
+        wait_lease(cluster, &lost, Plane::Valid)?;
+        let before: Vec<Vm> = names
+            .iter()
+            .map(|name| cluster.vm(name))
+            .collect::<Result<_>>()?;
+        let stays: Vec<usize> = before
+            .iter()
+            .map(|vm| self::stays(cluster, vm))
+            .collect::<Result<_>>()?;
+
+        restore(lab)?;
+        for vm in &before {
+            let owner = owner_in_etcd(lab, vm)?;
+            expect(owner.generation < vm.generation, || {
+                format!(
+                    "etcd was not set back: {} is at {}",
+                    vm.name, owner.generation
+                )
+            })?;
+        }
+        start_clients(lab)?;
+        let back_ms = clock::now_ms();
+        cluster.wait_sites_online(PATIENCE)?;
+        cluster.wait(
+            "the forgotten grants to be taken back",
+            PATIENCE,
+            |status| {
+                let found = |was: &Vm| status.vms.iter().find(|vm| vm.name == was.name).cloned();
+                let late = before.iter().find(|was| {
+                    found(was).is_none_or(|now| {
+                        (now.generation, &now.host) != (was.generation, &was.host)
+                    })
+                });
+                match late {
+                    None => Ok(()),
+                    Some(was) => Err(format!("{:?}, and it was {was:?}", found(was))),
+                }
+            },
+        )?;
+        for (vm, before) in before.iter().zip(stays) {
+            let host = host_of(cluster, vm.name.as_str())?;
+            let until = back_ms + PAST_EVERY_WAIT.as_millis() as u64;
+            let mut log = cluster.lab.observer_log()?;
+            log.wait_for_beat_on(vm.name.as_str(), &host, until, PATIENCE)?;
+            let now = self::stays(cluster, vm)?;
+            expect(now == before, || {
+                format!(
+                    "{} had {before} stays and has {now}: it did not just run on",
+                    vm.name
+                )
+            })?;
+        }
+        Ok(())
+    })
+}
+
+/// How often it began anew somewhere, by its own signs.
+fn stays(cluster: &Cluster, vm: &Vm) -> Result<usize> {
+    let proof = cluster.lab.proof()?;
+    let found = proof.vms.iter().find(|each| each.vm == vm.name.as_str());
+    Ok(found.map_or(0, |each| each.stays.len()))
+}
+
+/// The other host of its site.
+fn peer_of(lab: &Lab, host: &str) -> Result<String> {
+    let site = lab.layout().machine(host)?.site.clone();
+    let mut peers = lab.layout().hypervisors();
+    let peer = peers.find(|each| each.site == site && each.name != host);
+    peer.map(|peer| peer.name.clone())
+        .ok_or_else(|| LabError::Refused(format!("{host} is the only host of its site")))
+}
+
+/// Every client is stopped, every member begins anew with the backup.
+fn restore(lab: &Lab) -> Result<()> {
+    let controls: Vec<&Machine> = lab.layout().controls().collect();
+    for host in lab.layout().hypervisors() {
+        lab.stop_service(&host.name, "agent")?;
+    }
+    for member in &controls {
+        lab.stop_service(&member.name, "manager")?;
+        lab.stop_service(&member.name, "etcd")?;
+    }
+    let from = lab.state().etcd("a-ctl").join("backup.db");
+    let peers: Vec<String> = controls
+        .iter()
+        .map(|each| format!("{}=http://{}:2380", each.name, each.address))
+        .collect();
+    for member in &controls {
+        let to = lab.state().etcd(&member.name).join("backup.db");
+        if to != from {
+            std::fs::copy(&from, &to).map_err(LabError::io("copy to", &to))?;
+        }
+        let old = format!("{ETCD_DIR}/member");
+        lab.exec(&member.name, &["rm", "-r", &old], LIMIT)?
+            .ok("rm")?;
+        let dir = format!("{ETCD_DIR}/restored");
+        let own = format!("http://{}:2380", member.address);
+        let argv = [
+            "etcdctl",
+            "snapshot",
+            "restore",
+            BACKUP,
+            "--data-dir",
+            &dir,
+            "--name",
+            &member.name,
+            "--initial-cluster",
+            &peers.join(","),
+            "--initial-cluster-token",
+            "holdfast-lab",
+            "--initial-advertise-peer-urls",
+            &own,
+        ];
+        lab.exec(&member.name, &argv, LIMIT)?
+            .ok("etcdctl snapshot restore")?;
+        let restored = format!("{dir}/member");
+        lab.exec(&member.name, &["mv", &restored, ETCD_DIR], LIMIT)?
+            .ok("mv")?;
+        lab.exec(&member.name, &["rm", "-r", &dir, BACKUP], LIMIT)?
+            .ok("rm")?;
+    }
+    for member in &controls {
+        lab.start_service(&member.name, "etcd")?;
+    }
+    crate::ready::etcd(lab)
+}
+
+fn start_clients(lab: &Lab) -> Result<()> {
+    for host in lab.layout().hypervisors() {
+        lab.start_service(&host.name, "agent")?;
+    }
+    for member in lab.layout().controls() {
+        lab.start_service(&member.name, "manager")?;
+    }
+    Ok(())
+}
+
+fn owner_in_etcd(lab: &Lab, vm: &Vm) -> Result<Owner> {
+    let key = format!("/holdfast/v1/vms/{}/owner", vm.name);
+    let argv = ["etcdctl", "get", "--print-value-only", &key];
+    let value = lab.exec("a-ctl", &argv, LIMIT)?.ok("etcdctl get")?.stdout;
+    serde_json::from_str(&value).map_err(|error| {
+        LabError::Refused(format!("{key} in etcd cannot be read: {error}: {value}"))
+    })
+}
