@@ -94,6 +94,11 @@ pub enum Command {
     /// Cluster policy
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// What is wrong, and whether etcd and the lease volume agree
+    Doctor {
+        /// The lease volume, on a host that has it
+        volume: Option<PathBuf>,
+    },
     /// Lease volumes on shared storage
     #[command(subcommand)]
     Lease(LeaseCommand),

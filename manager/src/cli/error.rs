@@ -84,6 +84,9 @@ pub enum CliError {
     /// A lease volume is refused.
     #[error("{0}")]
     Lease(String),
+    /// Something is wrong, and was shown.
+    #[error("something is wrong: see above")]
+    Sick,
     /// The command line is wrong.
     #[error("{0}")]
     Usage(String),

@@ -3,6 +3,7 @@
 
 pub mod args;
 mod client;
+mod doctor;
 mod error;
 mod files;
 mod lease;
@@ -68,6 +69,7 @@ impl Session {
             } => self.events(*follow, vm.as_ref(), host.as_ref(), *limit),
             Command::Timeline { id } => self.timeline(id.as_deref()),
             Command::Rto => self.rto(),
+            Command::Doctor { volume } => self.doctor(volume.as_deref()),
             Command::Lease(command) => lease::run(command, self.output),
             Command::Config(ConfigCommand::Show) => self.config_show(),
             Command::Config(ConfigCommand::Schema { of }) => self.config_schema(*of),
