@@ -73,8 +73,15 @@ where
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
     boot_id: BootId,
-    incarnation: Incarnation,
+    /// None: it is over.
+    incarnation: Option<Incarnation>,
+    /// Before it, on this boot; the newest last.
+    #[serde(default)]
+    earlier: Vec<Incarnation>,
 }
+
+/// Lives that are remembered: a store is not set back behind more of one boot.
+const EARLIER_MAX: usize = 64;
 
 /// Remembers the agent's life over its own restarts, not over a boot.
 #[derive(Debug, Clone)]
@@ -95,6 +102,15 @@ impl LifeFile {
     /// The life of an agent before this one on this boot. A file that cannot be read counts as
     /// none: the host is cleaned then, and a new life begins.
     pub fn read(&self) -> Option<Incarnation> {
+        self.saved()?.incarnation
+    }
+
+    /// The lives before that one on this boot.
+    pub fn earlier(&self) -> Vec<Incarnation> {
+        self.saved().map_or_else(Vec::new, |saved| saved.earlier)
+    }
+
+    fn saved(&self) -> Option<Saved> {
         let text = match std::fs::read(&self.path) {
             Ok(text) => text,
             Err(error) => {
@@ -105,8 +121,7 @@ impl LifeFile {
             }
         };
         match serde_json::from_slice::<Saved>(&text) {
-            Ok(saved) if saved.boot_id == self.boot_id => Some(saved.incarnation),
-            Ok(_) => None,
+            Ok(saved) => Some(saved).filter(|saved| saved.boot_id == self.boot_id),
             Err(error) => {
                 tracing::warn!(path = %self.path.display(), %error, "the state file");
                 None
@@ -116,17 +131,8 @@ impl LifeFile {
 
     /// Remembers a life, before its session is opened.
     pub fn write(&self, incarnation: &Incarnation) -> Result<(), IdentityError> {
-        let saved = Saved {
-            boot_id: self.boot_id.clone(),
-            incarnation: incarnation.clone(),
-        };
-        let next = self.path.with_extension("json.next");
-        let write = || {
-            let text = serde_json::to_vec(&saved)?;
-            std::fs::write(&next, text)?;
-            std::fs::rename(&next, &self.path)
-        };
-        write().map_err(|source: std::io::Error| IdentityError::Write {
+        let written = self.replace(Some(incarnation.clone()));
+        written.map_err(|source| IdentityError::Write {
             path: self.path.clone(),
             source,
         })
@@ -134,11 +140,35 @@ impl LifeFile {
 
     /// That life is over.
     pub fn forget(&self) {
-        if let Err(error) = std::fs::remove_file(&self.path)
-            && error.kind() != ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.path.display(), %error, "the state file stays");
+        if self.read().is_none() {
+            return;
         }
+        if let Err(error) = self.replace(None) {
+            tracing::warn!(path = %self.path.display(), %error, "the state file cannot be replaced");
+            // A life that is over must not be gone on with.
+            if let Err(error) = std::fs::remove_file(&self.path) {
+                tracing::error!(path = %self.path.display(), %error, "the state file stays");
+            }
+        }
+    }
+
+    /// The present life from now on; the one before it is an earlier one.
+    fn replace(&self, incarnation: Option<Incarnation>) -> std::io::Result<()> {
+        let (before, mut earlier) = match self.saved() {
+            Some(saved) => (saved.incarnation, saved.earlier),
+            None => (None, Vec::new()),
+        };
+        earlier.extend(before.filter(|before| Some(before) != incarnation.as_ref()));
+        let over = earlier.len().saturating_sub(EARLIER_MAX);
+        earlier.drain(..over);
+        let saved = Saved {
+            boot_id: self.boot_id.clone(),
+            incarnation,
+            earlier,
+        };
+        let next = self.path.with_extension("json.next");
+        std::fs::write(&next, serde_json::to_vec(&saved)?)?;
+        std::fs::rename(&next, &self.path)
     }
 }
 
@@ -158,8 +188,17 @@ mod tests {
         assert_eq!(LifeFile::new(dir.path(), boot("b2")).read(), None);
         std::fs::write(dir.path().join("agent.json"), "{\"boo").expect("written");
         assert_eq!(file.read(), None);
+        let lives = ["i1", "i2"].map(|life| life.parse::<Incarnation>().expect("a name"));
+        for life in &lives {
+            file.write(life).expect("written");
+        }
+        assert_eq!(
+            (file.read().as_ref(), file.earlier()),
+            (Some(&lives[1]), vec![lives[0].clone()])
+        );
         file.forget();
         file.forget();
-        assert!(!dir.path().join("agent.json").exists());
+        assert_eq!((file.read(), file.earlier()), (None, lives.to_vec()));
+        assert!(LifeFile::new(dir.path(), boot("b2")).earlier().is_empty());
     }
 }

@@ -111,7 +111,7 @@ impl SessionTask {
                 if self.is_superseded(&incarnation, &found).await {
                     return Err(AgentError::Superseded);
                 }
-                if self.is_set_back(&found) {
+                if self.identity().has_outlived(&found) {
                     tracing::error!(%incarnation, "the store does not know this life: was it set back?");
                     self.life.send_modify(Life::reopening);
                     continue;
@@ -216,12 +216,13 @@ impl SessionTask {
         }
     }
 
-    fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> Identity {
         Identity {
             host: self.host.clone(),
             boot_id: self.machine.boot_id.clone(),
             machine_id: self.machine.machine_id.clone(),
             saved: self.life_file.read(),
+            earlier: self.life_file.earlier(),
         }
     }
 

@@ -1,5 +1,5 @@
 //! A store that was set back to an older state (etcd restored from a backup) has forgotten the life this
-//! host is in: the session that stands there is of an earlier boot. The life goes on, if its guard still has
+//! host is in: the session that stands there is of an earlier one. The life goes on, if its guard still has
 //! it and nobody has closed it; its VMs are touched by nobody meanwhile.
 
 use super::bounds::bounds_of;
@@ -19,11 +19,6 @@ impl SessionTask {
         let listing = read.ok()?.ok()?;
         let item = listing.items.into_iter().find(|item| item.key == key)?;
         serde_json::from_slice(&item.value).ok()
-    }
-
-    /// That session is of an earlier boot of this machine.
-    pub(super) fn is_set_back(&self, found: &Session) -> bool {
-        found.machine_id == self.machine.machine_id && found.boot_id != self.machine.boot_id
     }
 
     /// Goes on with the life in the state file. `None`: it is over, and forgotten.

@@ -8,8 +8,8 @@
 //!  closed, the life in our state file, with a   the same incarnation, if its fence record still
 //!  storage plane                                leaves it open (see `reopen`)
 //!  open, this boot, the life in our state file  the same incarnation goes on
-//!  of an earlier boot of this machine, and we   the life in our state file, if the guard still has
-//!  have a state file of this one                it: the store was set back (see `taken_back`)
+//!  of a life before the one in our state file   the life in our state file, if the guard still has
+//!                                               it: the store was set back (see `taken_back`)
 //!  open, this machine, no such life             watched for a while; then a new incarnation,
 //!                                               once the host is clean
 //!  … and it is renewed while being watched      refused: two agents have this name
@@ -83,6 +83,17 @@ pub struct Identity {
     pub machine_id: MachineId,
     /// The life an agent had on this boot, from its state file.
     pub saved: Option<Incarnation>,
+    /// The lives before it on this boot.
+    pub earlier: Vec<Incarnation>,
+}
+
+impl Identity {
+    /// That session is of a life before the one in the state file: the store was set back. A state file is
+    /// of this boot, so any life of an earlier boot was before it.
+    pub fn has_outlived(&self, found: &Session) -> bool {
+        let earlier = found.boot_id != self.boot_id || self.earlier.contains(&found.incarnation);
+        self.saved.is_some() && found.machine_id == self.machine_id && earlier
+    }
 }
 
 /// What an agent may do about its session.
@@ -223,7 +234,7 @@ impl Opener {
                 let base = item.revision;
                 return Opening::Reopen { base, session };
             }
-            if self.was_set_back(&session) {
+            if self.me.has_outlived(&session) {
                 return Opening::TakeBack {
                     base: item.revision,
                 };
@@ -273,7 +284,7 @@ impl Opener {
                 until: since.plus(self.observe_ms),
             };
         }
-        if self.was_set_back(&session) {
+        if self.me.has_outlived(&session) {
             return Opening::TakeBack { base: revision };
         }
         fresh(
@@ -281,13 +292,6 @@ impl Opener {
             clean,
             "the open session is of another life of this host",
         )
-    }
-
-    /// A state file is of this boot, so the life in it began after any life of an earlier one.
-    fn was_set_back(&self, found: &Session) -> bool {
-        self.me.saved.is_some()
-            && found.machine_id == self.me.machine_id
-            && found.boot_id != self.me.boot_id
     }
 }
 

@@ -148,6 +148,16 @@ fn a_life_that_the_store_has_forgotten_goes_on_unless_somebody_renews_the_other(
     let base = Revision(7);
     let at_once = decide(Some("life-1"), Some(&record(7, &closed)));
     assert_eq!(at_once, Opening::TakeBack { base });
+    let past = Session {
+        state: SessionState::Closed,
+        ..session("machine", "boot", "life-past")
+    };
+    let at_once = decide(Some("life-1"), Some(&record(7, &past)));
+    assert_eq!(
+        at_once,
+        Opening::TakeBack { base },
+        "of this boot, and before"
+    );
     let other = session("another", "boot-0", "life-0");
     let closed = Session {
         state: SessionState::Closed,

@@ -78,15 +78,25 @@ pub(super) enum Phase {
     Refused,
 }
 
+/// What it knows of itself: its state file is of this boot.
+pub(super) fn identity(m: &Machine) -> Identity {
+    let lives = m.lives_before + 1..=m.lives;
+    let lives = lives.map(|number| name(&format!("{}-{number}", m.name)));
+    Identity {
+        host: m.name.clone(),
+        boot_id: boot_id(m),
+        machine_id: name(&format!("machine-{}", m.name)),
+        saved: m.saved.clone(),
+        earlier: lives
+            .filter(|life| m.saved.as_ref() != Some(life))
+            .collect(),
+    }
+}
+
 impl Agent {
     /// A process that has just started.
     pub fn new(m: &Machine, life: u32) -> Self {
-        let me = Identity {
-            host: m.name.clone(),
-            boot_id: boot_id(m),
-            machine_id: name(&format!("machine-{}", m.name)),
-            saved: m.saved.clone(),
-        };
+        let me = identity(m);
         let prefixes = vec![
             VMS.to_owned(),
             host_prefix(&m.name),
@@ -127,12 +137,7 @@ impl Agent {
     }
 
     pub(super) fn reset_opener(&mut self, m: &Machine) {
-        let me = Identity {
-            host: m.name.clone(),
-            boot_id: boot_id(m),
-            machine_id: name(&format!("machine-{}", m.name)),
-            saved: m.saved.clone(),
-        };
+        let me = identity(m);
         self.opener = Opener::new(me, self.timing().suspect_after_ms);
     }
 

@@ -91,6 +91,8 @@ pub struct Machine {
     pub boot: u32,
     /// Incarnations so far.
     pub lives: u32,
+    /// Of them, those of earlier boots.
+    pub lives_before: u32,
     /// Of this boot.
     pub clock: Clock,
     /// The agent's state file in /run: its incarnation.
@@ -138,6 +140,7 @@ impl Machine {
             on: true,
             boot: 1,
             lives: 0,
+            lives_before: 0,
             clock: Clock::new(now, 0),
             saved: None,
             domains: BTreeMap::new(),
@@ -180,6 +183,7 @@ impl Machine {
             ctx.end(&vm, domain.id, &Stop::Scenario, "is gone with its power");
         }
         self.saved = None;
+        self.lives_before = self.lives;
         self.libvirtd.power_off();
         self.migrating.clear();
         self.news.clear();

@@ -1,6 +1,6 @@
 //! An agent's session: opening it, keeping it, losing it; and what the guard makes of that.
 
-use super::agent::{Agent, Phase, boot_id, name};
+use super::agent::{Agent, Phase, boot_id, identity, name};
 use super::bounds::{OPEN_RETRY_MS, START_MARGIN_MS};
 use super::ctx::Ctx;
 use super::event::{Request, Tag};
@@ -19,10 +19,14 @@ use holdfast_store::guards::encode;
 use holdfast_store::keyspace::Key;
 use holdfast_store::session::{Opening, continued, heartbeat, reopen, reopened, taken_back};
 
-/// The session that stands in the store is of an earlier boot of this machine.
+/// The session that stands in the store is of an earlier life of this host; or it is this very life's,
+/// by a process before this one: then this one ends, and its successor goes on with it.
 fn was_set_back(m: &Machine, ctx: &Ctx) -> bool {
     let found: Option<Session> = ctx.record(&Key::HostSession(m.name.clone()));
-    m.saved.is_some() && found.is_some_and(|found| found.boot_id != boot_id(m))
+    let (Some(found), Some(saved)) = (found, &m.saved) else {
+        return false;
+    };
+    identity(m).has_outlived(&found) || found.incarnation == *saved
 }
 
 impl Agent {

@@ -192,12 +192,26 @@ impl Ctx {
         if next.generation == last.generation {
             if last.incoming.is_some() && next.incoming.is_none() {
                 self.check_resolved(vm, &last, txn, |runner| runner != holder);
+            } else if last.holder.as_ref() != Some(holder) {
+                // The same grant was given twice by a store that was set back.
+                self.check_resolved(vm, &last, txn, |_| true);
             }
             return;
         }
+        // What it says to have already is no new start.
+        let has = self.says_to_have(vm, next.generation, holder);
         self.check_resolved(vm, &last, txn, |runner| {
-            !(last.incoming.as_ref() == Some(runner) && runner == holder)
+            !(runner == holder && (has || last.incoming.as_ref() == Some(runner)))
         });
+    }
+
+    fn says_to_have(&self, vm: &VmName, generation: Generation, runner: &Runner) -> bool {
+        let report: Option<VmReport> = self.record(&Key::HostVm(runner.host.clone(), vm.clone()));
+        report.is_some_and(|report| {
+            report.incarnation == runner.incarnation
+                && report.generation == generation
+                && !report.state.is_final()
+        })
     }
 
     fn check_resolved(

@@ -40,6 +40,7 @@ pub fn identity(saved: Option<&str>) -> Identity {
         host: host(),
         boot_id: mine.boot_id,
         machine_id: mine.machine_id,
+        earlier: vec![Incarnation::from_str("life-past").expect("a name")],
         saved: saved.map(|life| Incarnation::from_str(life).expect("a name")),
     }
 }
