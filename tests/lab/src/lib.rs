@@ -5,12 +5,12 @@
 //! ```text
 //!   hf-net: bridges of sites a, b and the witness, router, cuts (nftables), observer, shell
 //!     │ cable (veth)
-//!   hf-a1, hf-b1, …       network + mount + UTS + PID namespace each; process 1 is `lab-init`,
+//!   hf-a1, hf-b1, …       network, mount, UTS, PID and time namespace each; process 1 is `lab-init`,
 //!     libvirtd  storage    which supervises the services; killing it is the power switch
 //!     guard  agent  QEMU…  their disks: STATE/machines/NAME/fs
 //! ```
 //! A test uses [`Lab::up`], its fault methods (each returns proof that the fault happened),
-//! [`Lab::observer_log`] and [`Lab::proof`], and [`Lab::down`]. All times are CLOCK_BOOTTIME
+//! [`Lab::observer_log`] and [`Lab::proof`], and [`Lab::down`]. All times are the real CLOCK_BOOTTIME
 //! milliseconds, see [`clock`].
 
 mod blueprint;

@@ -47,7 +47,8 @@ pub struct PowerOff {
 /// The first process of a machine, if it is alive.
 pub(crate) fn identity(state: &StateDir, machine: &Machine) -> Option<Identity> {
     let identity: Identity = state::read_json(&identity_file(state, machine)).ok()?;
-    (processes::start_time(identity.pid) == Some(identity.start_time)).then_some(identity)
+    // Killed and not reaped yet, it runs nothing any more.
+    processes::lives(identity.pid, identity.start_time).then_some(identity)
 }
 
 /// Whether a machine runs.

@@ -37,6 +37,11 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
     stat(pid).map(|(_, start_time)| start_time)
 }
 
+/// Whether this very process is there and has not ended.
+pub(crate) fn lives(pid: i32, start_time: u64) -> bool {
+    stat(pid).is_some_and(|(state, time)| time == start_time && state != 'Z')
+}
+
 /// State letter of a process, or none if it does not exist (any more).
 pub(crate) fn state(process: &Process) -> Option<char> {
     stat(process.pid)
@@ -101,7 +106,8 @@ mod tests {
     #[test]
     fn own_process_is_found() {
         let own = std::process::id() as i32;
-        assert!(super::start_time(own).is_some());
+        let start_time = super::start_time(own).unwrap();
+        assert!(super::lives(own, start_time) && !super::lives(own, start_time + 1));
         let namespace = super::namespace_of(own, "pid").unwrap();
         assert!(
             super::in_namespace("pid", &namespace)

@@ -115,7 +115,7 @@ pub(super) fn full(lab: &Lab) -> Result<()> {
             cluster.lab.observer_log()?.wait_for_beat(VM, 0, PATIENCE)?;
             let before = [cluster.vm(VM)?, cluster.vm("roomy")?];
             let host = host_of(cluster, VM)?;
-            reserve(lab, "100")?;
+            reserve(lab, "99")?;
             wait_domain(cluster, &host, VM, PAUSED)?;
             let paused_ms = clock::now_ms();
             wait_told(cluster, "storage", "the file system is full")?;
@@ -137,8 +137,8 @@ pub(super) fn full(lab: &Lab) -> Result<()> {
     })
 }
 
-/// How much of each brick nobody may write to, in per cent. GlusterFS refuses further blocks with ENOSPC
-/// and says that the file system is full.
+/// How much of each brick's file system nobody may write to, in per cent (100 counts as none). GlusterFS
+/// refuses further blocks with ENOSPC and says that the file system is full.
 fn reserve(lab: &Lab, per_cent: &str) -> Result<()> {
     let volume = crate::storage::VOLUME;
     let argv = [
