@@ -8,9 +8,10 @@
 //! The memory is the leader's own and of its term: a new one begins without and asks again, and "is off
 //! already" is success.
 
-use crate::planner::power::{beats, doubt};
+use crate::planner::power::{beats, doubt, told};
 use holdfast_model::event::EventKind;
 use holdfast_model::id::HostName;
+use holdfast_model::plan::Step;
 use holdfast_model::power::{PowerAsk, PowerReading, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_model::world::World;
@@ -83,7 +84,7 @@ impl PowerBook {
             host: host.clone(),
             kind: EventKind::PowerAnswered,
             text: format!(
-                "{host}: {device}, asked to switch it off: {}",
+                "{host}: fencing device {device}, told to switch it off: {}",
                 reading.state
             ),
         });
@@ -111,7 +112,7 @@ impl PowerBook {
             self.notes.push(Note {
                 host: name.clone(),
                 kind: EventKind::PowerAnswered,
-                text: format!("{name}: {device} {}", reading.state),
+                text: format!("{name}: fencing device {device} {}", reading.state),
             });
         }
     }
@@ -119,5 +120,12 @@ impl PowerBook {
     /// What the journal has not had yet.
     pub fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
+    }
+
+    /// The same as steps to be carried out with the next plan; they write events only.
+    pub fn journal(&mut self, world: &World) -> Vec<Step> {
+        let notes = self.take_notes().into_iter();
+        let step = |note: Note| told(world, note.kind, &note.host, note.text);
+        notes.map(step).collect()
     }
 }

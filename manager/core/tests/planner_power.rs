@@ -159,6 +159,12 @@ fn nobody_is_switched_off_on_suspicion_unless_the_policy_says_so() {
     asked(&world);
     world.policy.fencing.on_suspicion = false;
     asks_nothing(&world);
+    // Past its deadline its guard stops everything: switching it off costs nothing then.
+    silent(&mut world, "a1", 4_020);
+    asked(&world);
+    let mut lasting = leased();
+    silent(&mut lasting, "a1", 5_000);
+    asks_nothing(&lasting);
     // Its VMs are to run on where they are if it is merely cut off.
     let mut kept = leased();
     kept.policy.fencing.on_suspicion = true;

@@ -233,9 +233,9 @@ pub struct FencingPolicy {
     pub storm_percent: u32,
     /// How long the storm brake holds, in milliseconds from the last host that fell silent.
     pub storm_hold_ms: u64,
-    /// Fencing devices are asked as soon as a host is suspect, and not only once its silence is not
-    /// explained by its storage or proves nothing. Faster, and a host that is merely slow or cut off is
-    /// switched off with all it runs.
+    /// Fencing devices are asked as soon as a host is suspect, and not only once its own guard has to stop
+    /// everything, or nobody does. Faster, and a host that is merely slow or cut off is switched off with
+    /// all it runs.
     pub on_suspicion: bool,
     /// Devices that switch hosts off and say whether they are; each host has one at the most.
     pub devices: BTreeMap<DeviceName, FenceDevice>,
@@ -248,9 +248,13 @@ impl FencingPolicy {
         devices.find(|(name, device)| device.switches(name, host))
     }
 
-    /// The silence on the lease volume after which a host's device may be asked; none without one.
+    /// The silence on the lease volume after which a host's device may be asked; none without one. Without
+    /// suspicion it is the runner's deadline: by then its own guard has begun to stop everything.
     pub fn quiet_ms(&self, host: &HostName, timing: &Timing) -> Option<u64> {
-        self.device_of(host).map(|_| timing.suspect_after_ms)
+        self.device_of(host).map(|_| match self.on_suspicion {
+            true => timing.suspect_after_ms,
+            false => timing.runner_deadline_ms,
+        })
     }
 
     fn fault(&self) -> Option<PolicyError> {

@@ -59,6 +59,7 @@ fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Ses
     }
     let silence = silence_ms(draft.world, session);
     let since = session.seen_at.max(draft.world.view_since);
+    let leased = may_be_leased(draft, name, &session.value);
     let suspect = silence >= draft.timing.suspect_after_ms;
     let subject = Subject::Host(name.clone());
     let Some(wait_ms) = lapse_after_ms(draft.world, &session.value) else {
@@ -66,9 +67,7 @@ fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Ses
             let text = "silent, but it declared no working guard: its silence proves nothing; waiting \
                         for it to come back, or for `holdfast host confirm-off`";
             power::report(draft, name, host, text);
-            let wait_ms = draft.timing.taker_wait_ms;
-            power::ask_open(draft, name, session, silence >= wait_ms);
-            draft.wake_at(since.plus(wait_ms));
+            power::ask_open(draft, name, session, leased);
         }
         return;
     };
@@ -81,7 +80,7 @@ fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Ses
                 power::words(draft, name, host)
             );
             draft.wait(PlannerStep::Fencing, subject, text, until);
-            power::ask_open(draft, name, session, false);
+            power::ask_open(draft, name, session, leased);
         } else {
             draft.wake_at(until);
         }
@@ -119,7 +118,7 @@ fn close(
         evidence,
         Evidence::Confirmed { .. } | Evidence::PoweredOff { .. }
     );
-    let leased = session.value.has_storage_plane() || has_leased_vms(draft, name, life);
+    let leased = may_be_leased(draft, name, &session.value);
     let (stage, membership, kind) = match leased && !both {
         true => (
             FenceStage::ControlClosed,
@@ -170,6 +169,11 @@ fn close(
     writes.extend(done);
     let event = draft.host_event(kind, name, why.clone());
     draft.push(why, writes, vec![event]);
+}
+
+/// VMs of this life may run on without its session.
+fn may_be_leased(draft: &Draft, name: &HostName, session: &Session) -> bool {
+    session.has_storage_plane() || has_leased_vms(draft, name, &session.incarnation)
 }
 
 /// VMs were granted to that life under a storage lease, whatever its session says of one.

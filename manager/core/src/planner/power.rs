@@ -1,10 +1,10 @@
 //! Fencing devices: when one is asked to switch a host off, and when its answer is believed.
 //!
 //! ```text
-//! open session, silent for the wait, nobody enforces its deadline ─┐
-//! open session, suspect, and the policy says on_suspicion ─────────┼─> asked ─> off ─> Closed
-//! session closed, and its heartbeat slot is quiet as well ─────────┘    │
-//!                                                                       └ on, unknown: asked again later
+//! session open ── past its runner's deadline, and no storage lease ───┐
+//!              ── silent for the wait, nobody enforces its deadline ──┼─> asked ─> off ─> Closed
+//!              ── suspect, and the policy says on_suspicion ──────────┤     └ on, unknown: again later
+//! session closed, and its heartbeat slot is quiet as well ────────────┘
 //! ```
 //! Beside the waits, never instead of them: a device that hangs, refuses, lies or has lost its power with
 //! the site delays nothing. What it *says* counts, of a question that was begun after it had been told to
@@ -15,7 +15,7 @@ use super::facts::open_session;
 use super::storm;
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::FenceStage;
-use holdfast_model::host::{Session, SessionState};
+use holdfast_model::host::{GuardState, Session, SessionState};
 use holdfast_model::id::{HostName, Incarnation};
 use holdfast_model::lease::{Found, Sighting};
 use holdfast_model::plan::{PlannerStep, Step, Subject, Write};
@@ -100,13 +100,31 @@ pub(super) fn proves_off<'w>(
     (off && believed).then_some(reading)
 }
 
-/// Asks about a host whose session is open and that is silent, where that may be. `waited`: for as long
-/// as it takes to be given up.
-pub(super) fn ask_open(draft: &mut Draft, name: &HostName, session: &Seen<Session>, waited: bool) {
+/// Asks about a host whose session is open and that is suspect, where that may be. `leased`: a storage
+/// lease may keep VMs of it running without its session.
+pub(super) fn ask_open(draft: &mut Draft, name: &HostName, session: &Seen<Session>, leased: bool) {
     let policy = &draft.world.policy.fencing;
-    let keeps = session.value.has_storage_plane() && policy.on_isolation == OnIsolation::Keep;
-    if waited || (policy.on_suspicion && !keeps) {
-        ask(draft, name, session);
+    if policy.device_of(name).is_none() {
+        return;
+    }
+    if policy.on_suspicion && !(leased && policy.on_isolation == OnIsolation::Keep) {
+        return ask(draft, name, session);
+    }
+    let wait_ms = match session.value.guard {
+        // Its own guard has begun to stop everything: nothing is lost that was not lost already.
+        GuardState::Working if !leased => {
+            let declared_ms = session.value.bounds.runner_deadline_ms;
+            let deadline_ms = declared_ms.max(draft.timing.runner_deadline_ms);
+            // Its clock may be slow, and the leader's fast.
+            deadline_ms + deadline_ms / 400 + 1
+        }
+        GuardState::Working => return,
+        GuardState::Absent => draft.timing.taker_wait_ms,
+    };
+    let since = session.seen_at.max(draft.world.view_since);
+    match draft.world.now.since(since) >= wait_ms {
+        true => ask(draft, name, session),
+        false => draft.wake_at(since.plus(wait_ms)),
     }
 }
 
@@ -146,7 +164,9 @@ fn ask(draft: &mut Draft, name: &HostName, session: &Seen<Session>) {
         return draft.wake_at(until);
     }
     let attempt = before.map_or(1, |reading| reading.attempt.saturating_add(1));
-    let why = format!("{name} is silent: {device} is asked to switch it off (attempt {attempt})");
+    let why = format!(
+        "{name} is silent: fencing device {device} is told to switch it off (attempt {attempt})"
+    );
     let event = draft.host_event(EventKind::PowerAsked, name, why.clone());
     draft.ask(PowerAsk {
         host: name.clone(),
@@ -196,4 +216,14 @@ pub(super) fn words(draft: &Draft, name: &HostName, host: &HostView) -> String {
 pub(super) fn report(draft: &mut Draft, name: &HostName, host: &HostView, text: &str) {
     let text = format!("{text}{}", words(draft, name, host));
     draft.report(PlannerStep::Fencing, Subject::Host(name.clone()), text);
+}
+
+/// A step that writes an event and nothing else.
+pub(crate) fn told(world: &World, kind: EventKind, host: &HostName, text: String) -> Step {
+    let event = Draft::new(world).host_event(kind, host, text.clone());
+    Step {
+        writes: Vec::new(),
+        events: vec![event],
+        why: text,
+    }
 }

@@ -3,7 +3,7 @@
 use super::{Found, Rule, power};
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
 use holdfast_model::host::{GuardState, Session, SessionState, StoragePlane};
-use holdfast_model::id::{HostName, Revision};
+use holdfast_model::id::{HostName, Incarnation, Revision};
 use holdfast_model::lease::{Found as LeaseFound, StorageClass};
 use holdfast_model::op::Request;
 use holdfast_model::plan::{Step, Write};
@@ -86,7 +86,7 @@ pub(super) fn fence(
     }
     // A lease on storage may keep its VMs running, whatever its session does.
     let leased = current.is_some_and(|session| session.value.storage.as_ref().is_some_and(quorum))
-        || holds_leased(world, record);
+        || holds_leased(world, host, &record.incarnation);
     let whole_host = matches!(
         record.evidence,
         Evidence::Confirmed { .. } | Evidence::PoweredOff { .. }
@@ -157,12 +157,13 @@ fn quorum(plane: &StoragePlane) -> bool {
 }
 
 /// A VM was granted to that life under a storage lease.
-fn holds_leased(world: &World, record: &FenceRecord) -> bool {
+pub(super) fn holds_leased(world: &World, host: &HostName, life: &Incarnation) -> bool {
     world.vms.values().any(|vm| {
         vm.owner.as_ref().is_some_and(|owner| {
-            let named = owner.value.possible_runners().any(|runner| {
-                runner.host == record.host && runner.incarnation == record.incarnation
-            });
+            let named = owner
+                .value
+                .possible_runners()
+                .any(|runner| runner.host == *host && runner.incarnation == *life);
             named && owner.value.lease == StorageClass::Quorum
         })
     })

@@ -38,20 +38,23 @@ pub(super) fn ask(world: &World, ask: &PowerAsk, found: &mut Found) {
         || format!("the device of {host} is being asked already"),
     );
     let silent = match session.value.state {
-        SessionState::Open => is_silent(world, session),
+        SessionState::Open => is_silent(world, host, session),
         SessionState::Closed => is_quiet(world, ask),
     };
     found.unless(silent, rule, || format!("{host} is not known to be silent"));
 }
 
-/// An open session: suspect where the policy lets that do, otherwise nobody enforces its deadline.
-fn is_silent(world: &World, session: &Seen<Session>) -> bool {
+/// An open session: suspect where the policy lets that do; otherwise past the deadline at which its guard
+/// stops everything it has, or silent for the wait where nobody does.
+fn is_silent(world: &World, host: &HostName, session: &Seen<Session>) -> bool {
     let timing = world.policy.timing.resolve();
     let silence = world.now.since(session.seen_at.max(world.view_since));
+    let leased = session.value.has_storage_plane()
+        || super::hosts::holds_leased(world, host, &session.value.incarnation);
     match session.value.guard {
         _ if world.policy.fencing.on_suspicion => silence >= timing.suspect_after_ms,
         GuardState::Absent => silence >= timing.taker_wait_ms,
-        GuardState::Working => false,
+        GuardState::Working => !leased && silence > session.value.bounds.runner_deadline_ms,
     }
 }
 
