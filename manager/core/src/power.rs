@@ -72,12 +72,13 @@ impl PowerBook {
         };
         let same = reading.incarnation == ask.incarnation
             && reading.session_revision == ask.session_revision
-            && reading.attempt == ask.attempt;
+            && reading.attempt == ask.attempt
+            && answer.read_at >= reading.asked_at;
         if !same || reading.state != PowerState::Asked {
             return;
         }
         reading.answered_at = now;
-        reading.read_at = answer.read_at.max(reading.asked_at).min(now);
+        reading.read_at = answer.read_at.min(now);
         reading.state = answer.state;
         let (host, device) = (&ask.host, &ask.device);
         self.notes.push(Note {

@@ -25,8 +25,8 @@ const RESERVED: [&str; 4] = ["action", "option", "nodename", "agent"];
 
 /// Parts of the names of options by which an agent runs or writes what the option says. The policy comes
 /// from etcd; what is executed on a manager is the business of who runs that machine.
-const EXECUTES: [&str; 7] = [
-    "script", "path", "debug", "options", "command", "cmd", "sudo",
+const EXECUTES: [&str; 8] = [
+    "script", "path", "debug", "verbose", "options", "command", "cmd", "sudo",
 ];
 
 /// `[fencing.devices.NAME]`: one device.
@@ -222,6 +222,7 @@ mod tests {
             "debug_file",
             "debug-file",
             "ssh_options",
+            "verbose",
             "sudo",
             "action",
             "nodename",
