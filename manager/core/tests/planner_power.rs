@@ -402,6 +402,10 @@ fn the_check_believes_no_reading_that_it_cannot_bear_out() {
     let mut nobody = world.clone();
     nobody.power.clear();
     refused(&nobody, &plan, Rule::ClosedByEvidence, "nobody was asked");
+    // The leader's own view has only just come back: its silence is nobody's.
+    let mut blind = world.clone();
+    blind.view_since = Instant(blind.now.0 - 100);
+    refused(&blind, &plan, Rule::ClosedByEvidence, "not silent yet");
     // It renewed its session meanwhile, and the plan closes the new one.
     let mut renewed = world.clone();
     host_mut(&mut renewed, "a1")

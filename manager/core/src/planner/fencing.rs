@@ -46,7 +46,11 @@ pub(super) fn step(draft: &mut Draft) {
 
 /// Closes a session whose host was silent for the whole wait.
 fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Session>) {
-    if let Some(reading) = power::proves_off(draft.world, name, host) {
+    let silence = silence_ms(draft.world, session);
+    let since = session.seen_at.max(draft.world.view_since);
+    let leased = may_be_leased(draft, name, &session.value);
+    let suspect = silence >= draft.timing.suspect_after_ms;
+    if let Some(reading) = power::proves_off(draft.world, name, host).filter(|_| suspect) {
         let by = reading.device.to_string();
         return close(
             draft,
@@ -57,10 +61,6 @@ fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Ses
             None,
         );
     }
-    let silence = silence_ms(draft.world, session);
-    let since = session.seen_at.max(draft.world.view_since);
-    let leased = may_be_leased(draft, name, &session.value);
-    let suspect = silence >= draft.timing.suspect_after_ms;
     let subject = Subject::Host(name.clone());
     let Some(wait_ms) = lapse_after_ms(draft.world, &session.value) else {
         if suspect {

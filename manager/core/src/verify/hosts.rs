@@ -124,7 +124,11 @@ pub(super) fn fence(
             let open = current.is_some_and(|s| s.value.state == SessionState::Open);
             let off =
                 open && closes && whole && power::says_off(world, host, &record.incarnation, by);
-            let same = current.map(|s| s.revision) == record.session_revision;
+            let same = current.map(|s| s.revision) == record.session_revision
+                && current.is_some_and(|s| {
+                    let silence = world.now.since(s.seen_at.max(world.view_since));
+                    silence >= world.policy.timing.resolve().suspect_after_ms
+                });
             found.unless(off && same, rule, || {
                 format!("no device says that {host} is off, or not of this life as it is now")
             });
