@@ -102,6 +102,11 @@ endpoints = ["http://127.0.0.1:2379"]
             ),
             (
                 "[etcd]\n",
+                "[fence_agents]\nfence_x = \"sbin/fence_x\"\n[etcd]\n",
+                "`fence_x` is `sbin/fence_x`; give the whole path of the program",
+            ),
+            (
+                "[etcd]\n",
                 "[etdc]\n",
                 "unknown key `etdc`; did you mean `etcd`?",
             ),

@@ -16,6 +16,7 @@ const VM: &str = "name = \"web1\"\nrun = true\nmemory_mib = 64\nvcpus = 1\nprior
 fn with_all_keys(text: &str) -> Value {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(rest) if !rest.starts_with(' ') && rest.contains(" = ") => rest.to_owned(),
+        Some(rest) if rest.starts_with('[') => rest.to_owned(),
         _ => line.to_owned(),
     };
     let text: Vec<String> = text.lines().map(line).collect();
@@ -46,6 +47,10 @@ fn check(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     for (key, inner) in value.as_object().into_iter().flatten() {
         match schema["properties"].get(key) {
             Some(known) => check(known, inner, &format!("{at}.{key}"))?,
+            None if entry(schema).is_some() => {
+                let entry = entry(schema).unwrap_or(&Value::Null);
+                check(entry, inner, &format!("{at}.{key}"))?;
+            }
             None if schema["additionalProperties"] == false => {
                 return Err(format!("{at}.{key} is unknown"));
             }
@@ -63,6 +68,13 @@ fn check(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
         Some(key) if value.is_object() => Err(format!("{at} lacks {key}")),
         _ => Ok(()),
     }
+}
+
+/// What an entry of a map is, whose keys are names that people give.
+fn entry(schema: &Value) -> Option<&Value> {
+    let by_name = schema["patternProperties"].as_object();
+    let by_name = by_name.and_then(|patterns| patterns.values().next());
+    by_name.or(Some(&schema["additionalProperties"]).filter(|any| any.is_object()))
 }
 
 fn is_in(list: &Value, value: &Value) -> bool {
@@ -131,6 +143,11 @@ fn agree<T: DeserializeOwned>(schema: &Value, path: &mut Vec<String>) -> usize {
             path.pop();
         }
     }
+    if let Some(entry) = entry(schema) {
+        path.push("zzz".to_owned());
+        count += agree::<T>(entry, path);
+        path.pop();
+    }
     if schema["items"].is_object() {
         path.push("[]".to_owned());
         count += agree::<T>(&schema["items"], path);
@@ -142,7 +159,7 @@ fn agree<T: DeserializeOwned>(schema: &Value, path: &mut Vec<String>) -> usize {
 #[test]
 fn schemas_and_readers_know_the_same_keys_and_words() {
     let value = |of| schema(of).to_value();
-    assert_eq!(agree::<Policy>(&value(SchemaOf::Policy), &mut vec![]), 13);
+    assert_eq!(agree::<Policy>(&value(SchemaOf::Policy), &mut vec![]), 14);
     assert_eq!(agree::<VmFile>(&value(SchemaOf::Vm), &mut vec![]), 2);
     assert_eq!(agree::<HostFile>(&value(SchemaOf::Host), &mut vec![]), 10);
     assert_eq!(
@@ -159,7 +176,17 @@ fn undocumented(schema: &Value, document: &Value, at: &str) -> Vec<String> {
         None => vec![format!("{at}{key}")],
         Some(value) => undocumented(inner, value, &format!("{at}{key}.")),
     };
-    keys.iter().flat_map(inner).collect()
+    let mut missing: Vec<String> = keys.iter().flat_map(inner).collect();
+    // Of a map, whatever stands there shows all that an entry may have.
+    if let (Some(entries), Some(entry)) = (document.as_object(), entry(schema)) {
+        if entries.is_empty() {
+            missing.push(format!("{at}*"));
+        }
+        let inner =
+            |(key, value): (&String, &Value)| undocumented(entry, value, &format!("{at}{key}."));
+        missing.extend(entries.iter().flat_map(inner));
+    }
+    missing
 }
 
 #[test]

@@ -5,16 +5,15 @@ mod support;
 
 use holdfast_manager::daemon::Shared;
 use holdfast_manager::daemon::executor::{execute, prepare};
+use holdfast_manager::daemon::fence::NoDevices;
 use holdfast_model::host::ExitKind;
 use holdfast_model::id::Revision;
 use holdfast_model::plan::{Plan, Step, Write};
-use holdfast_store::clock::boottime;
 use holdfast_store::keyspace::Key;
-use holdfast_store::leadership::Me;
 use holdfast_store::memory::MemoryStore;
 use holdfast_store::view::View;
 use std::sync::Arc;
-use support::{Cluster, Manager, name, policy, put};
+use support::{Cluster, Manager, name, policy, put, shared};
 use tokio::sync::watch;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,22 +189,7 @@ fn executor(store: &MemoryStore) -> (Shared, Revision) {
         .get_now(&Key::LeaderEpoch.path())
         .expect("written")
         .revision;
-    let (stop, stopped) = watch::channel(false);
-    drop(stop);
-    let shared = Shared {
-        store: Arc::new(store.clone()),
-        clock: Arc::new(boottime),
-        cluster: name("lab"),
-        me: Me {
-            name: name("m-a"),
-            site: name("a"),
-            life: "x".to_owned(),
-        },
-        api: String::new(),
-        numbers: Arc::default(),
-        stop: stopped,
-    };
-    (shared, epoch)
+    (shared(store, Arc::new(NoDevices)), epoch)
 }
 
 fn step(host: &str, expect: Option<Revision>) -> Step {

@@ -50,6 +50,12 @@ enum Command {
         /// What the machine is
         spec: std::path::PathBuf,
     },
+    /// Asks the boards of the lab, as a fence agent
+    #[command(hide = true)]
+    LabFence {
+        /// Where they listen
+        socket: std::path::PathBuf,
+    },
     /// The lab's observer
     #[command(hide = true)]
     LabObserver {
@@ -69,6 +75,7 @@ fn main() -> ExitCode {
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::LabInit { spec } => holdfast_lab::init::run(&spec).map(|()| ExitCode::FAILURE),
+        Command::LabFence { socket } => holdfast_lab::boards::run(&socket),
         Command::LabObserver { dir } => {
             holdfast_lab::observer::server::run(&dir).map(|()| ExitCode::FAILURE)
         }

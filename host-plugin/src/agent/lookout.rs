@@ -81,7 +81,7 @@ async fn look(
     plane: &StoragePlane,
 ) -> Vec<Case> {
     let own = tools.records.host();
-    let (cases, told, wait_ms) = cache.read(|view| {
+    let (cases, told, policy) = cache.read(|view| {
         let cases = lookout.cases(own, &plane.volume, &view.fences);
         let told: Told = view
             .hosts
@@ -89,9 +89,9 @@ async fn look(
             .map(|host| host.saw.clone())
             .unwrap_or_default();
         let policy = view.policy.as_ref().map(|seen| seen.value.clone());
-        let timing = policy.unwrap_or_default().timing.resolve();
-        (cases, told, timing.taker_wait_ms)
+        (cases, told, policy.unwrap_or_default())
     });
+    let timing = policy.timing.resolve();
     for (host, seen) in &told {
         if cases.iter().all(|case| case.host != *host) {
             let write = HostWrite::ForgetSaw {
@@ -126,8 +126,9 @@ async fn look(
         else {
             continue;
         };
-        let wait_ms = wait_ms.max(declared.unwrap_or(0));
-        let Some(next) = sighting(case, finding, wait_ms) else {
+        let wait_ms = timing.taker_wait_ms.max(declared.unwrap_or(0));
+        let quiet_ms = policy.fencing.quiet_ms(&case.host, &timing);
+        let Some(next) = sighting(case, finding, wait_ms, quiet_ms) else {
             continue;
         };
         let before = told.get(&case.host);

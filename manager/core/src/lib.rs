@@ -3,6 +3,7 @@
 //! - [`planner`]: one per cluster, on the leading manager. `World in -> Plan out`.
 //! - [`guardian`]: one per host. `HostWorld in -> Decision out`, and the runner's deadline.
 //! - [`lease`]: the storage plane: heartbeats on a volume, and what they prove.
+//! - [`power`]: what the leader remembers of fencing devices' answers.
 //! - [`verify`]: checks a plan without trusting the planner.
 //!
 //! Nothing here does I/O, reads a clock, draws a random number, spawns or awaits; `clippy.toml`
@@ -12,4 +13,5 @@
 pub mod guardian;
 pub mod lease;
 pub mod planner;
+pub mod power;
 pub mod verify;

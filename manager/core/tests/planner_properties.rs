@@ -9,6 +9,7 @@ use holdfast_model::host::*;
 use holdfast_model::id::*;
 use holdfast_model::op::Request;
 use holdfast_model::plan::Write;
+use holdfast_model::power::{PowerReading, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_model::vm::*;
 use holdfast_model::world::World;
@@ -33,7 +34,12 @@ struct HostDraw {
     libvirt: bool,
     storage: u8,
     no_session: bool,
+    power: Option<PowerDraw>,
 }
+
+/// What the leader remembers of a host's fencing device: state, life, attempts so far, for how long, and
+/// whether the session is the one that it was asked on.
+type PowerDraw = (u8, u8, u32, u64, bool);
 
 fn host_draw() -> impl Strategy<Value = HostDraw> {
     let silence = prop_oneof![Just(0u64), 0..20_000u64, Just(5_499), Just(5_500)];
@@ -50,22 +56,26 @@ fn host_draw() -> impl Strategy<Value = HostDraw> {
         prop::bool::weighted(0.9),
         0..5u8,
     );
-    (first, second, third, prop::bool::weighted(0.05)).prop_map(|(first, second, third, gone)| {
-        HostDraw {
-            silence_ms: first.0,
-            life: first.1,
-            closed: first.2,
-            guard: first.3,
-            drained: second.0,
-            membership: second.1,
-            state_life: second.2,
-            state_age_ms: second.3,
-            fenced_lives: third.0,
-            memory_mib: third.1,
-            libvirt: third.2,
-            storage: third.3,
-            no_session: gone,
-        }
+    let power = (0..4u8, 1..3u8, 1..5u32, 0..70_000u64, any::<bool>());
+    let fourth = (
+        prop::bool::weighted(0.05),
+        prop::option::weighted(0.4, power),
+    );
+    (first, second, third, fourth).prop_map(|(first, second, third, (gone, power))| HostDraw {
+        silence_ms: first.0,
+        life: first.1,
+        closed: first.2,
+        guard: first.3,
+        drained: second.0,
+        membership: second.1,
+        state_life: second.2,
+        state_age_ms: second.3,
+        fenced_lives: third.0,
+        memory_mib: third.1,
+        libvirt: third.2,
+        storage: third.3,
+        no_session: gone,
+        power,
     })
 }
 
@@ -226,6 +236,31 @@ fn put_host(w: &mut World, (host_name, site): (&str, &str), draw: &HostDraw) {
     ][usize::from(draw.membership)];
 }
 
+fn put_power(w: &mut World, host: &str, draw: PowerDraw) {
+    let (state, life, attempt, age_ms, same) = draw;
+    let session = w.hosts[&name::<HostName>(host)].session.as_ref();
+    let revision = session.map_or(Revision(1), |session| session.revision);
+    let asked_at = Instant(w.now.0 - age_ms);
+    let reading = PowerReading {
+        incarnation: name(&format!("i{life}")),
+        session_revision: if same { revision } else { Revision(2) },
+        device: name(host),
+        attempt,
+        asked_at,
+        read_at: asked_at,
+        answered_at: asked_at,
+        state: match state {
+            0 => PowerState::Asked,
+            1 => PowerState::On,
+            2 => PowerState::Unknown {
+                reason: "drawn".to_owned(),
+            },
+            _ => PowerState::Off,
+        },
+    };
+    w.power.insert(name(host), reading);
+}
+
 fn put_vm(w: &mut World, vm_name: &str, draw: &VmDraw) {
     vm(
         w,
@@ -289,26 +324,39 @@ fn any_world() -> impl Strategy<Value = World> {
     let hosts = prop::array::uniform4(host_draw());
     let vms = prop::collection::vec(vm_draw(), 0..=VMS.len());
     let confirm = prop::option::weighted(0.2, 0..4usize);
-    (hosts, vms, confirm, 0..12_000u64).prop_map(|(hosts, vms, confirm, view_ms)| {
-        let mut w = world();
-        w.view_since = Instant(w.now.0 - view_ms);
-        for (place, draw) in HOSTS.iter().zip(&hosts) {
-            put_host(&mut w, *place, draw);
-        }
-        for (vm, draw) in VMS.iter().zip(&vms) {
-            put_vm(&mut w, vm, draw);
-        }
-        if let Some(host) = confirm {
-            op(
-                &mut w,
-                "confirm",
-                Request::ConfirmOff {
-                    host: name(HOSTS[host].0),
-                },
-            );
-        }
-        w
-    })
+    // Few worlds have devices for all hosts; some are asked on suspicion.
+    let devices = (any::<[bool; 4]>(), any::<bool>());
+    (hosts, vms, confirm, 0..12_000u64, devices).prop_map(
+        |(hosts, vms, confirm, view_ms, devices)| {
+            let mut w = world();
+            w.policy.fencing.on_suspicion = devices.1;
+            for ((host, _), _) in HOSTS.iter().zip(devices.0).filter(|(_, has)| *has) {
+                let device = serde_json::json!({"agent": "fence_x"});
+                let device = serde_json::from_value(device).unwrap();
+                w.policy.fencing.devices.insert(name(host), device);
+            }
+            w.view_since = Instant(w.now.0 - view_ms);
+            for (place, draw) in HOSTS.iter().zip(&hosts) {
+                put_host(&mut w, *place, draw);
+                if let Some(power) = draw.power {
+                    put_power(&mut w, place.0, power);
+                }
+            }
+            for (vm, draw) in VMS.iter().zip(&vms) {
+                put_vm(&mut w, vm, draw);
+            }
+            if let Some(host) = confirm {
+                op(
+                    &mut w,
+                    "confirm",
+                    Request::ConfirmOff {
+                        host: name(HOSTS[host].0),
+                    },
+                );
+            }
+            w
+        },
+    )
 }
 
 /// Ground truth of the protocol: who may run a VM, by what is on record.
@@ -400,6 +448,24 @@ proptest! {
                 let silence = w.now.since(session.seen_at.max(w.view_since));
                 prop_assert!(silence >= w.policy.timing.resolve().suspect_after_ms);
             }
+        }
+    }
+
+    /// A device is asked only about a silent host that may run something, once at a time, by a step that
+    /// fails if the host renews its session.
+    #[test]
+    fn only_the_silent_are_switched_off(w in any_world()) {
+        for ask in plan(&w).asks {
+            let session = w.hosts[&ask.host].session.as_ref().unwrap();
+            let silence = w.now.since(session.seen_at.max(w.view_since));
+            prop_assert!(silence >= w.policy.timing.resolve().suspect_after_ms);
+            let guard = Write::CheckSession { host: ask.host.clone(), expect: session.revision };
+            prop_assert_eq!(&ask.step.writes, &[guard]);
+            let asked = w.power.get(&ask.host).filter(|r| r.incarnation == ask.incarnation);
+            prop_assert!(asked.is_none_or(|reading| reading.state != PowerState::Asked));
+            let mut owners = w.vms.values().filter_map(|vm| vm.owner.as_ref());
+            let runs = |r: &Runner| r.host == ask.host && r.incarnation == ask.incarnation;
+            prop_assert!(owners.any(|owner| owner.value.possible_runners().any(runs)));
         }
     }
 

@@ -43,6 +43,10 @@ pub enum EventKind {
     HostIsolated,
     /// A host's incarnation was closed by evidence (phase: proven).
     HostFenced,
+    /// A fencing device is asked to switch a host off.
+    PowerAsked,
+    /// What a fencing device answered, or that its answer is not believed.
+    PowerAnswered,
     /// A host is held down after a loss.
     HostRejoining,
     /// A host was drained or resumed.

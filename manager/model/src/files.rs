@@ -4,9 +4,10 @@
 //! Each file says by itself what in it cannot work, so that the check of a configuration and the
 //! start of a daemon refuse the same things.
 
-use crate::id::{ClusterName, HostName, ManagerName, SiteName};
+use crate::id::{ClusterName, DeviceName, HostName, ManagerName, SiteName};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -59,16 +60,32 @@ pub struct ManagerFile {
     pub listen: SocketAddr,
     /// How etcd is reached.
     pub etcd: EtcdSection,
+    /// The programs that talk to fencing devices, by the names that the policy uses: absolute paths of
+    /// files that only root can change. What is not named here is not run, whatever the policy says.
+    #[serde(default)]
+    pub fence_agents: BTreeMap<DeviceName, PathBuf>,
+    /// Where the files with their secrets are.
+    #[serde(default = "default_fence_secrets")]
+    pub fence_secrets: PathBuf,
 }
 
 impl ManagerFile {
     /// The first thing that cannot work.
     pub fn fault(&self) -> Option<Fault> {
-        self.etcd.fault(&MANAGER_CALL_TIMEOUT_MS).or_else(|| {
+        let port = || {
             let advice = "give a port, such as 7070: managers and the command line look for it";
             let fault = || Fault::new("listen", "port 0 is no fixed port", advice);
             (self.listen.port() == 0).then(fault)
-        })
+        };
+        let relative = || {
+            let mut programs = self.fence_agents.iter();
+            let (name, path) = programs.find(|(_, path)| !path.is_absolute())?;
+            let what = format!("`{name}` is `{}`", path.display());
+            let advice = "give the whole path of the program, such as /usr/sbin/fence_ipmilan";
+            Some(Fault::new("fence_agents", what, advice))
+        };
+        let etcd = self.etcd.fault(&MANAGER_CALL_TIMEOUT_MS);
+        etcd.or_else(port).or_else(relative)
     }
 }
 
@@ -308,6 +325,10 @@ pub enum StorageCheck {
 
 fn default_machine_id_file() -> PathBuf {
     "/etc/machine-id".into()
+}
+
+fn default_fence_secrets() -> PathBuf {
+    "/etc/holdfast/fence".into()
 }
 
 fn default_run_dir() -> PathBuf {

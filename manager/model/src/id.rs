@@ -185,6 +185,11 @@ name!(
     "manager"
 );
 name!(
+    /// A fencing device, or the program that talks to one.
+    DeviceName,
+    "fencing device"
+);
+name!(
     /// A virtual machine, unique in the cluster.
     VmName,
     "VM"

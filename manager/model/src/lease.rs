@@ -324,6 +324,12 @@ pub enum Found {
         /// How its agent stands.
         agent: AgentState,
     },
+    /// The same heartbeat for as long as makes a host suspect, up to a moment after the closing: it seems to
+    /// be gone. No evidence; told only where a fencing device may be asked for some.
+    Quiet {
+        /// Its counter.
+        counter: u64,
+    },
     /// The same heartbeat for the whole wait, up to a moment after the closing.
     Unchanged {
         /// Its counter.

@@ -5,6 +5,7 @@
 //! - [`policy`]: what operators set for the whole cluster
 //! - [`files`]: what a manager and a host read about themselves
 //! - [`host`], [`vm`], [`fence`], [`op`], [`leader`], [`event`]: the records kept in etcd
+//! - [`power`]: fencing devices, what is asked of them and what they answer
 //! - [`lease`]: what stands on a lease volume
 //! - [`world`], [`plan`]: what the planner reads and what it answers
 //! - [`status`]: what the HTTP API sends
@@ -23,6 +24,7 @@ pub mod lease;
 pub mod op;
 pub mod plan;
 pub mod policy;
+pub mod power;
 pub mod status;
 pub mod time;
 pub mod timing;

@@ -5,6 +5,7 @@ use crate::event::Event;
 use crate::fence::FenceRecord;
 use crate::host::{HostState, Session};
 use crate::id::{HostName, Incarnation, OpId, Revision, VmName};
+use crate::power::PowerAsk;
 use crate::time::Instant;
 use crate::vm::Owner;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 pub struct Plan {
     /// In order. A step that fails on its guard is dropped: the next round sees why.
     pub steps: Vec<Step>,
+    /// What is asked of fencing devices: the one thing a manager does besides writing. After the steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<PowerAsk>,
     /// What was found, and what is waited for.
     pub reports: Vec<Report>,
     /// When to look again even if nothing changes.
@@ -100,6 +104,13 @@ pub enum Write {
         host: HostName,
         /// Its life.
         incarnation: Incarnation,
+        /// Decided on.
+        expect: Revision,
+    },
+    /// Compare only: a host's session is still the one that was decided on: it has not renewed it.
+    CheckSession {
+        /// The host.
+        host: HostName,
         /// Decided on.
         expect: Revision,
     },

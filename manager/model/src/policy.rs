@@ -1,9 +1,12 @@
 //! What operators set for the whole cluster (`holdfast config apply -f policy.toml`).
 
-use crate::id::SiteName;
+use crate::id::{DeviceName, HostName, SiteName};
+use crate::power::FenceDevice;
 use crate::timing::{Profile, Timing, TimingError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::str::FromStr;
 
 /// Cluster policy. As a file it refuses unknown keys; every key has a default but `sites`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -230,6 +233,55 @@ pub struct FencingPolicy {
     pub storm_percent: u32,
     /// How long the storm brake holds, in milliseconds from the last host that fell silent.
     pub storm_hold_ms: u64,
+    /// Fencing devices are asked as soon as a host is suspect, and not only once its own guard has to stop
+    /// everything, or nobody does. Faster, and a host that is merely slow or cut off is switched off with
+    /// all it runs.
+    pub on_suspicion: bool,
+    /// Devices that switch hosts off and say whether they are; each host has one at the most.
+    pub devices: BTreeMap<DeviceName, FenceDevice>,
+}
+
+impl FencingPolicy {
+    /// The device that switches a host.
+    pub fn device_of(&self, host: &HostName) -> Option<(&DeviceName, &FenceDevice)> {
+        let mut devices = self.devices.iter();
+        devices.find(|(name, device)| device.switches(name, host))
+    }
+
+    /// The silence on the lease volume after which a host's device may be asked; none without one. Without
+    /// suspicion it is the runner's deadline: by then its own guard has begun to stop everything.
+    pub fn quiet_ms(&self, host: &HostName, timing: &Timing) -> Option<u64> {
+        self.device_of(host).map(|_| match self.on_suspicion {
+            true => timing.suspect_after_ms,
+            false => timing.runner_deadline_ms,
+        })
+    }
+
+    fn fault(&self) -> Option<PolicyError> {
+        let mut switched = BTreeMap::new();
+        for (name, device) in &self.devices {
+            if let Some(what) = device.fault() {
+                let name = name.clone();
+                return Some(PolicyError::Device { name, what });
+            }
+            let own = [HostName::from_str(name.as_str()).ok()];
+            let own = own.into_iter().flatten();
+            let hosts: Vec<HostName> = match device.hosts.is_empty() {
+                true => own.collect(),
+                false => device.hosts.clone(),
+            };
+            for host in hosts {
+                if let Some(other) = switched.insert(host.clone(), name) {
+                    return Some(PolicyError::DeviceTwice {
+                        host,
+                        one: other.clone(),
+                        two: name.clone(),
+                    });
+                }
+            }
+        }
+        None
+    }
 }
 
 impl Default for FencingPolicy {
@@ -238,6 +290,8 @@ impl Default for FencingPolicy {
             on_isolation: OnIsolation::Release,
             storm_percent: 50,
             storm_hold_ms: 30_000,
+            on_suspicion: false,
+            devices: BTreeMap::new(),
         }
     }
 }
@@ -327,6 +381,27 @@ pub enum PolicyError {
     /// No site to run VMs at.
     #[error("[[sites]] has no site that can run VMs; add one without `witness = true`")]
     NoSite,
+    /// A fencing device that cannot work.
+    #[error("[fencing.devices.{name}] {what}")]
+    Device {
+        /// Which.
+        name: DeviceName,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// Two devices for one host.
+    #[error(
+        "[fencing.devices] `{one}` and `{two}` both switch {host}; name it in one of them (a host with \
+         two power supplies needs a program that switches both)"
+    )]
+    DeviceTwice {
+        /// The host.
+        host: HostName,
+        /// One device.
+        one: DeviceName,
+        /// The other.
+        two: DeviceName,
+    },
     /// A number that must not be zero.
     #[error("{0} is 0; use 1 or more")]
     Zero(&'static str),
@@ -344,6 +419,9 @@ impl Policy {
         }
         if self.sites.iter().all(|site| site.witness) {
             return Err(PolicyError::NoSite);
+        }
+        if let Some(fault) = self.fencing.fault() {
+            return Err(fault);
         }
         for (name, value) in [
             (
@@ -380,6 +458,36 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_has_one_device_at_the_most() {
+        let with = |devices: serde_json::Value| {
+            let sites = serde_json::json!([{"name": "a"}]);
+            let policy = serde_json::json!({"sites": sites, "fencing": {"devices": devices}});
+            serde_json::from_value::<Policy>(policy).expect("a policy")
+        };
+        let good =
+            with(serde_json::json!({"a1": {"agent": "x"}, "p": {"agent": "x", "hosts": ["a2"]}}));
+        assert_eq!(good.check(), Ok(()));
+        let switch = |host: &str| {
+            let host = host.parse().expect("a name");
+            let device = good.fencing.device_of(&host);
+            device.map(|(name, _)| name.to_string())
+        };
+        assert_eq!(switch("a1").as_deref(), Some("a1"));
+        assert_eq!(switch("a2").as_deref(), Some("p"));
+        assert_eq!(switch("p"), None);
+        let twice =
+            with(serde_json::json!({"a1": {"agent": "x"}, "p": {"agent": "x", "hosts": ["a1"]}}));
+        let error = twice.check().expect_err("both switch a1").to_string();
+        assert!(error.contains("`a1` and `p` both switch a1"), "{error}");
+        let bad = with(serde_json::json!({"a1": {"agent": "x", "options": {"ssh_path": "/x"}}}));
+        let error = bad.check().expect_err("it executes").to_string();
+        assert!(
+            error.starts_with("[fencing.devices.a1] `ssh_path`"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn backoff_doubles_and_is_bounded() {

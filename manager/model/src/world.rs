@@ -10,6 +10,7 @@ use crate::id::{HostName, Incarnation, ManagerName, OpId, Revision, VmName};
 use crate::lease::Sighting;
 use crate::op::Op;
 use crate::policy::Policy;
+use crate::power::PowerReading;
 use crate::time::{Instant, UnixMs};
 use crate::vm::{Owner, VmSpec};
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,9 @@ pub struct World {
     pub fences: Arc<BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>>,
     /// All pending requests.
     pub ops: BTreeMap<OpId, Seen<Op>>,
+    /// What fencing devices answered to this leader, per host: its own memory, not in the store.
+    #[serde(default)]
+    pub power: BTreeMap<HostName, PowerReading>,
 }
 
 /// One host.

@@ -5,9 +5,11 @@
 //! normal result: something it was decided on has changed, and the next round sees it.
 
 use super::Shared;
+use super::fence::Mandate;
 use futures::stream::{self, StreamExt};
 use holdfast_model::id::Revision;
-use holdfast_model::plan::Plan;
+use holdfast_model::plan::{Plan, Step};
+use holdfast_model::power::{FenceDevice, PowerAsk};
 use holdfast_store::api::{Txn, TxnOutcome};
 use holdfast_store::guards::{event_id, step_txn_in};
 use holdfast_store::view::View;
@@ -22,6 +24,10 @@ const UNDER_WAY: usize = 16;
 pub struct Ready {
     why: String,
     txn: Txn,
+    /// The device to ask once the step is accepted.
+    ask: Option<(PowerAsk, FenceDevice)>,
+    /// How long a decision holds: another manager may lead after it, in milliseconds.
+    holds_ms: u64,
 }
 
 /// What came of a plan.
@@ -40,12 +46,20 @@ pub struct Executed {
 /// The transactions of a plan, made on the view it was decided on.
 pub fn prepare(view: &View, plan: &Plan, epoch: Revision, shared: &Shared) -> Vec<Ready> {
     let number = |event: &_| event_id(event, shared.numbers.fetch_add(1, Ordering::Relaxed));
-    let steps = plan.steps.iter();
-    let ready = steps.map(|step| Ready {
+    let policy = view.policy.as_ref().map(|seen| &seen.value);
+    let holds_ms = policy.map_or(0, |policy| policy.timing.resolve().leader_wait_ms);
+    let ready = |step: &Step, ask| Ready {
         why: step.why.clone(),
         txn: step_txn_in(view, step, epoch, number),
+        ask,
+        holds_ms,
+    };
+    let steps = plan.steps.iter().map(|step| ready(step, None));
+    let asks = plan.asks.iter().filter_map(|ask| {
+        let device = policy?.fencing.devices.get(&ask.device)?;
+        Some(ready(&ask.step, Some((ask.clone(), device.clone()))))
     });
-    ready.collect()
+    steps.chain(asks).collect()
 }
 
 /// Sends them. Stops early when the lead is lost or the store does not answer.
@@ -62,7 +76,18 @@ pub async fn execute(
             if *leads.borrow() != Some(epoch) {
                 return (step.why, None);
             }
+            let until = (shared.clock)().plus(step.holds_ms);
             let outcome = shared.store.txn(step.txn).await;
+            // Refused or unanswered: nothing is asked.
+            if let (Some((ask, device)), Ok(TxnOutcome::Committed(_))) = (step.ask, &outcome) {
+                let leads = leads.clone();
+                let mandate = Mandate {
+                    epoch,
+                    leads,
+                    until,
+                };
+                shared.fencer.ask(ask, device, mandate);
+            }
             (step.why, Some(outcome))
         })
         .buffered(UNDER_WAY);

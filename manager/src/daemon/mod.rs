@@ -3,6 +3,7 @@
 //! ```text
 //! etcd ─watch─> cache ─┬─> api        (reads; writes go straight to etcd, guarded)
 //!                      ├─> election ─epoch─┬─> reconcile (plan, verify, execute)
+//!                      │                   │    └─> fence (asks devices) ─wakes─> reconcile
 //!                      │                   └─> housekeeping (tells, trims events)
 //!                      └─> presence, voters
 //! ```
@@ -11,6 +12,7 @@
 pub mod cluster;
 pub mod election;
 pub mod executor;
+pub mod fence;
 pub mod housekeeping;
 pub mod presence;
 pub mod reconcile;
@@ -18,6 +20,7 @@ pub mod reconcile;
 use crate::api::{App, Voters, router, trouble};
 use crate::config::Config;
 use cluster::WrongCluster;
+use fence::{FenceAgents, FenceDevices, Fencer};
 use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName};
 use holdfast_store::StoreError;
 use holdfast_store::api::{Store, Voter};
@@ -76,6 +79,8 @@ pub struct Shared {
     pub me: Me,
     /// Where the API listens.
     pub api: String,
+    /// Asks fencing devices.
+    pub fencer: Arc<Fencer>,
     /// Tells the events of one millisecond apart.
     pub numbers: Arc<AtomicU64>,
     /// True once the daemon is to end.
@@ -99,7 +104,11 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
         .await
         .map_err(|source| DaemonError::Listen { address, source })?;
     let id = (config.cluster, config.name, config.site);
-    run_on(Arc::new(store), listener, id, stop).await
+    let agents = FenceAgents::new(config.fence_agents, config.fence_secrets);
+    for fault in agents.faults() {
+        tracing::warn!("{fault}");
+    }
+    run_on(Arc::new(store), listener, id, Arc::new(agents), stop).await
 }
 
 /// Runs the daemon on any store, with a listener that is bound already.
@@ -107,6 +116,7 @@ pub async fn run_on(
     store: Arc<dyn Store>,
     listener: TcpListener,
     (cluster, name, site): (ClusterName, ManagerName, SiteName),
+    devices: Arc<dyn FenceDevices>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), DaemonError> {
     let clock: Clock = Arc::new(boottime);
@@ -124,6 +134,7 @@ pub async fn run_on(
             life,
         },
         api,
+        fencer: Fencer::new(devices, clock.clone()),
         numbers: Arc::default(),
         stop: ended.clone(),
     };

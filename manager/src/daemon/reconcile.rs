@@ -42,6 +42,7 @@ pub async fn run(
         tokio::select! {
             () = cache.changed() => tokio::time::sleep(debounce).await,
             () = tokio::time::sleep(wait) => {}
+            () = shared.fencer.answered() => {}
             changed = epoch.changed() => if changed.is_err() { return },
             () = stopped(&mut shared.stop) => return,
         }
@@ -96,20 +97,22 @@ fn decide(
             Err(why) => Err(why),
         })
     })?;
-    let world = match world {
+    let mut world = match world {
         Ok(world) => world,
         Err(why) => {
             set_violations(violations, vec![why]);
             return None;
         }
     };
+    shared.fencer.complete(&mut world);
     let plan = planner::plan(&world);
     let wait = plan
         .wake_at
         .map_or(IDLE, |at| Duration::from_millis(at.since(world.now).max(1)));
     let steps = match checked(&world, plan) {
-        Ok(plan) => {
+        Ok(mut plan) => {
             set_violations(violations, Vec::new());
+            plan.steps.extend(shared.fencer.journal(&world));
             cache.read(|view| prepare(view, &plan, epoch, shared))
         }
         Err(found) => {

@@ -134,6 +134,13 @@ fn add_write(txn: &mut Txn, write: &Write) {
             txn.compares
                 .push(expect(&Key::VmSpec(vm.clone()), Some(*revision)));
         }
+        Write::CheckSession {
+            host,
+            expect: revision,
+        } => {
+            txn.compares
+                .push(expect(&Key::HostSession(host.clone()), Some(*revision)));
+        }
         Write::CheckHostSpec {
             host,
             expect: revision,

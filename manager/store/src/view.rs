@@ -242,6 +242,7 @@ impl View {
             vms,
             fences: self.fences.clone(),
             ops,
+            power: Default::default(),
         }
     }
 

@@ -5,11 +5,14 @@
 pub mod puppet;
 pub mod requests;
 
-use holdfast_manager::daemon::{DaemonError, run_on};
+use holdfast_manager::daemon::fence::{FenceDevices, Fencer, NoDevices};
+use holdfast_manager::daemon::{DaemonError, Shared, run_on};
 use holdfast_model::policy::Policy;
 use holdfast_store::api::{Store, Txn, TxnOp};
+use holdfast_store::clock::boottime;
 use holdfast_store::guards::encode;
 use holdfast_store::keyspace::Key;
+use holdfast_store::leadership::Me;
 use holdfast_store::memory::MemoryStore;
 use puppet::Puppet;
 use serde::Serialize;
@@ -64,11 +67,19 @@ impl Manager {
     }
 
     pub async fn of_cluster(store: Arc<dyn Store>, cluster: &str, id: &str, site: &str) -> Self {
+        Self::with_devices(store, (cluster, id, site), Arc::new(NoDevices)).await
+    }
+
+    pub async fn with_devices(
+        store: Arc<dyn Store>,
+        (cluster, id, site): (&str, &str, &str),
+        devices: Arc<dyn FenceDevices>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (stop, stopped) = watch::channel(false);
         let id = (name(cluster), name(id), name(site));
-        let task = tokio::spawn(run_on(store, listener, id, stopped));
+        let task = tokio::spawn(run_on(store, listener, id, devices, stopped));
         Self { url, stop, task }
     }
 
@@ -186,9 +197,14 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
+        Self::with_devices(policy(), Arc::new(NoDevices)).await
+    }
+
+    pub async fn with_devices(policy: Policy, devices: Arc<dyn FenceDevices>) -> Self {
         let store = MemoryStore::new();
-        put(&store, Key::Policy, &policy());
-        let manager = Manager::start(Arc::new(store.clone()), "m-a", "a").await;
+        put(&store, Key::Policy, &policy);
+        let shared = Arc::new(store.clone());
+        let manager = Manager::with_devices(shared, ("lab", "m-a", "a"), devices).await;
         let hosts: Vec<Puppet> = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")]
             .into_iter()
             .map(|(host, site)| Puppet::start(&store, host, site))
@@ -248,4 +264,23 @@ pub fn file(dir: &tempfile::TempDir, name: &str, text: &str) -> String {
     let path = dir.path().join(name);
     std::fs::write(&path, text).expect("a file");
     path.display().to_string()
+}
+
+/// What the tasks of a manager share, without the tasks.
+pub fn shared(store: &MemoryStore, devices: Arc<dyn FenceDevices>) -> Shared {
+    let (_, stop) = watch::channel(false);
+    Shared {
+        store: Arc::new(store.clone()),
+        clock: Arc::new(boottime),
+        cluster: name("lab"),
+        me: Me {
+            name: name("m-a"),
+            site: name("a"),
+            life: "x".to_owned(),
+        },
+        api: String::new(),
+        fencer: Fencer::new(devices, Arc::new(boottime)),
+        numbers: Arc::default(),
+        stop,
+    }
 }

@@ -95,6 +95,8 @@ pub(crate) fn write_disks(
             state::make_dir(&state.etcd(&machine.name))?;
             let text = configs::manager_toml(layout, machine);
             state::write(&private("/etc/holdfast/manager.toml"), text)?;
+            let program = private(crate::boards::PROGRAM);
+            crate::boards::write_program(state, &program, &options.init_program)?;
         }
         Role::Hypervisor => {
             let text = configs::host_toml(layout, machine, options);

@@ -1,5 +1,6 @@
 //! Every configuration file of the lab as text. No I/O.
 
+use crate::boards::PROGRAM;
 use crate::layout::{API_PORT, Layout, Machine, STORAGE_DIR, subnet};
 use crate::options::{Driver, LabOptions};
 
@@ -15,7 +16,8 @@ fn quoted_list(items: &[String]) -> String {
 pub fn manager_toml(layout: &Layout, machine: &Machine) -> String {
     format!(
         "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nsite = \"{site}\"\n\
-         listen = \"{address}:{API_PORT}\"\n\n[etcd]\nendpoints = {endpoints}\n",
+         listen = \"{address}:{API_PORT}\"\n\n[etcd]\nendpoints = {endpoints}\n\n\
+         [fence_agents]\nfence_lab = \"{PROGRAM}\"\n",
         name = machine.name,
         site = machine.site,
         address = machine.address,

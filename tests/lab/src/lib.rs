@@ -14,6 +14,7 @@
 //! milliseconds, see [`clock`].
 
 mod blueprint;
+pub mod boards;
 mod clean;
 pub mod clock;
 pub mod configs;

@@ -6,9 +6,26 @@ use super::states;
 use std::collections::BTreeMap;
 
 /// Words of a line that say what kind of fault it is; the others name hosts, sites, VMs and times.
-const KINDS: [&str; 14] = [
-    "host", "site", "agent", "libvirt", "on", "off", "oneway", "kill", "stop", "start", "pause",
-    "all", "gap", "compact",
+const KINDS: [&str; 19] = [
+    "host",
+    "site",
+    "agent",
+    "libvirt",
+    "on",
+    "off",
+    "oneway",
+    "kill",
+    "stop",
+    "start",
+    "pause",
+    "all",
+    "gap",
+    "compact",
+    "answers",
+    "half-lies",
+    "hangs",
+    "refuses",
+    "mumbles",
 ];
 
 /// Faults by kind, faults that belong together, and states.

@@ -2,13 +2,13 @@
 //! one rule is for.
 
 use super::draw::Random;
-use super::faults::Drawn;
+use super::faults::{Drawn, device};
 use super::{HOSTS, SITES, VMS};
 
 type Family = (&'static str, fn(&mut Random) -> Vec<String>);
 
 /// All of them, with what they are called when they are counted.
-pub const FAMILIES: [Family; 20] = [
+pub const FAMILIES: [Family; 21] = [
     ("a copy arrives under a late view", copy_under_a_late_view),
     ("a copy dies unseen", copy_dies_unseen),
     ("agent away at a migration's end", agent_away_at_the_end),
@@ -29,6 +29,7 @@ pub const FAMILIES: [Family; 20] = [
     ("answers lost in a plan", answers_lost_in_a_plan),
     ("leader changes in a plan", leader_changes_in_a_plan),
     ("libvirtd killed in a plan", libvirtd_killed_in_a_plan),
+    ("a device fails when it is needed", device_fails),
 ];
 
 /// One of them.
@@ -317,5 +318,20 @@ fn libvirtd_killed_in_a_plan(random: &mut Random) -> Vec<String> {
         wait(random, 10, 6_500),
         format!("libvirt {host} kill {}ms", 200 + random.below(9_000)),
         wait(random, 10, 9_000),
+    ]
+}
+
+/// Nothing, or the wrong thing, is heard of it.
+fn device_fails(random: &mut Random) -> Vec<String> {
+    let host = random.of(&HOSTS);
+    let lost = random.of(&[
+        "power host HOST off",
+        "cut HOST all",
+        "freeze agent HOST 4s",
+    ]);
+    vec![
+        device(random, host),
+        lost.replace("HOST", host),
+        wait(random, 1_000, 20_000),
     ]
 }

@@ -38,6 +38,18 @@ pub fn faults(random: &mut Random, theme: Theme) -> Drawn {
     }
 }
 
+/// How a device behaves; a lie is one that shows, since no one could tell another from the truth.
+pub fn device(random: &mut Random, host: &str) -> String {
+    let ms = 100 + random.below(3_500);
+    match random.below(8) {
+        0 | 1 => format!("fence {host} half-lies {ms}ms"),
+        2 => format!("fence {host} hangs"),
+        3 => format!("fence {host} refuses"),
+        4 => format!("fence {host} mumbles {ms}ms"),
+        _ => format!("fence {host} answers {ms}ms"),
+    }
+}
+
 fn of_links(random: &mut Random) -> String {
     let ends = ["a", "b", "w", "a1", "a2", "b1", "b2", "all"];
     let (from, to, ms) = (random.of(&ends), random.of(&ends), random.below(2_000));
@@ -73,10 +85,11 @@ fn of_any_kind(random: &mut Random) -> String {
     let (site, host, vm) = (random.of(&SITES), random.of(&HOSTS), random.of(&VMS));
     let (other, ms) = (random.of(&SITES), 100 + random.below(12_000));
     let on = random.of(&["on", "off"]);
-    match random.below(44) {
+    match random.below(46) {
         40 | 41 => format!("libvirt {host} kill {ms}ms"),
         42 => format!("voter {site} stop"),
         43 => format!("voter {site} start"),
+        44 | 45 => device(random, host),
         36 => format!("storage {host} unusable"),
         37 => format!("storage {host} synced"),
         38 | 39 => format!("io-error {vm}"),

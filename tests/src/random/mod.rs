@@ -48,6 +48,7 @@ host a2 site=a
 host b1 site=b
 host b2 site=b
 PROFILE
+DEVICES
 policy failback.hold_down_ms = 30000
 policy rejoin.hold_down_max_ms = 60000
 policy restart.shutdown_grace_ms = 20000
@@ -68,6 +69,7 @@ fn healing() -> Vec<String> {
     lines.extend(HOSTS.map(|host| format!("storage {host} synced")));
     lines.extend(HOSTS.map(|host| format!("power host {host} on")));
     lines.extend(HOSTS.map(|host| format!("agent {host} start")));
+    lines.extend(HOSTS.map(|host| format!("fence {host} answers")));
     lines.extend(VMS.map(|vm| format!("lose-finish {vm} off")));
     lines.extend(SITES.map(|site| format!("voter {site} start")));
     let watchers = SITES.iter().chain(&HOSTS);
@@ -128,8 +130,12 @@ pub fn run(seed: u64) -> Seeded {
         "none" => "# no lease volume".to_owned(),
         class => format!("volume {class}"),
     };
-    let setup = SETUP.replace("PROFILE", &policy).replace("VOLUME", &volume);
-    for line in setup.lines().filter(|line| !line.starts_with('#')) {
+    let setup = SETUP
+        .replace("PROFILE", &policy)
+        .replace("VOLUME", &volume)
+        .replace("DEVICES", &devices(&mut random));
+    let is_verb = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    for line in setup.lines().filter(is_verb) {
         step(&mut sim, &mut text, line, &mut errors);
     }
     if slow_kills {
@@ -166,6 +172,21 @@ pub fn run(seed: u64) -> Seeded {
         simulated_ms: sim.ctx.now,
         coverage,
     }
+}
+
+/// Every other cluster has fencing devices, some for all of its hosts; they are asked early or late.
+fn devices(random: &mut Random) -> String {
+    let mut lines = Vec::new();
+    if random.below(2) == 0 {
+        let few = random.below(2) == 0;
+        for host in HOSTS.iter().filter(|host| !few || host.ends_with('1')) {
+            let device = "{ agent = \"ipmi\", timeout_ms = 4000 }";
+            lines.push(format!("policy fencing.devices.{host} = {device}"));
+        }
+        let hasty = random.below(2) == 0;
+        lines.push(format!("policy fencing.on_suspicion = {hasty}"));
+    }
+    lines.join("\n")
 }
 
 /// Faults; which of them were carried out.

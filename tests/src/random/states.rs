@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// States, and what every line of the log about one of them says.
-const STATES: [(&str, &str); 30] = [
+const STATES: [(&str, &str); 33] = [
     ("agent: session opened again", "agent: session open again"),
     ("agent: life over", " is over"),
     ("view listed anew", "; it lists anew"),
@@ -16,6 +16,9 @@ const STATES: [(&str, &str); 30] = [
         "fence: heartbeat unchanged",
         "on the lease volume has not changed for",
     ),
+    ("fence: powered off", ": powered off, says "),
+    ("device: switches off", "switched off by its fencing device"),
+    ("device: contradicted", ": not believed"),
     ("fence: lapsed", ": lapsed: no heartbeat for"),
     ("fence: released", ": released by the host itself"),
     ("fence: rebooted", ": rebooted"),

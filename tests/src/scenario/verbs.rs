@@ -28,6 +28,8 @@
 //!            watch gap S|H TIME                           its watches bring nothing for so long
 //!            lose-replies S|H [TIMES]                     to its next plan's steps, or its reports
 //! storage    storage A synced|syncing|unusable            A: a site or a host
+//! fencing    fence H answers [TIME]                       its device, TIME a call; in use if a policy names one
+//!            fence H lies|half-lies|hangs|refuses|mumbles (`sim::fence::Behaviour`)
 //! operator   stop V | start V | delete V | restart V | move V [H] | drain H | resume H
 //!            confirm-off H
 //! time       advance TIME | wait TIME until EXPECTATION   (the wait is the longest; not met: error)
@@ -39,6 +41,7 @@ use super::expect;
 use super::words::{WordError, Words, bad, end_of, parse};
 use crate::sim::Sim;
 use crate::sim::bounds::{KILL_MS, RESTART_MS};
+use crate::sim::fence::{Behaviour, Device};
 use crate::sim::san::Damage;
 use holdfast_model::host::{Capacity, StorageState};
 use holdfast_model::id::{HostName, SiteName, VmName};
@@ -250,6 +253,7 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
                 _ => return Err(WordError::Extra(what)),
             }
         }
+        "fence" => fence(sim, words)?,
         "manager" => manager(sim, words)?,
         "agent" => {
             let host = words.parse("host")?;
@@ -355,6 +359,28 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
         _ => return Err(WordError::Verb),
     }
     Ok(())
+}
+
+fn fence(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
+    let host = words.parse("host")?;
+    let mut device = Device::default();
+    let behaviour = words.word("how its device behaves")?;
+    device.behaviour = match behaviour.as_str() {
+        "answers" => Behaviour::Answers,
+        "lies" => Behaviour::Lies,
+        "half-lies" => Behaviour::LiesWhileHeard,
+        "hangs" => Behaviour::Hangs,
+        "refuses" => Behaviour::Refuses,
+        "mumbles" => Behaviour::Mumbles,
+        _ => {
+            let known = "use answers, lies, half-lies, hangs, refuses or mumbles";
+            return Err(bad("behaviour", &behaviour, known));
+        }
+    };
+    if !words.is_empty() {
+        device.takes_ms = words.time_ms()?;
+    }
+    Ok(sim.set_device(&host, device)?)
 }
 
 fn clock(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {

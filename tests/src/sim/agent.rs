@@ -188,7 +188,7 @@ impl Agent {
             Inbox::Reply(Tag::HostSpec, answer) => {
                 self.spec_asked = matches!(answer, Answer::Txn(Ok(_)));
             }
-            Inbox::Reply(..) => {}
+            Inbox::Reply(..) | Inbox::Power(..) => {}
         }
         self.look(m, ctx);
     }

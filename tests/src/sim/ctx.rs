@@ -194,7 +194,7 @@ impl Ctx {
 
     /// Whether a scenario wants the answer to this write lost.
     fn loses_reply(&mut self, client: &Client, tag: &Tag) -> bool {
-        let of_a_decision = matches!(tag, Tag::Step(_) | Tag::Round);
+        let of_a_decision = matches!(tag, Tag::Step(..) | Tag::Round);
         let left = self.lost_replies.get_mut(client);
         let Some(left) = left.filter(|left| of_a_decision && **left > 0) else {
             return false;
@@ -213,7 +213,7 @@ impl Ctx {
 
     /// Whether a scenario wants the leader to stand still after this step.
     fn pauses_leader(&mut self, client: &Client, tag: &Tag) {
-        let (Client::Manager(name, _), Tag::Step(why)) = (client, tag) else {
+        let (Client::Manager(name, _), Tag::Step(why, _)) = (client, tag) else {
             return;
         };
         let Some((left, ms)) = self.pause_leader.take() else {

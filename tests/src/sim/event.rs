@@ -3,6 +3,7 @@
 use super::net::Place;
 use super::san::{IoCall, IoEnd};
 use holdfast_model::id::{Generation, HostName, ManagerName, Revision, SiteName, VmName};
+use holdfast_model::power::{PowerAsk, PowerState};
 use holdfast_store::Txn;
 use holdfast_store::guarded::Answer;
 use std::cmp::Reverse;
@@ -46,6 +47,8 @@ pub enum Event {
     AbortAsked(HostName, VmName),
     /// A live migration goes on.
     Migration(u64, MigrationStep),
+    /// A fencing device is asked, or goes on with it.
+    Fence(Box<FenceCall>),
     /// A host has booted, for the n-th time.
     HostBooted(HostName, u32),
     /// A process starts that was down: its agent on that boot.
@@ -74,6 +77,34 @@ pub enum Inbox {
     Reply(Tag, Answer),
     /// Everything up to this revision is visible to its watches.
     Watch(Revision),
+    /// What a fencing device answered, and when it was asked for that.
+    Power(Box<PowerAsk>, u64, PowerState),
+}
+
+/// What a leader has asked of a fencing device.
+#[derive(Debug, Clone)]
+pub struct FenceCall {
+    /// Who asked.
+    pub client: Client,
+    /// What.
+    pub ask: PowerAsk,
+    /// How far it is.
+    pub stage: FenceStage,
+    /// The device has answered in this stage.
+    pub answered: bool,
+    /// When it was asked how the power stands.
+    pub read_at: u64,
+}
+
+/// How far a call to a fencing device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FenceStage {
+    /// It is told to switch off.
+    Asked,
+    /// It has, or has not; it is asked how the power stands.
+    Acted,
+    /// It says so.
+    Says,
 }
 
 /// What a call was for.
@@ -83,8 +114,8 @@ pub enum Tag {
     List(usize),
     /// Leadership.
     Lead,
-    /// A step of the plan, with its reason.
-    Step(String),
+    /// A step of the plan, with its reason, and what a fencing device is asked once it is accepted.
+    Step(String, Option<Box<PowerAsk>>),
     /// The session's record, before it is opened.
     ReadSession,
     /// The fence record of the life that is to go on.

@@ -47,7 +47,7 @@ impl Sim {
         Ok(())
     }
 
-    fn set_host_power(&mut self, name: &HostName, on: bool) {
+    pub(super) fn set_host_power(&mut self, name: &HostName, on: bool) {
         let ctx = &mut self.ctx;
         let Some(host) = self.hosts.get_mut(name) else {
             return;

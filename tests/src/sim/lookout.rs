@@ -80,6 +80,9 @@ impl Agent {
                 beat.watchdog_bound_ms.into(),
             )
         });
-        sighting(case, found, declared.max(self.timing().taker_wait_ms))
+        let timing = self.timing();
+        let policy = self.view.policy.as_ref();
+        let quiet_ms = policy.and_then(|seen| seen.value.fencing.quiet_ms(&case.host, &timing));
+        sighting(case, found, declared.max(timing.taker_wait_ms), quiet_ms)
     }
 }

@@ -9,12 +9,14 @@ use super::agent::name as named;
 use super::bounds::{PLAN_PAUSE_MS, STEPS_UNDER_WAY};
 use super::clock::Clock;
 use super::ctx::Ctx;
-use super::event::{Client, Inbox, Request, Tag};
+use super::event::{Client, Event, FenceCall, FenceStage, Inbox, Request, Tag};
 use super::net::Place;
 use holdfast_core::planner::plan;
+use holdfast_core::power::{PowerAnswer, PowerBook};
 use holdfast_core::verify::verify;
 use holdfast_model::id::{ManagerName, Revision, SiteName};
 use holdfast_model::plan::{PlannerStep, Step, Subject};
+use holdfast_model::power::PowerAsk;
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_store::TxnOutcome;
 use holdfast_store::freshness::Freshness;
@@ -54,7 +56,9 @@ struct Process {
     fresh: Freshness,
     leadership: Leadership,
     lead_busy: bool,
-    steps: VecDeque<Step>,
+    steps: VecDeque<(Step, Option<PowerAsk>)>,
+    /// What it asked fencing devices while it leads.
+    power: PowerBook,
     under_way: usize,
     executed: Executed,
     must_see: Revision,
@@ -161,7 +165,15 @@ impl Manager {
                 }
             }
             Inbox::Reply(Tag::Lead, answer) => self.on_lead(ctx, now, answer),
-            Inbox::Reply(Tag::Step(why), answer) => self.on_step(ctx, now, &why, answer),
+            Inbox::Reply(Tag::Step(why, ask), answer) => {
+                self.on_step(ctx, now, &why, ask, answer);
+            }
+            Inbox::Power(ask, read_at, state) => {
+                let read_at = self.clock.at(read_at);
+                let answer = PowerAnswer { read_at, state };
+                self.process.power.answered(&ask, answer, now);
+                self.process.planned = None;
+            }
             Inbox::Reply(..) => {}
         }
         self.look(ctx);
@@ -239,6 +251,7 @@ impl Manager {
                 self.process.must_see = epoch;
                 self.process.planned = None;
                 self.process.refused.clear();
+                self.process.power = PowerBook::default();
                 ctx.log(&self.name, "leads");
             }
             Some(Turn::Deposed(lost)) => {
@@ -277,7 +290,9 @@ impl Manager {
         }
         let wall = (1_700_000_000_000 + ctx.now).saturating_add_signed(self.wall_offset_ms);
         let wall = UnixMs(wall);
-        let world = process.view.world(now, wall, view_since, epoch, &self.name);
+        let mut world = process.view.world(now, wall, view_since, epoch, &self.name);
+        self.process.power.look(&world);
+        world.power = self.process.power.readings().clone();
         let made = plan(&world);
         let violations = verify(&world, &made);
         for violation in &violations {
@@ -290,7 +305,14 @@ impl Manager {
         }
         self.tell(ctx, &made);
         if violations.is_empty() {
-            self.process.steps = made.steps.into();
+            let asks = made
+                .asks
+                .into_iter()
+                .map(|ask| (ask.step.clone(), Some(ask)));
+            let journal = self.process.power.journal(&world);
+            let steps = made.steps.into_iter().chain(journal);
+            let steps = steps.map(|step| (step, None));
+            self.process.steps = steps.chain(asks).collect();
             self.process.executed = Executed::default();
             self.send_steps(ctx);
         }
@@ -307,7 +329,7 @@ impl Manager {
 
     fn send_steps(&mut self, ctx: &mut Ctx) {
         while self.process.under_way < STEPS_UNDER_WAY {
-            let Some(step) = self.process.steps.pop_front() else {
+            let Some((step, ask)) = self.process.steps.pop_front() else {
                 return;
             };
             // As the executor does it: a manager that knows it is deposed sends nothing.
@@ -322,11 +344,20 @@ impl Manager {
             });
             self.process.events = number;
             self.process.under_way += 1;
-            self.call(ctx, Tag::Step(step.why), Request::Txn(txn));
+            let tag = Tag::Step(step.why, ask.map(Box::new));
+            self.call(ctx, tag, Request::Txn(txn));
         }
     }
 
-    fn on_step(&mut self, ctx: &mut Ctx, now: Instant, why: &str, answer: Answer) {
+    fn on_step(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        why: &str,
+        ask: Option<Box<PowerAsk>>,
+        answer: Answer,
+    ) {
+        let client = self.client();
         let process = &mut self.process;
         process.under_way = process.under_way.saturating_sub(1);
         match answer {
@@ -334,6 +365,18 @@ impl Manager {
                 process.must_see = process.must_see.max(revision);
                 process.executed.done += 1;
                 ctx.log(&self.name, why);
+                // As the executor does it: only a manager that still leads asks.
+                if let Some(ask) = ask.filter(|_| process.leadership.epoch().is_some()) {
+                    process.power.asked(&ask, now);
+                    let call = FenceCall {
+                        client,
+                        ask: *ask,
+                        stage: FenceStage::Asked,
+                        answered: false,
+                        read_at: ctx.now,
+                    };
+                    ctx.after(0, Event::Fence(Box::new(call)));
+                }
             }
             Answer::Txn(Ok(TxnOutcome::Refused(revision))) => {
                 // What it ran into is in the store: plan again once it is in the view as well.
@@ -383,6 +426,7 @@ impl Process {
             leadership: Leadership::new(me, pace),
             lead_busy: false,
             steps: VecDeque::new(),
+            power: PowerBook::default(),
             under_way: 0,
             executed: Executed::default(),
             must_see: Revision(0),

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod ctx;
 pub mod event;
 mod faults;
+pub mod fence;
 mod guard;
 mod guard_away;
 pub mod host;
@@ -67,6 +68,8 @@ pub struct Sim {
     lose_finish: BTreeSet<VmName>,
     /// Sites without power.
     dark: BTreeSet<holdfast_model::id::SiteName>,
+    /// How hosts' fencing devices behave, where not as usual.
+    devices: BTreeMap<HostName, fence::Device>,
     /// Hosts that are added have a slot on a lease volume of this class.
     volume: Option<holdfast_model::lease::StorageClass>,
     /// What the store is set back to.
@@ -147,6 +150,7 @@ impl Sim {
             } => self.migration_asked(vm, from, &to, generation),
             Event::AbortAsked(host, vm) => self.abort_asked(&host, &vm),
             Event::Migration(id, step) => self.migration_step(id, step),
+            Event::Fence(call) => self.fence(call),
             Event::HostBooted(host, boot) => {
                 if let Some(host) = self.hosts.get_mut(&host).filter(|h| h.m.boot == boot) {
                     host.booted(ctx);

@@ -11,6 +11,7 @@
 //! - `evidence-first`: a new grant is written only when every earlier possible runner is resolved.
 //! - `own-epoch`, `own-session`: what leaders and hosts write is written by the present leader, and
 //!   by the life whose session is open.
+//! - `needless-power-off`: no fencing device is asked about a host that was heard of within the wait.
 //! - `needless-stop`: no running VM is ended by Holdfast while its host is connected and its grant
 //!   stands.
 

@@ -4,11 +4,13 @@
 use super::ctx::Ctx;
 use super::event::Client;
 use super::truth::{Span, Stop};
+use holdfast_model::event::{Event as HappenedEvent, EventKind};
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
 use holdfast_model::host::{RunState, Session, SessionState, VmReport};
 use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
 use holdfast_model::leader::LeaderEpoch;
 use holdfast_model::lease::StorageClass;
+use holdfast_model::policy::Policy;
 use holdfast_model::vm::{Intent, Owner, Runner};
 use holdfast_store::api::{Txn, TxnOp};
 use holdfast_store::keyspace::Key;
@@ -120,6 +122,13 @@ impl Ctx {
                         self.check_closed(&host, &life, &record);
                     }
                 }
+                Some(Key::Event(_)) => {
+                    let event = value.and_then(decode::<HappenedEvent>);
+                    let asked = event.filter(|event| event.kind == EventKind::PowerAsked);
+                    if let Some(host) = asked.and_then(|event| event.host) {
+                        self.check_ask(&host);
+                    }
+                }
                 Some(Key::HostState(_) | Key::Op(_)) => self.by_the_leader(client, path),
                 Some(Key::HostReport(host)) => self.by_its_host(client, &host, path, None),
                 Some(Key::HostVm(host, _)) => {
@@ -129,6 +138,23 @@ impl Ctx {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// A device is about to be asked to switch a host off: was it silent for as long as that takes?
+    fn check_ask(&mut self, host: &HostName) {
+        let policy: Policy = self.record(&Key::Policy).unwrap_or_default();
+        let timing = policy.timing.resolve();
+        let wait_ms = match policy.fencing.on_suspicion {
+            true => timing.suspect_after_ms,
+            false => timing.runner_deadline_ms,
+        };
+        let silence_ms = self.truth.silence(host, self.now).control_ms;
+        // A clock may run slow or fast by the allowed drift.
+        if silence_ms < wait_ms * 998 / 1_000 {
+            self.violation(format!(
+                "needless-power-off: the device of {host} is asked {silence_ms} ms after a heartbeat"
+            ));
         }
     }
 

@@ -108,7 +108,13 @@ impl Lookout {
 
 /// What a finding says to the leader; nothing while there is nothing to say. `wait_ms`: the silence
 /// after which the plane of that life has ended, by policy and by what its heartbeat declares.
-pub fn sighting(case: &Case, finding: Finding, wait_ms: u64) -> Option<Sighting> {
+/// `quiet_ms`: the silence that makes it suspect, where its host has a fencing device.
+pub fn sighting(
+    case: &Case,
+    finding: Finding,
+    wait_ms: u64,
+    quiet_ms: Option<u64>,
+) -> Option<Sighting> {
     let found = match finding {
         Finding::Released => Found::Released,
         Finding::Holding {
@@ -119,6 +125,11 @@ pub fn sighting(case: &Case, finding: Finding, wait_ms: u64) -> Option<Sighting>
             counter,
             for_ms: unchanged_ms,
         },
+        Finding::Holding {
+            counter,
+            unchanged_ms,
+            ..
+        } if quiet_ms.is_some_and(|quiet_ms| unchanged_ms >= quiet_ms) => Found::Quiet { counter },
         Finding::Holding {
             is_new: true,
             agent,
@@ -149,7 +160,7 @@ pub fn is_news(told: Option<&Sighting>, next: &Sighting) -> bool {
             },
         ) => counter != now || *longer_ms >= for_ms + TELL_AGAIN_MS,
         // It stood still for the whole wait: that stays true, whatever is written later.
-        (Found::Unchanged { .. }, Found::Beating { .. }) => false,
+        (Found::Unchanged { .. }, Found::Beating { .. } | Found::Quiet { .. }) => false,
         (told, next) => told != next,
     }
 }

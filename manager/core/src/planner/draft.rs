@@ -7,6 +7,7 @@ use holdfast_model::fence::FenceStage;
 use holdfast_model::host::HostState;
 use holdfast_model::id::{HostName, Incarnation, OpId, Revision, VmName};
 use holdfast_model::plan::{Plan, PlannerStep, Report, Step, Subject, Write};
+use holdfast_model::power::PowerAsk;
 use holdfast_model::time::Instant;
 use holdfast_model::timing::Timing;
 use holdfast_model::vm::Owner;
@@ -113,6 +114,7 @@ impl<'w> Draft<'w> {
                 }
                 Write::CheckVmSpec { .. }
                 | Write::CheckHostSpec { .. }
+                | Write::CheckSession { .. }
                 | Write::CheckFence { .. } => {}
             }
         }
@@ -121,6 +123,11 @@ impl<'w> Draft<'w> {
             events,
             why: why.into(),
         });
+    }
+
+    /// Has a fencing device asked, once the step that goes before it is accepted.
+    pub fn ask(&mut self, ask: PowerAsk) {
+        self.plan.asks.push(ask);
     }
 
     /// What an owner record is decided on must still stand when it is written: where an earlier

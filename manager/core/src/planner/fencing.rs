@@ -3,16 +3,17 @@
 //! ```text
 //! open session ── silent for the taker's wait ──> Lapsed     (session closed in the same txn)
 //!              ── operator vouches             ──> Confirmed (session closed in the same txn)
+//!              ── its fencing device says off  ──> PoweredOff (session closed in the same txn)
 //! earlier life ── clean session, other boot    ──> Rebooted
 //!              ── clean session, same boot     ──> Released
 //! ```
 //! Closing the session of a life with a storage lease closes its control plane only: the second step is
-//! in [`second_plane`](super::second_plane). When too many hosts fall silent at once, the
+//! in [`second_plane`](super::second_plane); when a device is asked, in [`power`](super::power). When too many hosts fall silent at once, the
 //! [storm brake](super::storm) holds.
 
 use super::draft::Draft;
 use super::facts::{self, lapse_after_ms, open_session, silence_ms};
-use super::{second_plane, storm};
+use super::{power, second_plane, storm};
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
 use holdfast_model::host::{HostState, Membership, Session, SessionState};
@@ -46,25 +47,40 @@ pub(super) fn step(draft: &mut Draft) {
 /// Closes a session whose host was silent for the whole wait.
 fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Session>) {
     let silence = silence_ms(draft.world, session);
+    let since = session.seen_at.max(draft.world.view_since);
+    let leased = may_be_leased(draft, name, &session.value);
+    let suspect = silence >= draft.timing.suspect_after_ms;
+    if let Some(reading) = power::proves_off(draft.world, name, host).filter(|_| suspect) {
+        let by = reading.device.to_string();
+        return close(
+            draft,
+            name,
+            host,
+            session,
+            Evidence::PoweredOff { by },
+            None,
+        );
+    }
     let subject = Subject::Host(name.clone());
     let Some(wait_ms) = lapse_after_ms(draft.world, &session.value) else {
-        if silence >= draft.timing.suspect_after_ms {
-            draft.report(
-                PlannerStep::Fencing,
-                subject,
-                "silent, but it declared no working guard: its silence proves nothing; waiting \
-                 for it to come back, or for `holdfast host confirm-off`",
-            );
+        if suspect {
+            let text = "silent, but it declared no working guard: its silence proves nothing; waiting \
+                        for it to come back, or for `holdfast host confirm-off`";
+            power::report(draft, name, host, text);
+            power::ask_open(draft, name, session, leased);
         }
         return;
     };
     if silence < wait_ms {
-        let until = session.seen_at.max(draft.world.view_since).plus(wait_ms);
-        if silence >= draft.timing.suspect_after_ms {
-            let text = format!("silent; its heartbeat lapses {:.1} s after the last one", {
-                wait_ms as f64 / 1000.0
-            });
+        let until = since.plus(wait_ms);
+        if suspect {
+            let text = format!(
+                "silent; its heartbeat lapses {:.1} s after the last one{}",
+                wait_ms as f64 / 1000.0,
+                power::words(draft, name, host)
+            );
             draft.wait(PlannerStep::Fencing, subject, text, until);
+            power::ask_open(draft, name, session, leased);
         } else {
             draft.wake_at(until);
         }
@@ -97,9 +113,12 @@ fn close(
     done: Option<Write>,
 ) {
     let life = &session.value.incarnation;
-    // Only a person's word covers both planes at once.
-    let both = matches!(evidence, Evidence::Confirmed { .. });
-    let leased = session.value.has_storage_plane() || has_leased_vms(draft, name, life);
+    // A person's word covers both planes at once, and so does a machine without power.
+    let both = matches!(
+        evidence,
+        Evidence::Confirmed { .. } | Evidence::PoweredOff { .. }
+    );
+    let leased = may_be_leased(draft, name, &session.value);
     let (stage, membership, kind) = match leased && !both {
         true => (
             FenceStage::ControlClosed,
@@ -150,6 +169,11 @@ fn close(
     writes.extend(done);
     let event = draft.host_event(kind, name, why.clone());
     draft.push(why, writes, vec![event]);
+}
+
+/// VMs of this life may run on without its session.
+fn may_be_leased(draft: &Draft, name: &HostName, session: &Session) -> bool {
+    session.has_storage_plane() || has_leased_vms(draft, name, &session.incarnation)
 }
 
 /// VMs were granted to that life under a storage lease, whatever its session says of one.

@@ -22,6 +22,7 @@ mod membership;
 mod migration;
 mod operations;
 mod placement;
+pub(crate) mod power;
 mod recovery;
 mod second_plane;
 mod set_back;

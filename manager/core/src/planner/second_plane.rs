@@ -3,6 +3,7 @@
 //! ```text
 //! ControlClosed ── an observer: unchanged for the whole wait, up to after the closing ──> Closed
 //!               ── an observer: it says itself that everything has stopped ─────────────> Closed
+//!               ── its fencing device says off, and nobody sees it beat ──────────────> Closed
 //!               ── an observer: it beats, and its agent is cut off ── release asked ─┐
 //!               ^────────────────────────────────────────────────────────────────────┘
 //!               ── the same life opens its session again ──> open (written by the host)
@@ -16,12 +17,12 @@ use super::draft::Draft;
 use super::facts::{is_drained, open_session, silence_ms};
 use super::fencing::fence_write;
 use super::placement::{Choice, Request, choose};
+use super::power;
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage, StorageEvidence};
 use holdfast_model::host::{HostState, Membership, Session};
 use holdfast_model::id::{HostName, VmName};
 use holdfast_model::lease::{AgentState, Found, Sighting};
-use holdfast_model::plan::{PlannerStep, Subject};
 use holdfast_model::policy::OnIsolation;
 use holdfast_model::world::{HostView, Seen, World};
 
@@ -47,21 +48,31 @@ pub(super) fn close(draft: &mut Draft, name: &HostName, host: &HostView) {
                 };
                 (fence.value.evidence.clone(), Some(storage))
             }
-            Found::Unchanged { .. } | Found::Beating { .. } => continue,
+            Found::Unchanged { .. } | Found::Quiet { .. } | Found::Beating { .. } => continue,
         };
         return finish(draft, name, host, fence, evidence);
     }
+    if let Some(reading) = power::proves_off(draft.world, name, host) {
+        let by = reading.device.to_string();
+        return finish(
+            draft,
+            name,
+            host,
+            fence,
+            (Evidence::PoweredOff { by }, None),
+        );
+    }
+    power::ask_closed(draft, name, host);
     let beats = sightings.iter().find_map(|(by, sighting)| {
         let Found::Beating { agent } = &sighting.found else {
             return None;
         };
         Some(((*by).clone(), *agent))
     });
-    let subject = Subject::Host(name.clone());
     let Some((by, agent)) = beats else {
         let text = "its session is closed; waiting for a host to say what stands in its heartbeat \
                     slot on the lease volume";
-        return draft.report(PlannerStep::Fencing, subject, text);
+        return power::report(draft, name, host, text);
     };
     let on_isolation = draft.world.policy.fencing.on_isolation;
     let text = match agent {
@@ -84,7 +95,7 @@ pub(super) fn close(draft: &mut Draft, name: &HostName, host: &HostView) {
              volume ({by} saw it): its VMs run on there; look after holdfast-host on {name}"
         ),
     };
-    draft.report(PlannerStep::Fencing, subject, text);
+    power::report(draft, name, host, &text);
 }
 
 /// It was seen to write its heartbeat after its session had been closed.
@@ -131,6 +142,7 @@ fn finish(
     (evidence, storage): (Evidence, Option<StorageEvidence>),
 ) {
     let why = match &storage {
+        None if matches!(evidence, Evidence::PoweredOff { .. }) => format!("{name}: {evidence}"),
         None => format!("{name}: {evidence}, says its heartbeat on the lease volume"),
         Some(storage) => format!(
             "{name}: {evidence}; and its heartbeat on the lease volume has not changed for {:.1} s \

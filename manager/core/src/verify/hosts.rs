@@ -1,9 +1,9 @@
 //! Writes that close a host's incarnation.
 
-use super::{Found, Rule};
+use super::{Found, Rule, power};
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
 use holdfast_model::host::{GuardState, Session, SessionState, StoragePlane};
-use holdfast_model::id::{HostName, Revision};
+use holdfast_model::id::{HostName, Incarnation, Revision};
 use holdfast_model::lease::{Found as LeaseFound, StorageClass};
 use holdfast_model::op::Request;
 use holdfast_model::plan::{Step, Write};
@@ -86,14 +86,15 @@ pub(super) fn fence(
     }
     // A lease on storage may keep its VMs running, whatever its session does.
     let leased = current.is_some_and(|session| session.value.storage.as_ref().is_some_and(quorum))
-        || holds_leased(world, record);
-    let word_of_a_person = matches!(record.evidence, Evidence::Confirmed { .. });
-    let whole = record.stage == FenceStage::Closed;
-    found.unless(
-        !(leased && closes && whole) || word_of_a_person,
-        rule,
-        || format!("{host} is closed without a look at its storage lease"),
+        || holds_leased(world, host, &record.incarnation);
+    let whole_host = matches!(
+        record.evidence,
+        Evidence::Confirmed { .. } | Evidence::PoweredOff { .. }
     );
+    let whole = record.stage == FenceStage::Closed;
+    found.unless(!(leased && closes && whole) || whole_host, rule, || {
+        format!("{host} is closed without a look at its storage lease")
+    });
     match &record.evidence {
         Evidence::Lapsed { .. } => {
             let lapsed = current.is_some_and(|session| {
@@ -119,9 +120,18 @@ pub(super) fn fence(
             let newer = current.is_none() && begun_after(world, record);
             found.unless(newer, rule, || format!("{host} has no newer life"));
         }
-        // No fencing device is asked yet, so nobody can have said so.
-        Evidence::PoweredOff { .. } => {
-            found.add(rule, format!("no device was asked about {host}"));
+        Evidence::PoweredOff { by } => {
+            let open = current.is_some_and(|s| s.value.state == SessionState::Open);
+            let off =
+                open && closes && whole && power::says_off(world, host, &record.incarnation, by);
+            let same = current.map(|s| s.revision) == record.session_revision
+                && current.is_some_and(|s| {
+                    let silence = world.now.since(s.seen_at.max(world.view_since));
+                    silence >= world.policy.timing.resolve().suspect_after_ms
+                });
+            found.unless(off && same, rule, || {
+                format!("no device says that {host} is off, or not of this life as it is now")
+            });
         }
     }
 }
@@ -151,12 +161,13 @@ fn quorum(plane: &StoragePlane) -> bool {
 }
 
 /// A VM was granted to that life under a storage lease.
-fn holds_leased(world: &World, record: &FenceRecord) -> bool {
+pub(super) fn holds_leased(world: &World, host: &HostName, life: &Incarnation) -> bool {
     world.vms.values().any(|vm| {
         vm.owner.as_ref().is_some_and(|owner| {
-            let named = owner.value.possible_runners().any(|runner| {
-                runner.host == record.host && runner.incarnation == record.incarnation
-            });
+            let named = owner
+                .value
+                .possible_runners()
+                .any(|runner| runner.host == *host && runner.incarnation == *life);
             named && owner.value.lease == StorageClass::Quorum
         })
     })
@@ -190,6 +201,11 @@ fn second(world: &World, record: &FenceRecord) -> bool {
             && Some(sighting.session_revision) == before.session_revision;
         about.then_some((by, &sighting.found))
     });
+    if let Evidence::PoweredOff { by } = &record.evidence {
+        let beats = seen.any(|(_, what)| matches!(what, LeaseFound::Beating { .. }));
+        let off = power::says_off(world, &record.host, &record.incarnation, by);
+        return closed && off && !beats && record.storage.is_none();
+    }
     closed
         && seen.any(
             |(by, what)| match (what, &record.evidence, &record.storage) {

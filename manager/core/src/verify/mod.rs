@@ -6,6 +6,7 @@
 
 mod hosts;
 mod owners;
+mod power;
 mod storage;
 
 use holdfast_model::id::{HostName, VmName};
@@ -32,6 +33,9 @@ pub enum Rule {
     GuardedBySpec,
     /// A session is closed only by evidence that the world bears out.
     ClosedByEvidence,
+    /// A fencing device is asked only about a host that is silent on every plane it has, by a step that
+    /// fails if it is not.
+    SwitchedOffInSilence,
     /// A VM is stopped by force, or resumed, only because its storage failed, and only when it could be
     /// started again.
     ForcedByStorage,
@@ -68,6 +72,12 @@ pub fn verify(world: &World, plan: &Plan) -> Vec<Violation> {
             check_write(world, step, write, &mut found);
         }
     }
+    for ask in &plan.asks {
+        power::ask(world, ask, &mut found);
+        for write in &ask.step.writes {
+            check_write(world, &ask.step, write, &mut found);
+        }
+    }
     owners::room(world, plan, &mut found);
     found.0
 }
@@ -95,9 +105,10 @@ fn key(write: &Write) -> Option<String> {
         Write::Fence { record, .. } => format!("fence of {}/{}", record.host, record.incarnation),
         Write::HostState { host, .. } => format!("state of {host}"),
         Write::DeleteOp { id, .. } => format!("request {id}"),
-        Write::CheckVmSpec { .. } | Write::CheckHostSpec { .. } | Write::CheckFence { .. } => {
-            return None;
-        }
+        Write::CheckVmSpec { .. }
+        | Write::CheckHostSpec { .. }
+        | Write::CheckFence { .. }
+        | Write::CheckSession { .. } => return None,
     })
 }
 
@@ -149,6 +160,13 @@ fn check_write(world: &World, step: &Step, write: &Write, found: &mut Found) {
         }
         Write::CheckVmSpec { vm, expect } => check_vm_spec(world, vm, *expect, found),
         Write::CheckHostSpec { host, expect } => check_host_spec(world, host, *expect, found),
+        Write::CheckSession { host, expect } => {
+            let view = world.hosts.get(host);
+            let has = view.and_then(|h| h.session.as_ref()).map(|s| s.revision);
+            found.unless(has == Some(*expect), Rule::OneGuardedWrite, || {
+                stale("session", host)
+            });
+        }
         Write::CheckFence {
             host,
             incarnation,

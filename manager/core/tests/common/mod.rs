@@ -54,6 +54,7 @@ pub fn world() -> World {
         vms: BTreeMap::new(),
         fences: Arc::default(),
         ops: BTreeMap::new(),
+        power: BTreeMap::new(),
     }
 }
 
@@ -338,6 +339,10 @@ fn apply_write(world: &mut World, write: &Write) {
         } => {
             let found = world.fences.get(&(host, incarnation));
             assert_eq!(found.map(|fence| fence.revision), Some(expect));
+        }
+        Write::CheckSession { host, expect } => {
+            let session = &world.hosts[&host].session;
+            assert_eq!(session.as_ref().map(|s| s.revision), Some(expect));
         }
         Write::CheckHostSpec { host, expect } => {
             assert_eq!(

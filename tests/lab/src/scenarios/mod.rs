@@ -7,6 +7,7 @@ mod cut;
 mod cut_short;
 mod etcd_disk;
 mod etcd_set_back;
+mod fence;
 mod lease;
 mod life;
 mod migration;
@@ -181,6 +182,11 @@ pub const ALL: &[Scenario] = &[
         name: "lease-volume-damaged",
         what: "38: heartbeat slots are zeroed, the volume is gone: nothing stops, and it is told",
         run: lease::volume_damaged,
+    },
+    Scenario {
+        name: "fence-device",
+        what: "39: a fencing device answers, lies, hangs, refuses, is not there: never twice, never held up",
+        run: fence::devices,
     },
     Scenario {
         name: "witness-lost-then-a-site",

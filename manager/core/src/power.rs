@@ -1,0 +1,132 @@
+//! What the leader remembers of fencing devices: what it asked, what they answered, and what has become
+//! of that since. Kept by whoever carries the plans out; the planner reads it as [`World::power`].
+//!
+//! ```text
+//!   asked ──> off ── the host gives a sign of life afterwards ──> unknown ── later, the planner ──> asked
+//!        └──> on, unknown (refused, no answer in time) ─────────────────────────────────────────────^
+//! ```
+//! The memory is the leader's own and of its term: a new one begins without and asks again, and "is off
+//! already" is success.
+
+use crate::planner::power::{beats, doubt, told};
+use holdfast_model::event::EventKind;
+use holdfast_model::id::HostName;
+use holdfast_model::plan::Step;
+use holdfast_model::power::{PowerAsk, PowerReading, PowerState};
+use holdfast_model::time::Instant;
+use holdfast_model::world::World;
+use std::collections::BTreeMap;
+
+/// Something for the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// About which host.
+    pub host: HostName,
+    /// What kind.
+    pub kind: EventKind,
+    /// In words.
+    pub text: String,
+}
+
+/// What a device answered to one ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PowerAnswer {
+    /// When it was asked how the power stands: after it had been told to switch off.
+    pub read_at: Instant,
+    /// What it said.
+    pub state: PowerState,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub struct PowerBook {
+    readings: BTreeMap<HostName, PowerReading>,
+    notes: Vec<Note>,
+}
+
+impl PowerBook {
+    /// For [`World::power`].
+    pub fn readings(&self) -> &BTreeMap<HostName, PowerReading> {
+        &self.readings
+    }
+
+    /// A device is about to be asked: the step that goes before it was accepted.
+    pub fn asked(&mut self, ask: &PowerAsk, now: Instant) {
+        let reading = PowerReading {
+            incarnation: ask.incarnation.clone(),
+            session_revision: ask.session_revision,
+            device: ask.device.clone(),
+            attempt: ask.attempt,
+            asked_at: now,
+            read_at: now,
+            answered_at: now,
+            state: PowerState::Asked,
+        };
+        self.readings.insert(ask.host.clone(), reading);
+    }
+
+    /// It was answered. What nobody asked, or not any more, is dropped.
+    pub fn answered(&mut self, ask: &PowerAsk, answer: PowerAnswer, now: Instant) {
+        let Some(reading) = self.readings.get_mut(&ask.host) else {
+            return;
+        };
+        let same = reading.incarnation == ask.incarnation
+            && reading.session_revision == ask.session_revision
+            && reading.attempt == ask.attempt
+            && answer.read_at >= reading.asked_at;
+        if !same || reading.state != PowerState::Asked {
+            return;
+        }
+        reading.answered_at = now;
+        reading.read_at = answer.read_at.min(now);
+        reading.state = answer.state;
+        let (host, device) = (&ask.host, &ask.device);
+        self.notes.push(Note {
+            host: host.clone(),
+            kind: EventKind::PowerAnswered,
+            text: format!(
+                "{host}: fencing device {device}, told to switch it off: {}",
+                reading.state
+            ),
+        });
+    }
+
+    /// An "off" that the host itself has contradicted since is worth nothing, also later: to be called
+    /// before each plan.
+    pub fn look(&mut self, world: &World) {
+        for (name, reading) in &mut self.readings {
+            let Some(host) = world.hosts.get(name) else {
+                continue;
+            };
+            if reading.state != PowerState::Off {
+                continue;
+            }
+            let sign = match doubt(world, name, host, reading) {
+                Some(sign) => sign,
+                None if beats(world, name) => "its heartbeat on the lease volume goes on",
+                None => continue,
+            };
+            let device = &reading.device;
+            reading.state = PowerState::Unknown {
+                reason: format!("said off, and {sign}: not believed"),
+            };
+            self.notes.push(Note {
+                host: name.clone(),
+                kind: EventKind::PowerAnswered,
+                text: format!("{name}: fencing device {device} {}", reading.state),
+            });
+        }
+    }
+
+    /// What the journal has not had yet.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// The same as steps to be carried out with the next plan; they write events only.
+    pub fn journal(&mut self, world: &World) -> Vec<Step> {
+        let notes = self.take_notes().into_iter();
+        let step = |note: Note| told(world, note.kind, &note.host, note.text);
+        notes.map(step).collect()
+    }
+}

@@ -1,0 +1,220 @@
+//! Fencing devices: the one thing besides etcd that a manager acts on.
+//!
+//! ```text
+//! plan ─ask─> step accepted by etcd ─> still leading, still fresh? ─> off ─> status ─> the leader's memory
+//!                                                                                        └─wakes─> plan
+//! ```
+//! Each ask is a task of its own with bounds of its own: a device that hangs holds up neither the plans nor
+//! the transactions. The seam for other ways to reach a device is [`FenceDevices`].
+
+mod agent;
+
+pub use agent::FenceAgents;
+
+use async_trait::async_trait;
+use holdfast_core::power::{PowerAnswer, PowerBook};
+use holdfast_model::id::{DeviceName, HostName, Revision};
+use holdfast_model::plan::Step;
+use holdfast_model::power::{FenceDevice, PowerAsk, PowerState};
+use holdfast_model::time::Instant;
+use holdfast_model::world::World;
+use holdfast_store::cache::Clock;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// Devices that are asked at a time: a site's loss must not start a process for each of its hosts at once.
+const UNDER_WAY: usize = 64;
+
+/// Which device, for which host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The host whose power it is about.
+    pub host: HostName,
+    /// The device.
+    pub name: DeviceName,
+    /// As the policy has it.
+    pub device: FenceDevice,
+}
+
+/// How a host's power stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Power {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// A way to reach fencing devices. Calls may take for ever and may be given up at any time: nothing of
+/// them may be left then. What fails is told in words.
+#[async_trait]
+pub trait FenceDevices: Send + Sync {
+    /// Has a host switched off. That it worked is no proof of anything.
+    async fn switch_off(&self, target: &Target) -> Result<(), String>;
+    /// How the power stands now.
+    async fn status(&self, target: &Target) -> Result<Power, String>;
+}
+
+/// Nothing can be asked.
+pub struct NoDevices;
+
+#[async_trait]
+impl FenceDevices for NoDevices {
+    async fn switch_off(&self, _: &Target) -> Result<(), String> {
+        Err("this manager can ask no device".to_owned())
+    }
+
+    async fn status(&self, _: &Target) -> Result<Power, String> {
+        Err("this manager can ask no device".to_owned())
+    }
+}
+
+/// Asks devices, and remembers what they answered while this manager leads.
+pub struct Fencer {
+    devices: Arc<dyn FenceDevices>,
+    clock: Clock,
+    memory: Mutex<Memory>,
+    answered: Notify,
+    room: Semaphore,
+}
+
+#[derive(Default)]
+struct Memory {
+    term: Option<Revision>,
+    book: PowerBook,
+}
+
+/// What an ask needs besides itself: it is dropped when the lead is lost, or when it comes too late.
+pub struct Mandate {
+    /// The epoch it was decided in.
+    pub epoch: Revision,
+    /// The present one.
+    pub leads: watch::Receiver<Option<Revision>>,
+    /// Another manager may lead from then on, by this one's clock.
+    pub until: Instant,
+}
+
+impl Mandate {
+    fn fault(&self, now: Instant) -> Option<&'static str> {
+        if *self.leads.borrow() != Some(self.epoch) {
+            Some("not asked: this manager does not lead any more")
+        } else if now > self.until {
+            Some("not asked: the decision had become too old before the device's turn came")
+        } else {
+            None
+        }
+    }
+}
+
+impl Fencer {
+    /// Asks these devices.
+    pub fn new(devices: Arc<dyn FenceDevices>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            devices,
+            clock,
+            memory: Mutex::default(),
+            answered: Notify::new(),
+            room: Semaphore::new(UNDER_WAY),
+        })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Each change is complete before anything in it could panic.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for an answer.
+    pub async fn answered(&self) {
+        self.answered.notified().await;
+    }
+
+    /// Gives a world what is known of the devices. Each term begins without a memory.
+    pub fn complete(&self, world: &mut World) {
+        let mut memory = self.memory();
+        if memory.term != Some(world.epoch) {
+            *memory = Memory {
+                term: Some(world.epoch),
+                book: PowerBook::default(),
+            };
+        }
+        memory.book.look(world);
+        world.power = memory.book.readings().clone();
+    }
+
+    /// What is to be told of the answers.
+    pub fn journal(&self, world: &World) -> Vec<Step> {
+        self.memory().book.journal(world)
+    }
+
+    /// Asks a device; the step that goes before it was accepted.
+    pub fn ask(self: &Arc<Self>, ask: PowerAsk, device: FenceDevice, mandate: Mandate) {
+        let now = (self.clock)();
+        self.memory().book.asked(&ask, now);
+        let target = Target {
+            host: ask.host.clone(),
+            name: ask.device.clone(),
+            device,
+        };
+        let fencer = self.clone();
+        tokio::spawn(async move {
+            let asking = {
+                let (fencer, target) = (fencer.clone(), target.clone());
+                tokio::spawn(async move { fencer.carry_out(&target, &mandate).await })
+            };
+            let answer = asking.await.unwrap_or_else(|panic| PowerAnswer {
+                read_at: now,
+                state: unknown(format!("asking failed: {panic}")),
+            });
+            tracing::warn!(host = %target.host, device = %target.name, state = %answer.state,
+                           "a fencing device was told to switch a host off");
+            let now = (fencer.clock)();
+            fencer.memory().book.answered(&ask, answer, now);
+            fencer.answered.notify_one();
+        });
+    }
+
+    async fn carry_out(&self, target: &Target, mandate: &Mandate) -> PowerAnswer {
+        let dropped = |read_at, why: &str| PowerAnswer {
+            read_at,
+            state: unknown(why.to_owned()),
+        };
+        let _room = self.room.acquire().await;
+        let now = (self.clock)();
+        if let Some(why) = mandate.fault(now) {
+            return dropped(now, why);
+        }
+        let off = bounded(target, self.devices.switch_off(target)).await;
+        // Whatever it said: only how the power stands afterwards counts.
+        let read_at = (self.clock)();
+        let state = match bounded(target, self.devices.status(target)).await {
+            Ok(Power::Off) => PowerState::Off,
+            Ok(Power::On) => match off {
+                Ok(()) => PowerState::On,
+                Err(why) => unknown(format!("says on, and would not switch it off: {why}")),
+            },
+            Err(why) => unknown(match off {
+                Ok(()) => why,
+                Err(first) if first == why => why,
+                Err(first) => format!("{first}; then {why}"),
+            }),
+        };
+        PowerAnswer { read_at, state }
+    }
+}
+
+fn unknown(reason: String) -> PowerState {
+    PowerState::Unknown { reason }
+}
+
+/// A call that takes longer than the policy allows has failed, and is given up.
+async fn bounded<T>(
+    target: &Target,
+    call: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let ms = target.device.timeout_ms;
+    match tokio::time::timeout(Duration::from_millis(ms), call).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no answer in {ms} ms")),
+    }
+}

@@ -1,0 +1,263 @@
+//! The daemon and fencing devices, on the in-memory store with puppet hosts: what a device says closes a
+//! host, and one that says nothing holds nothing up.
+
+mod support;
+
+use async_trait::async_trait;
+use holdfast_manager::daemon::executor::{execute, prepare};
+use holdfast_manager::daemon::fence::{FenceDevices, Fencer, Mandate, Power, Target};
+use holdfast_model::id::Revision;
+use holdfast_model::plan::{Plan, Step, Write};
+use holdfast_model::policy::Policy;
+use holdfast_model::power::{FenceDevice, PowerAsk, PowerState};
+use holdfast_model::time::Instant;
+use holdfast_model::world::World;
+use holdfast_store::clock::boottime;
+use holdfast_store::keyspace::{Key, ROOT};
+use holdfast_store::memory::MemoryStore;
+use holdfast_store::view::View;
+use serde_json::Value;
+use std::sync::{Arc, Mutex};
+use support::{Cluster, name, policy, put, shared};
+use tokio::sync::watch;
+
+/// What one fake device does for all hosts, and what it was asked.
+struct Fake {
+    status: Option<Result<Power, String>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Fake {
+    /// `None`: nothing ever comes back.
+    fn new(status: Option<Result<Power, String>>) -> Arc<Self> {
+        Arc::new(Self {
+            status,
+            asked: Mutex::default(),
+        })
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("a list").clone()
+    }
+
+    fn note(&self, what: &str, target: &Target) {
+        let line = format!("{what} {} by {}", target.host, target.name);
+        self.asked.lock().expect("a list").push(line);
+    }
+}
+
+#[async_trait]
+impl FenceDevices for Fake {
+    async fn switch_off(&self, target: &Target) -> Result<(), String> {
+        self.note("off", target);
+        match self.status {
+            Some(_) => Err("it does not say".to_owned()),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn status(&self, target: &Target) -> Result<Power, String> {
+        self.note("status", target);
+        match &self.status {
+            Some(status) => status.clone(),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn device() -> FenceDevice {
+    FenceDevice {
+        hosts: Vec::new(),
+        agent: name("fence_x"),
+        options: Default::default(),
+        timeout_ms: 500,
+    }
+}
+
+/// Every host has a device, which is asked as soon as it is suspect.
+fn hasty() -> Policy {
+    let mut policy = policy();
+    policy.fencing.on_suspicion = true;
+    let hosts = ["a1", "a2", "b1", "b2"];
+    policy.fencing.devices = hosts.map(|host| (name(host), device())).into();
+    policy
+}
+
+async fn lose_the_host_of_web(cluster: &Cluster) -> String {
+    cluster.run_vm("web", 1, "a").await;
+    let host = cluster.until_vm("web", "running").await["vm"]["host"].clone();
+    let host = host.as_str().expect("a host").to_owned();
+    cluster.host(&host).power_off();
+    host
+}
+
+async fn web_runs_elsewhere(cluster: &Cluster, lost: &str) {
+    let elsewhere =
+        |answer: &Value| answer["vm"]["state"] == "running" && answer["vm"]["host"] != lost;
+    cluster
+        .manager
+        .until("/vms/web", "web elsewhere", elsewhere)
+        .await;
+}
+
+/// The journal once it has this.
+async fn journal(cluster: &Cluster, part: &str) -> String {
+    let has = |page: &Value| page.to_string().contains(part);
+    let page = cluster.manager.until("/events?limit=1000", part, has).await;
+    page.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_its_device_says_is_off_is_closed_by_that() {
+    let off = Fake::new(Some(Ok(Power::Off)));
+    let cluster = Cluster::with_devices(hasty(), off.clone()).await;
+    let lost = lose_the_host_of_web(&cluster).await;
+    web_runs_elsewhere(&cluster, &lost).await;
+    let journal = journal(&cluster, "told to switch it off: says off").await;
+    assert!(journal.contains("power-asked") && journal.contains("power-answered"));
+    assert!(
+        journal.contains(&format!("{lost}: powered off, says {lost}")),
+        "{journal}"
+    );
+    let expected = [
+        format!("off {lost} by {lost}"),
+        format!("status {lost} by {lost}"),
+    ];
+    assert_eq!(off.asked(), expected, "once, and nobody else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_hangs_holds_up_neither_the_wait_nor_anything_else() {
+    let mute = Fake::new(None);
+    let mut policy = hasty();
+    let devices = policy.fencing.devices.values_mut();
+    devices.for_each(|device| device.timeout_ms = 120_000);
+    let cluster = Cluster::with_devices(policy, mute.clone()).await;
+    let lost = lose_the_host_of_web(&cluster).await;
+    // Other work goes on while it is being asked.
+    let asked = |page: &Value| page.to_string().contains("power-asked");
+    cluster
+        .manager
+        .until("/events?limit=1000", "the ask", asked)
+        .await;
+    cluster.run_vm("other", 2, "b").await;
+    web_runs_elsewhere(&cluster, &lost).await;
+    let journal = journal(&cluster, "lapsed").await;
+    assert!(!journal.contains("power-answered"), "{journal}");
+    assert_eq!(mute.asked(), [format!("off {lost} by {lost}")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_fails_is_asked_again_and_proves_nothing() {
+    let failing = Fake::new(Some(Err("no route to the board".to_owned())));
+    let cluster = Cluster::with_devices(hasty(), failing.clone()).await;
+    let lost = lose_the_host_of_web(&cluster).await;
+    web_runs_elsewhere(&cluster, &lost).await;
+    let journal = journal(&cluster, "it does not say; then no route to the board").await;
+    assert!(journal.contains("lapsed") && !journal.contains("powered off"));
+}
+
+/// An ask about a1 and the world that it comes from.
+fn ask() -> (World, PowerAsk) {
+    let world = View::default().world(
+        boottime(),
+        holdfast_store::clock::wall(),
+        Instant(0),
+        Revision(7),
+        &name("m-a"),
+    );
+    let ask = PowerAsk {
+        host: name("a1"),
+        incarnation: name("i1"),
+        session_revision: Revision(5),
+        device: name("a1"),
+        attempt: 1,
+        step: Step {
+            writes: Vec::new(),
+            events: Vec::new(),
+            why: String::new(),
+        },
+    };
+    (world, ask)
+}
+
+/// What the memory has after the ask was answered.
+async fn answer_under(mandate: Mandate, fake: &Arc<Fake>) -> PowerState {
+    let fencer = Fencer::new(fake.clone(), Arc::new(boottime));
+    let (mut world, ask) = ask();
+    fencer.complete(&mut world);
+    fencer.ask(ask.clone(), device(), mandate);
+    let answered = tokio::time::timeout(support::BOUND, fencer.answered());
+    answered.await.expect("an answer");
+    fencer.complete(&mut world);
+    let state = world.power[&ask.host].state.clone();
+    // Another term knows nothing of it.
+    world.epoch = Revision(8);
+    fencer.complete(&mut world);
+    assert!(world.power.is_empty());
+    state
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_manager_that_still_leads_asks_and_only_in_time() {
+    let (_leads, seen) = watch::channel(Some(Revision(7)));
+    let mandate = |epoch, until| Mandate {
+        epoch: Revision(epoch),
+        leads: seen.clone(),
+        until,
+    };
+    let later = boottime().plus(600_000);
+    for wrong in [mandate(6, later), mandate(7, Instant(0))] {
+        let off = Fake::new(Some(Ok(Power::Off)));
+        let state = answer_under(wrong, &off).await;
+        assert!(
+            matches!(&state, PowerState::Unknown { reason } if reason.starts_with("not asked"))
+        );
+        assert_eq!(off.asked(), Vec::<String>::new());
+    }
+    let off = Fake::new(Some(Ok(Power::Off)));
+    assert_eq!(answer_under(mandate(7, later), &off).await, PowerState::Off);
+    assert_eq!(off.asked(), ["off a1 by a1", "status a1 by a1"]);
+    let mute = Fake::new(None);
+    let state = answer_under(mandate(7, later), &mute).await;
+    let reason = "no answer in 500 ms".to_owned();
+    assert_eq!(state, PowerState::Unknown { reason });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_not_asked_when_the_host_has_renewed_its_session() {
+    let store = MemoryStore::new();
+    put(&store, Key::Policy, &hasty());
+    let leads = serde_json::json!({"manager": "m-a", "site": "a", "life": "x"});
+    put(&store, Key::LeaderEpoch, &leads);
+    let revision = |key: &Key| store.get_now(&key.path()).expect("written").revision;
+    let epoch = revision(&Key::LeaderEpoch);
+    let session = Key::HostSession(name("a1"));
+    put(&store, session.clone(), &"a heartbeat");
+    let decided_on = revision(&session);
+    let mut view = View::default();
+    let everything = vec![store.list_now(ROOT)];
+    view.reset(&[ROOT.to_owned()], everything, boottime());
+    let off = Fake::new(Some(Ok(Power::Off)));
+    let shared = shared(&store, off.clone());
+    let (_leads, seen) = watch::channel(Some(epoch));
+    put(&store, session.clone(), &"a later heartbeat");
+    // Decided on the earlier one, and then on what is there.
+    for (decided_on, expected) in [(decided_on, (0, 1)), (revision(&session), (1, 0))] {
+        let (_, mut ask) = ask();
+        ask.step.writes = vec![Write::CheckSession {
+            host: name("a1"),
+            expect: decided_on,
+        }];
+        let plan = Plan {
+            asks: vec![ask],
+            ..Plan::default()
+        };
+        let ready = prepare(&view, &plan, epoch, &shared);
+        let executed = execute(&shared, ready, epoch, &seen).await;
+        assert_eq!((executed.done, executed.refused), expected);
+    }
+    let answered = tokio::time::timeout(support::BOUND, shared.fencer.answered());
+    answered.await.expect("an answer");
+    assert_eq!(off.asked(), ["off a1 by a1", "status a1 by a1"], "once");
+}

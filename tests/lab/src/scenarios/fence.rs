@@ -1,0 +1,148 @@
+//! Fencing devices: one that answers is the fast rung, and one that does not, or lies, holds nothing up.
+
+use holdfast_model::host::Membership;
+
+use super::checks::{given_up, moved_over, same_grant, wait_host, went_elsewhere};
+use super::{PATIENCE, expect, host_of, small, with_policy, with_vms};
+use crate::boards::{Boards, Mode};
+use crate::error::{LabError, Result};
+use crate::lab::Lab;
+use crate::machine::Power;
+use crate::run::wait_until;
+use crate::trial::Cluster;
+
+const VM: &str = "fenced";
+/// Well below the silence that makes a host suspect, with every profile.
+const HEARD_MS: u64 = 1_000;
+/// One device for all hosts, which tells them apart by their names.
+const DEVICES: &str = "[fencing]\non_suspicion = true\n\n[fencing.devices.boards]\n\
+                       hosts = [\"a1\", \"a2\", \"b1\", \"b2\"]\nagent = \"fence_lab\"\ntimeout_ms = 60000\n";
+
+pub(super) fn devices(lab: &Lab) -> Result<()> {
+    with_policy(lab, DEVICES, || {
+        Boards::serve(lab, |boards| {
+            with_vms(lab, &[small(VM, "a")], |cluster| {
+                answers(cluster, boards)?;
+                lies(cluster, boards)?;
+                for mode in [Mode::Hangs, Mode::Refuses, Mode::Dead] {
+                    holds_nothing_up(cluster, boards, mode)?;
+                }
+                Ok(())
+            })
+        })
+    })
+}
+
+/// The host is on and its agent hangs: its board switches it off, and that is what closes it.
+fn answers(cluster: &Cluster, boards: &Boards) -> Result<()> {
+    let lab = cluster.lab;
+    let before = cluster.vm(VM)?;
+    let host = host_of(cluster, VM)?;
+    boards.set(&host, Mode::Answers);
+    let frozen = lab.freeze(&host, "agent")?;
+    let off = boards.wait_asked(&host, "off", frozen.at_ms, PATIENCE)?;
+    expect(off.power == Power::On, || {
+        format!("{host} had no power before its board was asked")
+    })?;
+    moved_over(cluster, &before, frozen.at_ms)?;
+    expect(lab.power(&host)? == Power::Off, || {
+        format!("{host} still has power")
+    })?;
+    wait_fenced(cluster, &host, true)?;
+    lab.power_on(&[&host])?;
+    wait_host(cluster, &host, Membership::Online)
+}
+
+/// The board says off, the host is on and renews its session before that is heard: nothing happens to it.
+fn lies(cluster: &Cluster, boards: &Boards) -> Result<()> {
+    let lab = cluster.lab;
+    let before = cluster.vm(VM)?;
+    let host = host_of(cluster, VM)?;
+    boards.set(&host, Mode::Lies);
+    let frozen = lab.freeze(&host, "agent")?;
+    boards.wait_asked(&host, "off", frozen.at_ms, PATIENCE)?;
+    let thawed = lab.thaw(&host, "agent")?;
+    wait_back(cluster, &host)?;
+    boards.wait_asked(&host, "status", frozen.at_ms, PATIENCE)?;
+    wait_until("the lie to be told", PATIENCE, "", || {
+        match boards.tell_lies() {
+            0 => Err("nobody waits for an answer".into()),
+            _ => Ok(()),
+        }
+    })?;
+    wait_event(cluster, "not believed")?;
+    boards.set(&host, Mode::Answers);
+    runs_on_still(cluster, &before, thawed.done_ms)?;
+    expect(lab.power(&host)? == Power::On, || {
+        format!("{host} has no power: its board did not lie")
+    })
+}
+
+fn runs_on_still(
+    cluster: &Cluster,
+    before: &holdfast_model::status::Vm,
+    since_ms: u64,
+) -> Result<()> {
+    let host = before.host.as_ref().map(ToString::to_string);
+    let later = since_ms + 8_000;
+    let mut log = cluster.lab.observer_log()?;
+    log.wait_for_beat_on(VM, &host.unwrap_or_default(), later, PATIENCE)?;
+    same_grant(cluster, before)
+}
+
+/// The host loses its power and its board is of no use: the wait decides, as without one.
+fn holds_nothing_up(cluster: &Cluster, boards: &Boards, mode: Mode) -> Result<()> {
+    let lab = cluster.lab;
+    let before = cluster.vm(VM)?;
+    let host = host_of(cluster, VM)?;
+    boards.set(&host, mode);
+    let off = lab.power_off(&[&host])?;
+    boards.wait_asked(&host, "off", off.at_ms, PATIENCE)?;
+    went_elsewhere(cluster, &before, off.at_ms)?;
+    wait_fenced(cluster, &host, false)?;
+    lab.power_on(&[&host])?;
+    boards.set(&host, Mode::Answers);
+    // What was held is of no more use to anybody.
+    boards.tell_lies();
+    wait_host(cluster, &host, Membership::Online)
+}
+
+/// A heartbeat was seen that is younger than any on which its board could be asked: the lie will show.
+fn wait_back(cluster: &Cluster, host: &str) -> Result<()> {
+    cluster.wait(&format!("{host} to be back"), PATIENCE, |status| {
+        let found = status.hosts.iter().find(|each| each.name.as_str() == host);
+        match found.and_then(|found| found.silence_ms) {
+            Some(silence_ms) if silence_ms < HEARD_MS => Ok(()),
+            silence => Err(format!("silent for {silence:?} ms")),
+        }
+    })
+}
+
+/// The host was given up last by its device, or by something else.
+fn wait_fenced(cluster: &Cluster, host: &str, by_device: bool) -> Result<()> {
+    wait_host(cluster, host, Membership::Fenced)?;
+    let told = given_up(cluster)?;
+    let last = told.iter().rfind(|text| text.starts_with(host));
+    let last = last.cloned().unwrap_or_default();
+    expect(
+        last.contains("powered off, says boards") == by_device,
+        || format!("{host} was given up by the wrong evidence: {last}"),
+    )
+}
+
+fn wait_event(cluster: &Cluster, part: &str) -> Result<()> {
+    wait_until(
+        &format!("the journal to say `{part}`"),
+        PATIENCE,
+        "",
+        || {
+            let events = cluster
+                .events()
+                .map_err(|error: LabError| error.to_string())?;
+            match events.iter().any(|event| event.text.contains(part)) {
+                true => Ok(()),
+                false => Err(format!("{:?}", events.last())),
+            }
+        },
+    )
+}

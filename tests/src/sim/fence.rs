@@ -1,0 +1,160 @@
+//! Fencing devices: each host's board, on a network of its own at its site, with the site's power.
+//!
+//! ```text
+//! a leader's step was accepted ─> asked ── it acts, or nothing comes ─> acted ── likewise ─> says ─> leader
+//! ```
+
+use super::Sim;
+use super::event::{Client, Event, FenceCall, FenceStage, Inbox};
+use super::faults::FaultError;
+use super::net::Place;
+use holdfast_model::id::HostName;
+use holdfast_model::power::{FenceDevice, PowerState};
+
+/// How long a call to a device takes that is well, in milliseconds.
+const USUAL_MS: u64 = 200;
+
+/// How a device behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// It does what it is told, and says how things stand.
+    Answers,
+    /// It does nothing and says off.
+    Lies,
+    /// The same while its host's heartbeats are acknowledged; otherwise it answers. Such a lie always shows.
+    LiesWhileHeard,
+    /// Nothing comes back, and nothing happens.
+    Hangs,
+    /// It says that it will not.
+    Refuses,
+    /// It does what it is told, and says that it failed.
+    Mumbles,
+}
+
+/// A device.
+#[derive(Debug, Clone, Copy)]
+pub struct Device {
+    /// How it behaves.
+    pub behaviour: Behaviour,
+    /// How long each call takes.
+    pub takes_ms: u64,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self {
+            behaviour: Behaviour::Answers,
+            takes_ms: USUAL_MS,
+        }
+    }
+}
+
+impl Sim {
+    /// A host's device behaves like this from now on.
+    pub fn set_device(&mut self, host: &HostName, device: Device) -> Result<(), FaultError> {
+        if !self.hosts.contains_key(host) {
+            return Err(FaultError::Unknown(host.to_string()));
+        }
+        self.devices.insert(host.clone(), device);
+        Ok(())
+    }
+
+    /// A leader asks a device, or it goes on with what it was asked.
+    pub(super) fn fence(&mut self, mut call: Box<FenceCall>) {
+        let host = call.ask.host.clone();
+        let device = self.devices.get(&host).copied().unwrap_or_default();
+        match call.stage {
+            FenceStage::Asked => self.fence_takes(call, device, FenceStage::Acted),
+            FenceStage::Acted => {
+                if call.answered && self.obeys(&host, device) {
+                    self.ctx.log(&host, "is switched off by its fencing device");
+                    self.set_host_power(&host, false);
+                    self.look_at_migrations();
+                }
+                call.read_at = self.ctx.now;
+                self.fence_takes(call, device, FenceStage::Says);
+            }
+            FenceStage::Says => {
+                let state = self.fence_says(&call, device);
+                let client = call.client.clone();
+                let answer = Inbox::Power(Box::new(call.ask), call.read_at, state);
+                self.ctx.after(1, Event::To(client, answer));
+            }
+        }
+    }
+
+    /// The next stage comes when the device has answered, or nobody waits for it any more.
+    fn fence_takes(&mut self, mut call: Box<FenceCall>, device: Device, next: FenceStage) {
+        let timeout_ms = self.timeout_ms(&call);
+        let reached = self.reaches_device(&call) && device.behaviour != Behaviour::Hangs;
+        call.answered = reached && device.takes_ms < timeout_ms;
+        let ms = match call.answered {
+            true => device.takes_ms,
+            false => timeout_ms,
+        };
+        call.stage = next;
+        self.ctx.after(ms, Event::Fence(call));
+    }
+
+    fn timeout_ms(&self, call: &FenceCall) -> u64 {
+        let policy = self.policy().unwrap_or_default();
+        let device = policy.fencing.devices.get(&call.ask.device);
+        device.map_or(USUAL_MS, |device: &FenceDevice| device.timeout_ms)
+    }
+
+    /// The way from the leader to the board, which has the site's power.
+    fn reaches_device(&self, call: &FenceCall) -> bool {
+        let (Some(host), Client::Manager(name, _)) = (self.hosts.get(&call.ask.host), &call.client)
+        else {
+            return false;
+        };
+        let Some(manager) = self.managers.get(name) else {
+            return false;
+        };
+        let place = |site: &holdfast_model::id::SiteName| Place {
+            site: site.clone(),
+            host: None,
+        };
+        let lit = !self.dark.contains(&host.m.site);
+        lit && self
+            .ctx
+            .net
+            .connects(&place(&manager.site), &place(&host.m.site))
+    }
+
+    /// It is on, and its device switches it off.
+    fn obeys(&self, host: &HostName, device: Device) -> bool {
+        let powered = self.hosts.get(host).is_some_and(|host| host.m.powered);
+        let obeys = match device.behaviour {
+            Behaviour::Answers | Behaviour::Mumbles => true,
+            Behaviour::LiesWhileHeard => !self.is_heard(host),
+            Behaviour::Lies | Behaviour::Hangs | Behaviour::Refuses => false,
+        };
+        powered && obeys
+    }
+
+    /// Its last heartbeat that the store acknowledged is newer than any on which it could be asked about.
+    fn is_heard(&self, host: &HostName) -> bool {
+        let timing = self.policy().unwrap_or_default().timing.resolve();
+        let silence = self.ctx.truth.silence(host, self.ctx.now);
+        silence.control_ms < timing.heartbeat_ms * 3 / 2
+    }
+
+    fn fence_says(&self, call: &FenceCall, device: Device) -> PowerState {
+        let host = &call.ask.host;
+        let unknown = |reason: String| PowerState::Unknown { reason };
+        if !call.answered {
+            return unknown(format!("no answer in {} ms", self.timeout_ms(call)));
+        }
+        let off = self.hosts.get(host).is_some_and(|host| !host.m.powered);
+        match device.behaviour {
+            Behaviour::Lies => PowerState::Off,
+            Behaviour::LiesWhileHeard if self.is_heard(host) => PowerState::Off,
+            Behaviour::Answers | Behaviour::LiesWhileHeard if off => PowerState::Off,
+            Behaviour::Answers | Behaviour::LiesWhileHeard => PowerState::On,
+            Behaviour::Hangs | Behaviour::Refuses | Behaviour::Mumbles => {
+                unknown("it refused".to_owned())
+            }
+        }
+    }
+}
