@@ -78,6 +78,19 @@ fn a_volume_is_made_shown_and_mended() {
     let damaged = shown["damaged"].as_array().unwrap();
     assert_eq!(damaged.len(), 1, "{shown}");
     assert_eq!(damaged[0]["slot"], 5);
+    // Emptied only by who says that etcd knows better.
+    let (code, out, _) = said(&holdfast(&["repair", "--claims", "--yes"], &path));
+    assert!(
+        code == Some(0) && out.contains("mended: one claim"),
+        "{out}"
+    );
+    let (_, out, _) = said(&holdfast(&["show", "-o", "json"], &path));
+    let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        shown["damaged"].as_array().map(Vec::len),
+        Some(0),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -177,7 +177,11 @@ impl Vms {
             let (vm, generation) = (killed.vm.clone(), killed.generation);
             self.seen.explained(&vm, generation);
             let how = EndKind::SelfFenced;
-            self.ends.insert(vm.clone(), Ended { generation, how });
+            // The list is told anew with each kill; what ended since is more.
+            let known = self.ends.get(&vm);
+            if known.is_none_or(|known| known.generation <= generation) {
+                self.ends.insert(vm.clone(), Ended { generation, how });
+            }
             self.settling.insert(vm.clone(), self.lister.next());
             if self.fenced_told.insert((vm, generation)) {
                 let _ = self.sinks.fenced.send(killed);

@@ -29,6 +29,10 @@ pub enum LeaseCommand {
     Repair {
         /// The file or device
         volume: PathBuf,
+        /// VMs' claims as well: they are emptied, and etcd alone then says who may run those VMs. Not after
+        /// etcd was restored from a backup
+        #[arg(long)]
+        claims: bool,
         /// Not asked
         #[command(flatten)]
         sure: Sure,
@@ -74,7 +78,11 @@ pub(super) fn run(command: &LeaseCommand, output: Output) -> Result<(), CliError
     match command {
         LeaseCommand::Create(arguments) => create(arguments, output),
         LeaseCommand::Show { volume } => show(volume, output),
-        LeaseCommand::Repair { volume, sure } => repair(volume, *sure, output),
+        LeaseCommand::Repair {
+            volume,
+            claims,
+            sure,
+        } => repair(volume, *claims, *sure, output),
     }
 }
 
@@ -128,23 +136,28 @@ fn show(path: &Path, output: Output) -> Result<(), CliError> {
 struct Repaired {
     superblock: bool,
     mailboxes: Vec<u64>,
+    claims: Vec<u64>,
     left: Vec<Damage>,
 }
 
-fn repair(path: &Path, sure: Sure, output: Output) -> Result<(), CliError> {
+fn repair(path: &Path, claims: bool, sure: Sure, output: Output) -> Result<(), CliError> {
     let access = match sure.dry.dry_run {
         true => Access::Read,
         false => Access::Write,
     };
     let mut volume = Volume::open(path, access).map_err(refused)?;
     let found = survey(&volume).map_err(refused)?;
-    let (mailboxes, left): (Vec<Damage>, Vec<Damage>) = found
+    let (freed, left): (Vec<Damage>, Vec<Damage>) = found
         .damaged
         .into_iter()
         .filter(|damage| damage.kind != Kind::Superblock)
-        .partition(|damage| damage.kind == Kind::Mailbox);
+        .partition(|damage| match damage.kind {
+            Kind::Mailbox => true,
+            Kind::Claim => claims,
+            Kind::Superblock | Kind::Heartbeat => false,
+        });
     let superblock = volume.damage().is_some();
-    let anything = superblock || !mailboxes.is_empty();
+    let anything = superblock || !freed.is_empty();
     if anything && !sure.dry.dry_run {
         if !sure.yes {
             return Err(CliError::Usage(format!(
@@ -155,21 +168,29 @@ fn repair(path: &Path, sure: Sure, output: Output) -> Result<(), CliError> {
         if superblock {
             volume.repair_superblocks().map_err(refused)?;
         }
-        for damage in &mailboxes {
-            // Whoever asked for something asks again.
-            let free = volume.write_and_check(damage.sector, 1, Record::Mailbox(None));
-            free.map_err(refused)?;
+        // Whoever asked for something asks again; whoever holds a VM that runs writes its claim again.
+        for damage in &freed {
+            if let Some(free) = Record::free(damage.kind) {
+                let written = volume.write_and_check(damage.sector, 1, free);
+                written.map_err(refused)?;
+            }
         }
     }
     let done = Repaired {
         superblock,
-        mailboxes: mailboxes.iter().map(|damage| damage.slot).collect(),
+        mailboxes: slots(&freed, Kind::Mailbox),
+        claims: slots(&freed, Kind::Claim),
         left,
     };
     if output == Output::Json {
         return print_json(&done);
     }
     told(&done, anything, sure.dry.dry_run)
+}
+
+fn slots(freed: &[Damage], kind: Kind) -> Vec<u64> {
+    let of_kind = freed.iter().filter(|damage| damage.kind == kind);
+    of_kind.map(|damage| damage.slot).collect()
 }
 
 fn told(done: &Repaired, anything: bool, dry_run: bool) -> Result<(), CliError> {
@@ -179,6 +200,11 @@ fn told(done: &Repaired, anything: bool, dry_run: bool) -> Result<(), CliError> 
         0 => None,
         1 => Some("one mailbox".to_owned()),
         count => Some(format!("{count} mailboxes")),
+    });
+    what.extend(match done.claims.len() {
+        0 => None,
+        1 => Some("one claim".to_owned()),
+        count => Some(format!("{count} claims")),
     });
     let line = match (anything, dry_run) {
         (false, _) => Line::new().add(Tone::Dim, "nothing to mend"),
@@ -194,8 +220,9 @@ fn told(done: &Repaired, anything: bool, dry_run: bool) -> Result<(), CliError> 
         let advice = match damage.kind {
             Kind::Heartbeat => "its host's guard writes it anew; nothing is to be done",
             _ => {
-                "it is kept as it is, and its VM is not started by this volume's word: the record \
-                 is in etcd, see `holdfast vm show`"
+                "while its VM runs, its host writes it again; while it does not, it is not started, as \
+                 nobody can say whether it runs elsewhere. If etcd was not restored from a backup since, \
+                 etcd knows: add --claims"
             }
         };
         let text = format!(

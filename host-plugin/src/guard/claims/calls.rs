@@ -16,9 +16,18 @@ pub fn carry_out(volume: &Volume, task: &Task) -> ClaimState {
         Task::Free { slot, uuid } => free(volume, *slot, uuid),
         Task::Look { slot, own } => look(volume, *slot, own),
     };
-    done.unwrap_or_else(|error| ClaimState::Refused {
-        reason: error.to_string(),
-        stands: None,
+    done.unwrap_or_else(|error| {
+        let advice = match error {
+            VolumeError::Sector { .. } => {
+                "; if etcd was not restored from a backup since, `holdfast lease repair VOLUME --claims` \
+                 empties it"
+            }
+            _ => "",
+        };
+        ClaimState::Refused {
+            reason: format!("{error}{advice}"),
+            stands: None,
+        }
     })
 }
 

@@ -34,8 +34,8 @@ pub enum Found {
 pub enum SlotError {
     /// It may be this VM's.
     #[error(
-        "slot {slot} of the lease volume may be this VM's and cannot be read: {why}. `holdfast lease \
-         show` and `holdfast lease repair` are for that"
+        "slot {slot} of the lease volume may be this VM's and cannot be read: {why}. If etcd was not \
+         restored from a backup since, `holdfast lease repair VOLUME --claims` empties it"
     )]
     Damaged {
         /// Which slot.
