@@ -11,6 +11,7 @@
 //! - `evidence-first`: a new grant is written only when every earlier possible runner is resolved.
 //! - `own-epoch`, `own-session`: what leaders and hosts write is written by the present leader, and
 //!   by the life whose session is open.
+//! - `clean-session`: a new life begins only where no domain of an earlier one is left.
 //! - `needless-stop`: no running VM is ended by Holdfast while its host is connected and its grant
 //!   stands.
 
