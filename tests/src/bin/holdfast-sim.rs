@@ -6,6 +6,7 @@
 use clap::Parser;
 use holdfast_tests::random::coverage::Coverage;
 use holdfast_tests::random::large::{self, Size};
+use holdfast_tests::random::set_back;
 use holdfast_tests::random::shrink::{Shrunk, shrink};
 use holdfast_tests::random::{Seeded, run};
 use rustix::time::{ClockId, clock_gettime};
@@ -45,6 +46,9 @@ struct Arguments {
     /// With so many VMs.
     #[arg(long, requires = "hosts")]
     vms: Option<u64>,
+    /// Histories in which the store is set back to a backup, instead of faults of every kind.
+    #[arg(long, conflicts_with_all = ["hosts", "all_states"])]
+    set_back: bool,
     /// Only this invariant counts: `closed-is-stopped`, say.
     #[arg(long, value_name = "INVARIANT")]
     only: Option<String>,
@@ -66,6 +70,7 @@ impl Arguments {
     fn run(&self, seed: u64) -> Seeded {
         match (self.hosts, self.vms) {
             (Some(hosts), Some(vms)) => large::run(seed, Size { hosts, vms }),
+            _ if self.set_back => set_back::run(seed),
             _ => run(seed),
         }
     }

@@ -9,6 +9,7 @@ mod draw;
 mod families;
 mod faults;
 pub mod large;
+pub mod set_back;
 pub mod shrink;
 mod states;
 

@@ -110,13 +110,19 @@ pub(super) fn mutants(progress: &Progress) -> Result<Tally> {
     })
 }
 
-/// One test: every seed has to end well, and every fault and state to come up. A failure leaves a scenario
-/// file behind.
+/// Two tests: every seed has to end well, and every fault and state to come up; and so have histories in
+/// which the store is set back. A failure leaves a scenario file behind.
 fn simulate(seeds: u32) -> Result<Tally> {
-    one(cargo()
-        .args(["run", "--quiet", "--release", "--package", "holdfast-tests"])
-        .args(["--bin", "holdfast-sim", "--", "--verbose", "--all-states"])
-        .args(["--seeds", &seeds.to_string()]))
+    let sim = || {
+        let mut sim = cargo();
+        sim.args(["run", "--quiet", "--release", "--package", "holdfast-tests"]);
+        sim.args(["--bin", "holdfast-sim", "--"]);
+        sim
+    };
+    let mut all = one(sim().args(["--verbose", "--all-states", "--seeds", &seeds.to_string()]))?;
+    let restores = (seeds / 10).to_string();
+    all.add(one(sim().args(["--set-back", "--seeds", &restores]))?);
+    Ok(all)
 }
 
 /// With the programs of this very tree: the script asks them about its files.
