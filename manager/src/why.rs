@@ -3,7 +3,7 @@
 
 use crate::status::{Context, build};
 use holdfast_core::planner::plan;
-use holdfast_model::event::EventKind;
+use holdfast_model::event::{Event, EventKind};
 use holdfast_model::host::{HostSpec, SessionState, VmReport};
 use holdfast_model::id::{HostName, ManagerName, OpId, Revision, VmName};
 use holdfast_model::op::{Op, Request};
@@ -185,6 +185,7 @@ pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHo
             fence.value.incarnation, fence.value.evidence
         ));
     }
+    because.extend(device_line(view, name));
     because.push(format!(
         "libvirt: {}; storage: {}",
         line.libvirt, line.storage
@@ -204,6 +205,18 @@ pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHo
         spec,
         vms,
     })
+}
+
+/// Its fencing device, and what the journal says of it last: only the leader has the answers themselves.
+fn device_line(view: &View, name: &HostName) -> Option<String> {
+    let (device, how) = view.policy.as_ref()?.value.fencing.device_of(name)?;
+    let of_power = |event: &&Event| {
+        let power = matches!(event.kind, EventKind::PowerAsked | EventKind::PowerAnswered);
+        power && event.host.as_ref() == Some(name)
+    };
+    let last = view.events.values().rev().find(of_power);
+    let last = last.map_or("not asked as far as the journal goes", |event| &event.text);
+    Some(format!("fencing device {device} ({}): {last}", how.agent))
 }
 
 fn about(reports: &[Report], subject: &Subject) -> Vec<Report> {

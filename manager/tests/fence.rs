@@ -119,6 +119,11 @@ async fn a_host_that_its_device_says_is_off_is_closed_by_that() {
         journal.contains(&format!("{lost}: powered off, says {lost}")),
         "{journal}"
     );
+    let why = cluster.manager.get(&format!("/hosts/{lost}")).await.1;
+    let device = format!("fencing device {lost} (fence_x): {lost}: fencing device {lost}, told");
+    assert!(why.to_string().contains(&device), "{why:#}");
+    let why = cluster.manager.get("/hosts/b2").await.1;
+    assert!(why.to_string().contains("not asked as far"), "{why:#}");
     let expected = [
         format!("off {lost} by {lost}"),
         format!("status {lost} by {lost}"),
