@@ -5,6 +5,7 @@
 
 use clap::Parser;
 use holdfast_tests::random::coverage::Coverage;
+use holdfast_tests::random::large::{self, Size};
 use holdfast_tests::random::shrink::{Shrunk, shrink};
 use holdfast_tests::random::{Seeded, run};
 use rustix::time::{ClockId, clock_gettime};
@@ -38,6 +39,12 @@ struct Arguments {
     /// Threads; as many as there are cores, if not given.
     #[arg(long)]
     threads: Option<usize>,
+    /// A large cluster instead: so many hosts, at two sites; a site of it is lost, and comes back.
+    #[arg(long, requires = "vms")]
+    hosts: Option<u64>,
+    /// With so many VMs.
+    #[arg(long, requires = "hosts")]
+    vms: Option<u64>,
     /// Only this invariant counts: `closed-is-stopped`, say.
     #[arg(long, value_name = "INVARIANT")]
     only: Option<String>,
@@ -55,6 +62,15 @@ struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    fn run(&self, seed: u64) -> Seeded {
+        match (self.hosts, self.vms) {
+            (Some(hosts), Some(vms)) => large::run(seed, Size { hosts, vms }),
+            _ => run(seed),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let first = arguments.seed.unwrap_or(1);
@@ -65,7 +81,7 @@ fn main() -> ExitCode {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.unwrap_or(cores).max(1);
     let began = Instant::now();
-    let mut sum = run_all(first, count, threads, arguments.only.as_deref());
+    let mut sum = run_all(first, count, threads, &arguments);
     let took = Took {
         cpu_s: cpu_s(),
         wall_s: began.elapsed().as_secs_f64(),
@@ -76,14 +92,14 @@ fn main() -> ExitCode {
         }
         write_trace(arguments.trace.as_deref(), &done);
         eprintln!("repeat it with --seed {seed} --trace FILE");
-        if !arguments.no_shrink {
+        if !arguments.no_shrink && arguments.hosts.is_none() {
             shrink_it(seed, &done);
         }
         return ExitCode::FAILURE;
     }
-    if count == 1 {
+    if count == 1 && arguments.trace.is_some() {
         // Short enough to be run again for its log.
-        write_trace(arguments.trace.as_deref(), &run(first));
+        write_trace(arguments.trace.as_deref(), &arguments.run(first));
     }
     match arguments.json {
         true => println!("{}", as_json(first, &sum, &took)),
@@ -126,7 +142,7 @@ fn cpu_s() -> f64 {
 }
 
 /// Threads take the seeds in order, so that every seed before one that failed was run as well.
-fn run_all(first: u64, count: u64, threads: usize, only: Option<&str>) -> Sum {
+fn run_all(first: u64, count: u64, threads: usize, arguments: &Arguments) -> Sum {
     let next = AtomicU64::new(first);
     let end = AtomicU64::new(first.saturating_add(count));
     let sum = Mutex::new(Sum::default());
@@ -136,8 +152,8 @@ fn run_all(first: u64, count: u64, threads: usize, only: Option<&str>) -> Sum {
             if seed >= end.load(Ordering::SeqCst) {
                 return;
             }
-            let mut done = run(seed);
-            if let Some(only) = only {
+            let mut done = arguments.run(seed);
+            if let Some(only) = &arguments.only {
                 let name = format!("{only}: ");
                 done.run.errors.retain(|error| error.starts_with(&name));
             }

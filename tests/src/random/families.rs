@@ -3,12 +3,12 @@
 
 use super::draw::Random;
 use super::faults::{Drawn, device};
-use super::{HOSTS, SITES, VMS};
+use super::{HOSTS, SITES, UNLEASED, VMS};
 
 type Family = (&'static str, fn(&mut Random) -> Vec<String>);
 
 /// All of them, with what they are called when they are counted.
-pub const FAMILIES: [Family; 21] = [
+pub const FAMILIES: [Family; 22] = [
     ("a copy arrives under a late view", copy_under_a_late_view),
     ("a copy dies unseen", copy_dies_unseen),
     ("agent away at a migration's end", agent_away_at_the_end),
@@ -23,6 +23,7 @@ pub const FAMILIES: [Family; 21] = [
     ("stale observer", stale_observer),
     ("report under way for long", late_report),
     ("lapsed while its agent was stopped", lapsed_while_stopped),
+    ("a copy outlives its grant", copy_outlives_its_grant),
     ("host flaps", flaps),
     ("most hosts of both sites vanish", storm),
     ("watch gap in a plan", watch_gap_in_a_plan),
@@ -217,6 +218,24 @@ fn lapsed_while_stopped(random: &mut Random) -> Vec<String> {
         wait(random, 100, 3_200),
         format!("freeze agent {host} {}ms", 2_000 + random.below(20_000)),
         wait(random, 1_000, 20_000),
+    ]
+}
+
+/// A copy without a storage lease stands on a host whose session is closed, so that it is granted to
+/// others, and opened again by the same life.
+fn copy_outlives_its_grant(random: &mut Random) -> Vec<String> {
+    let host = random.of(&HOSTS);
+    let vm = UNLEASED;
+    let closed_ms = random.of(&[2_750, 5_500, 18_000]);
+    vec![
+        format!("lose-finish {vm} on"),
+        format!("move {vm} {host}"),
+        wait(random, 3_060, 4_500),
+        format!("cut {host} all"),
+        wait(random, closed_ms - 1_000, closed_ms + 2_000),
+        "heal".to_owned(),
+        wait(random, 1_000, 9_000),
+        format!("lose-finish {vm} off"),
     ]
 }
 

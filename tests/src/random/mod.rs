@@ -8,6 +8,7 @@ pub mod coverage;
 mod draw;
 mod families;
 mod faults;
+pub mod large;
 pub mod shrink;
 mod states;
 
@@ -32,6 +33,8 @@ const REST: &str = "40m";
 const SITES: [&str; 3] = ["a", "b", "w"];
 const HOSTS: [&str; 4] = ["a1", "a2", "b1", "b2"];
 const VMS: [&str; 5] = ["db1", "db2", "web1", "web2", "app1"];
+/// The one that has no storage lease.
+const UNLEASED: &str = "app1";
 const PROFILES: [(&str, Profile); 3] = [
     ("fast", Profile::Fast),
     ("default", Profile::Default),
@@ -232,6 +235,7 @@ fn mend(sim: &mut Sim, text: &mut String, errors: &mut Vec<String>) {
         step(sim, text, &line, errors);
     }
     step(sim, text, &format!("wait {REST} until all running"), errors);
+    step(sim, text, "wait 1m until no-strays", errors);
 }
 
 /// Carries out a line and records it, unless it was refused. True: it was carried out.

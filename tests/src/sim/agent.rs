@@ -248,11 +248,20 @@ impl Agent {
             return ctx.log(&m.name, format!("agent: {error}; it lists anew"));
         }
         let sent = (self.watched, upto);
-        // Its own heartbeat is no news.
-        let counts = |key: &Key| !matches!(key, Key::HostSession(_));
+        let mut vms = Vec::new();
+        // Its own heartbeat is no news for a round, nor are fence records.
+        let counts = |key: &Key| match key {
+            Key::VmSpec(vm) | Key::VmOwner(vm) | Key::HostVm(_, vm) => {
+                vms.push(vm.clone());
+                false
+            }
+            _ => !matches!(key, Key::HostSession(_) | Key::Fence(..)),
+        };
         if ctx.bring(&mut self.view, &self.prefixes, sent, m.local(ctx), counts) {
-            self.known = None;
             self.rested = None;
+        }
+        for vm in vms {
+            self.learn(m, &vm);
         }
         self.watched = upto;
     }

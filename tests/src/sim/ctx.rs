@@ -56,6 +56,8 @@ pub struct Ctx {
     pub pause_leader: Option<(u32, u64)>,
     /// Managers that are to be paused now.
     pub paused: Vec<(ManagerName, u64)>,
+    /// What a leader takes to look and plan, in milliseconds: nothing in a small cluster.
+    pub plan_ms: u64,
     domains: u64,
     /// Per process, when it wakes next by its own wish.
     wakes: BTreeMap<Client, u64>,
@@ -282,7 +284,7 @@ impl Ctx {
         prefixes: &[P],
         (after, upto): (Revision, Revision),
         now: Instant,
-        counts: impl Fn(&Key) -> bool,
+        mut counts: impl FnMut(&Key) -> bool,
     ) -> bool {
         // From the end: a watch has missed little.
         let known = self.written.iter().rposition(|(at, _)| *at <= after);
@@ -292,7 +294,7 @@ impl Ctx {
         for (_, change) in sent.take_while(|(at, _)| *at <= upto) {
             let is_under = |prefix: &P| change.path().starts_with(prefix.as_ref());
             if prefixes.iter().any(is_under) {
-                any |= change.key().is_none_or(&counts);
+                any |= change.key().is_none_or(&mut counts);
                 view.see(change, now);
             }
         }

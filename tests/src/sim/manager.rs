@@ -303,6 +303,10 @@ impl Manager {
         if let Some(at) = made.wake_at {
             self.wake(ctx, at);
         }
+        if ctx.plan_ms > 0 {
+            self.process.not_before = now.plus(ctx.plan_ms);
+            self.wake(ctx, self.process.not_before);
+        }
         self.tell(ctx, &made);
         if violations.is_empty() {
             let asks = made

@@ -90,12 +90,39 @@ impl Agent {
     fn known(&self, m: &Machine) -> Known {
         let own = self.view.hosts.get(&m.name);
         let reports = own.map(|host| &host.vms).into_iter().flatten();
+        let vms = self.view.vms.keys();
         Known {
-            grants: self.grants(m),
+            grants: vms
+                .filter_map(|vm| Some((vm.clone(), self.grant(m, vm)?)))
+                .collect(),
             reports: reports
                 .map(|(vm, seen)| (vm.clone(), seen.value.clone()))
                 .collect(),
         }
+    }
+
+    /// What a watch brought about one VM.
+    pub(super) fn learn(&mut self, m: &Machine, vm: &VmName) {
+        let Some(mut known) = self.known.take() else {
+            self.rested = None;
+            return;
+        };
+        let own = self.view.hosts.get(&m.name);
+        let report = own.and_then(|host| host.vms.get(vm));
+        let before = (
+            set(&mut known.grants, vm, self.grant(m, vm)),
+            set(
+                &mut known.reports,
+                vm,
+                report.map(|seen| seen.value.clone()),
+            ),
+        );
+        let named = known.grants.contains_key(vm) || known.reports.contains_key(vm);
+        let is_ours = named || m.domains.contains_key(vm);
+        if is_ours || before != (None, None) {
+            self.rested = None;
+        }
+        self.known = Some(known);
     }
 
     /// What the guardian decides on.
@@ -146,18 +173,15 @@ impl Agent {
         m.domains.keys().filter_map(record).collect()
     }
 
-    fn grants(&self, m: &Machine) -> BTreeMap<VmName, Grant> {
-        let mut grants = BTreeMap::new();
-        for (vm, view) in &self.view.vms {
-            let Some(owner) = &view.owner else { continue };
-            let mut runners = owner.value.possible_runners();
-            if runners.any(|runner| runner.host == m.name) {
-                let owner = owner.value.clone();
-                let spec = view.spec.as_ref().map(|spec| spec.value.clone());
-                grants.insert(vm.clone(), Grant { owner, spec });
-            }
-        }
-        grants
+    /// A VM's grant, if this host may run it.
+    fn grant(&self, m: &Machine, vm: &VmName) -> Option<Grant> {
+        let view = self.view.vms.get(vm)?;
+        let owner = &view.owner.as_ref()?.value;
+        let mut runners = owner.possible_runners();
+        runners.any(|runner| runner.host == m.name).then(|| Grant {
+            owner: owner.clone(),
+            spec: view.spec.as_ref().map(|spec| spec.value.clone()),
+        })
     }
 
     /// The agent's own calls, and the migrations libvirt still carries on for an earlier agent.
@@ -319,6 +343,14 @@ impl Agent {
                 self.wake(ctx, m, at);
             }
         }
+    }
+}
+
+/// Puts it in, or takes it out; what was there before.
+fn set<T>(map: &mut BTreeMap<VmName, T>, vm: &VmName, value: Option<T>) -> Option<T> {
+    match value {
+        Some(value) => map.insert(vm.clone(), value),
+        None => map.remove(vm),
     }
 }
 

@@ -165,6 +165,12 @@ impl Agent {
         if !m.arm(ctx, &life, &session.bounds) {
             return None;
         }
+        if let Some(vm) = m.domains.keys().next() {
+            ctx.violation(format!(
+                "clean-session: {} opens {life} while a domain of {vm} is there",
+                m.name
+            ));
+        }
         m.lives += 1;
         m.saved = Some(life);
         self.armed_on = Some(m.guard_is.life);

@@ -12,6 +12,7 @@
 //! - `own-epoch`, `own-session`: what leaders and hosts write is written by the present leader, and
 //!   by the life whose session is open.
 //! - `needless-power-off`: no fencing device is asked about a host that was heard of within the wait.
+//! - `clean-session`: a new life begins only where no domain of an earlier one is left.
 //! - `needless-stop`: no running VM is ended by Holdfast while its host is connected and its grant
 //!   stands.
 

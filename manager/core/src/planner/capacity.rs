@@ -22,6 +22,14 @@ pub(super) struct HostLoad {
     pub spread: BTreeMap<String, u32>,
 }
 
+static NOTHING: HostLoad = HostLoad {
+    memory_mib: 0,
+    vcpus: 0,
+    starts: 0,
+    migrations: 0,
+    spread: BTreeMap::new(),
+};
+
 /// What everything carries. Keeps each VM's share so that a decision can replace it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Load {
@@ -56,8 +64,8 @@ impl Load {
     }
 
     /// What a host carries.
-    pub fn host(&self, host: &HostName) -> HostLoad {
-        self.hosts.get(host).cloned().unwrap_or_default()
+    pub fn host(&self, host: &HostName) -> &HostLoad {
+        self.hosts.get(host).unwrap_or(&NOTHING)
     }
 
     /// Migrations between the sites of two hosts.

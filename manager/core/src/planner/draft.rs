@@ -2,6 +2,8 @@
 
 use super::capacity::Load;
 use super::follows;
+use super::placement::{Place, places};
+use super::settle::cluster_age_ms;
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::fence::FenceStage;
 use holdfast_model::host::HostState;
@@ -23,6 +25,9 @@ pub(super) struct Draft<'w> {
     pub timing: Timing,
     /// Counted when it is first asked for: most rounds place nothing.
     load: OnceCell<Load>,
+    /// Found out when it is first asked for, and asked for with every VM that is placed.
+    places: OnceCell<Vec<Place<'w>>>,
+    cluster_age_ms: OnceCell<Option<u64>>,
     plan: Plan,
     vms: BTreeSet<VmName>,
     hosts: BTreeSet<HostName>,
@@ -36,6 +41,8 @@ impl<'w> Draft<'w> {
             world,
             timing: world.policy.timing.resolve(),
             load: OnceCell::new(),
+            places: OnceCell::new(),
+            cluster_age_ms: OnceCell::new(),
             plan: Plan::default(),
             vms: BTreeSet::new(),
             hosts: BTreeSet::new(),
@@ -47,6 +54,16 @@ impl<'w> Draft<'w> {
     /// What hosts and links carry, this round's decisions included.
     pub fn load(&self) -> &Load {
         self.load.get_or_init(|| Load::of(self.world))
+    }
+
+    /// All hosts, with what does not depend on the VM that is placed.
+    pub fn places(&self) -> &[Place<'w>] {
+        self.places.get_or_init(|| places(self.world, &self.timing))
+    }
+
+    /// The age of the oldest open session; none without any.
+    pub fn cluster_age_ms(&self) -> Option<u64> {
+        *self.cluster_age_ms.get_or_init(|| cluster_age_ms(self))
     }
 
     /// What is decided counts, or is tried out and taken back.

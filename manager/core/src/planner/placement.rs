@@ -3,13 +3,17 @@
 //! Two phases, as schedulers do it: filters say no with a reason, then the rest is ranked. Answers
 //! of placement extensions will enter here, as further filters and one more rank.
 
+use super::capacity::HostLoad;
 use super::draft::Draft;
 use super::facts::{is_drained, open_session, silence_ms};
 use holdfast_model::host::{GuardState, HostReport, LibvirtState, Membership, StorageState};
 use holdfast_model::id::{HostName, SiteName, VmName};
+use holdfast_model::timing::Timing;
 use holdfast_model::vm::{Failures, Runner, SiteRule, VmSpec};
-use holdfast_model::world::HostView;
+use holdfast_model::world::{HostView, World};
+use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 /// What is asked for.
 pub(super) struct Request<'a> {
@@ -67,74 +71,125 @@ impl Rank {
     }
 }
 
+/// Why a host may not take a VM.
+type Refusal = Cow<'static, str>;
+
+/// A host, with what does not depend on the VM that is placed.
+pub(super) struct Place<'w> {
+    name: &'w HostName,
+    host: &'w HostView,
+    site: Option<&'w SiteName>,
+    /// Its present life if it takes VMs at all, and whether it is held down.
+    takes_vms: Result<(Runner, bool), Refusal>,
+    /// By the report of that life.
+    healthy: Result<&'w HostReport, Refusal>,
+}
+
+/// All hosts, by name.
+pub(super) fn places<'w>(world: &'w World, timing: &Timing) -> Vec<Place<'w>> {
+    let place = |(name, host): (&'w HostName, &'w Arc<HostView>)| {
+        let takes_vms = takes_vms(world, timing, name, host);
+        let healthy = match &takes_vms {
+            Ok((runner, _)) => healthy(host, runner),
+            Err(reason) => Err(reason.clone()),
+        };
+        Place {
+            name,
+            host,
+            site: host.spec.as_ref().map(|spec| &spec.value.site),
+            takes_vms,
+            healthy,
+        }
+    };
+    world.hosts.iter().map(place).collect()
+}
+
 /// Chooses.
 pub(super) fn choose(draft: &Draft, request: &Request) -> Choice {
     let mut refused = Vec::new();
     let mut ranked = Vec::new();
-    for (name, host) in &draft.world.hosts {
-        match candidate(draft, request, name, host) {
-            Ok((rank, runner)) => ranked.push((rank, runner)),
-            Err(reason) => refused.push((name.clone(), reason)),
+    for place in draft.places() {
+        match candidate(draft, request, place) {
+            Ok((rank, runner)) => ranked.push((rank, runner, place)),
+            Err(reason) => refused.push((place.name, reason)),
         }
     }
     ranked.sort_by(|a, b| a.0.cmp(&b.0));
-    let Some((best, _)) = ranked.first() else {
-        return Choice::Nowhere(refused);
+    let Some((best, ..)) = ranked.first() else {
+        let refused = refused.into_iter();
+        let told = refused.map(|(host, reason)| (host.clone(), reason.into_owned()));
+        return Choice::Nowhere(told.collect());
     };
-    let best = best.clone();
+    let good = ranked.iter().take_while(|(rank, ..)| rank.as_good_as(best));
     let mut busy = None;
-    for (rank, runner) in ranked {
-        if !rank.as_good_as(&best) {
-            break;
-        }
-        match over_budget(draft, request, &runner.host) {
-            None => return Choice::Host(runner),
-            Some(reason) => busy = busy.or(Some(reason)),
+    for (_, runner, place) in good {
+        match over_budget(draft, request, place) {
+            None => return Choice::Host((*runner).clone()),
+            Some(budget) => busy = busy.or(Some((budget, place.name))),
         }
     }
-    Choice::Busy(busy.unwrap_or_default())
+    Choice::Busy(busy.map_or_else(String::new, |(budget, host)| budget.told(request, host)))
+}
+
+/// What is used up, with how much of it is under way.
+enum Budget {
+    Starts(u32),
+    MigrationsThere(u32),
+    MigrationsHere(u32),
+    Link(u32),
+}
+
+impl Budget {
+    fn told(&self, request: &Request, host: &HostName) -> String {
+        match (self, request.leaving) {
+            (Self::Starts(n), _) => format!("{host} has {n} starts under way"),
+            (Self::MigrationsHere(n), Some(from)) => {
+                format!("{from} has {n} migrations under way")
+            }
+            (Self::MigrationsThere(n) | Self::MigrationsHere(n), _) => {
+                format!("{host} has {n} migrations under way")
+            }
+            (Self::Link(n), _) => format!("{n} migrations are under way between the sites"),
+        }
+    }
 }
 
 /// Why this host may not take this VM now although it could.
-fn over_budget(draft: &Draft, request: &Request, host: &HostName) -> Option<String> {
+fn over_budget(draft: &Draft, request: &Request, place: &Place) -> Option<Budget> {
     let budgets = &draft.world.policy.budgets;
-    let load = draft.load().host(host);
+    let load = draft.load().host(place.name);
     if !request.live {
-        return (load.starts >= budgets.starts_per_host)
-            .then(|| format!("{host} has {} starts under way", load.starts));
+        return (load.starts >= budgets.starts_per_host).then_some(Budget::Starts(load.starts));
     }
-    for end in [Some(host), request.leaving].into_iter().flatten() {
-        let migrations = draft.load().host(end).migrations;
-        if migrations >= budgets.migrations_per_host {
-            return Some(format!("{end} has {migrations} migrations under way"));
-        }
+    if load.migrations >= budgets.migrations_per_host {
+        return Some(Budget::MigrationsThere(load.migrations));
     }
-    let link = request
-        .leaving
-        .map_or(0, |from| draft.load().link(draft.world, from, host));
-    (link >= budgets.migrations_per_link)
-        .then(|| format!("{link} migrations are under way between the sites"))
+    let from = request.leaving?;
+    let here = draft.load().host(from).migrations;
+    if here >= budgets.migrations_per_host {
+        return Some(Budget::MigrationsHere(here));
+    }
+    let link = draft.load().link(draft.world, from, place.name);
+    (link >= budgets.migrations_per_link).then_some(Budget::Link(link))
 }
 
-fn candidate(
+fn candidate<'p>(
     draft: &Draft,
     request: &Request,
-    name: &HostName,
-    host: &HostView,
-) -> Result<(Rank, Runner), String> {
-    let (runner, held_down) = takes_vms(draft, name, host)?;
-    wanted(request, name, host)?;
-    let report = healthy(host, &runner)?;
-    let free_memory_mib = fits(draft, request, name, report)?;
+    place: &'p Place,
+) -> Result<(Rank, &'p Runner), Refusal> {
+    let (runner, held_down) = place.takes_vms.as_ref().map_err(Refusal::clone)?;
+    wanted(request, place.name, place.host)?;
+    let report = place.healthy.as_ref().map_err(Refusal::clone)?;
+    let load = draft.load().host(place.name);
+    let free_memory_mib = fits(draft, request, load, report)?;
     if request.live {
-        may_receive(request, host, held_down)?;
+        may_receive(request, place.host, *held_down)?;
     }
-    let load = draft.load().host(name);
-    let site = host.spec.as_ref().map(|spec| &spec.value.site);
     let failures = request
         .failures
         .per_host
-        .get(name)
+        .get(place.name)
         .map_or(0, |failures| failures.count);
     let spread = request
         .spec
@@ -143,42 +198,45 @@ fn candidate(
         .and_then(|group| load.spread.get(group));
     let failed_too_often = failures >= draft.world.policy.restart.same_host_attempts;
     let rank = Rank {
-        held_down,
+        held_down: *held_down,
         away_from_site: request
             .spec
             .preferred_site
             .as_ref()
-            .is_some_and(|s| Some(s) != site),
+            .is_some_and(|s| Some(s) != place.site),
         failed_too_often,
-        not_the_last: request.last != Some(name),
+        not_the_last: request.last != Some(place.name),
         failures,
         spread: spread.copied().unwrap_or(0),
         free_memory_mib: Reverse(free_memory_mib),
-        name: name.clone(),
+        name: place.name.clone(),
     };
     Ok((rank, runner))
 }
 
 /// The host's present life if it takes VMs at all, and whether it is held down.
-fn takes_vms(draft: &Draft, name: &HostName, host: &HostView) -> Result<(Runner, bool), String> {
+fn takes_vms(
+    world: &World,
+    timing: &Timing,
+    name: &HostName,
+    host: &HostView,
+) -> Result<(Runner, bool), Refusal> {
     let Some(session) = open_session(host) else {
         return Err(match &host.session {
-            Some(_) => "lost: its session is closed".to_owned(),
-            None => "it never had a session".to_owned(),
+            Some(_) => "lost: its session is closed".into(),
+            None => "it never had a session".into(),
         });
     };
-    let silence = silence_ms(draft.world, session);
-    if silence >= draft.timing.suspect_after_ms {
-        return Err(format!(
-            "suspect: no heartbeat for {:.1} s",
-            silence as f64 / 1000.0
-        ));
+    let silence = silence_ms(world, session);
+    if silence >= timing.suspect_after_ms {
+        let text = format!("suspect: no heartbeat for {:.1} s", silence as f64 / 1000.0);
+        return Err(text.into());
     }
     if session.value.guard == GuardState::Absent {
-        return Err("its guard does not work".to_owned());
+        return Err("its guard does not work".into());
     }
     if is_drained(host) {
-        return Err("in maintenance".to_owned());
+        return Err("in maintenance".into());
     }
     let state = host.state.as_ref().map(|state| &state.value);
     let held_down = match state {
@@ -200,38 +258,42 @@ fn takes_vms(draft: &Draft, name: &HostName, host: &HostView) -> Result<(Runner,
 }
 
 /// Whether the request allows this host.
-pub(super) fn wanted(request: &Request, name: &HostName, host: &HostView) -> Result<(), String> {
+pub(super) fn wanted(request: &Request, name: &HostName, host: &HostView) -> Result<(), Refusal> {
     if request.leaving == Some(name) {
-        return Err("it is there already".to_owned());
+        return Err("it is there already".into());
     }
     if request.only_host.is_some_and(|only| only != name) {
-        return Err("another host was asked for".to_owned());
+        return Err("another host was asked for".into());
     }
     let site = host.spec.as_ref().map(|spec| &spec.value.site);
     if request.only_site.is_some() && request.only_site != site {
-        return Err("at another site than asked for".to_owned());
+        return Err("at another site than asked for".into());
     }
     if request.spec.site_rule == SiteRule::Must
         && let Some(must) = &request.spec.preferred_site
         && Some(must) != site
     {
-        return Err(format!("the VM must be at site {must}"));
+        return Err(format!("the VM must be at site {must}").into());
     }
     Ok(())
 }
 
 /// Whether libvirt and storage work there, by the report of its present life.
-fn healthy<'h>(host: &'h HostView, runner: &Runner) -> Result<&'h HostReport, String> {
+fn healthy<'h>(host: &'h HostView, runner: &Runner) -> Result<&'h HostReport, Refusal> {
     let report = host.report.as_ref().map(|report| &report.value);
     let Some(report) = report.filter(|report| report.incarnation == runner.incarnation) else {
-        return Err("it has not reported its capacity yet".to_owned());
+        return Err("it has not reported its capacity yet".into());
     };
     if let LibvirtState::Unreachable { reason } = &report.libvirt {
-        return Err(format!("libvirt does not answer there: {reason}"));
+        return Err(format!("libvirt does not answer there: {reason}").into());
     }
     match &report.storage {
-        StorageState::Unusable { reason } => Err(format!("storage is not usable there: {reason}")),
-        StorageState::Unknown { reason } => Err(format!("storage is unknown there: {reason}")),
+        StorageState::Unusable { reason } => {
+            Err(format!("storage is not usable there: {reason}").into())
+        }
+        StorageState::Unknown { reason } => {
+            Err(format!("storage is unknown there: {reason}").into())
+        }
         StorageState::NotChecked | StorageState::Synced | StorageState::Degraded { .. } => {
             Ok(report)
         }
@@ -242,11 +304,10 @@ fn healthy<'h>(host: &'h HostView, runner: &Runner) -> Result<&'h HostReport, St
 fn fits(
     draft: &Draft,
     request: &Request,
-    name: &HostName,
+    load: &HostLoad,
     report: &HostReport,
-) -> Result<u64, String> {
+) -> Result<u64, Refusal> {
     let policy = &draft.world.policy.placement;
-    let load = draft.load().host(name);
     let usable = report
         .capacity
         .memory_mib
@@ -257,7 +318,8 @@ fn fits(
             "memory: {} MiB needed, {} MiB free",
             request.spec.memory_mib,
             usable.saturating_sub(load.memory_mib)
-        ));
+        )
+        .into());
     }
     let ratio = u64::from(policy.vcpu_ratio_percent);
     let vcpus = u64::from(report.capacity.cpus).saturating_mul(ratio) / 100;
@@ -267,18 +329,19 @@ fn fits(
             "vCPUs: {} needed, {} of {vcpus} free",
             request.spec.vcpus,
             vcpus.saturating_sub(u64::from(load.vcpus))
-        ));
+        )
+        .into());
     }
     Ok(usable - needed)
 }
 
 /// What a live migration needs besides.
-fn may_receive(request: &Request, host: &HostView, held_down: bool) -> Result<(), String> {
+fn may_receive(request: &Request, host: &HostView, held_down: bool) -> Result<(), Refusal> {
     if held_down && request.only_host.is_none() {
-        return Err("held down after its return".to_owned());
+        return Err("held down after its return".into());
     }
     if host.vms.contains_key(request.vm) {
-        return Err("it is still clearing away an earlier grant of this VM".to_owned());
+        return Err("it is still clearing away an earlier grant of this VM".into());
     }
     Ok(())
 }

@@ -27,7 +27,9 @@ pub(super) fn awaited(
     let home = request.spec.preferred_site.as_ref();
     let away = home.is_some() && home != site_of(draft.world, &best.host);
     let settle_ms = draft.world.policy.placement.settle_ms;
-    let is_new = cluster_age_ms(draft).is_some_and(|age_ms| age_ms < settle_ms);
+    let is_new = draft
+        .cluster_age_ms()
+        .is_some_and(|age_ms| age_ms < settle_ms);
     if !away && !is_new {
         return None;
     }
@@ -56,7 +58,7 @@ fn comes_until(draft: &Draft, host: &HostView) -> Option<Instant> {
         Some(session) if !is_found_out(host, &session.value) => age_ms(draft, &session.value),
         Some(_) => return None,
         None => {
-            let age_ms = cluster_age_ms(draft)?;
+            let age_ms = draft.cluster_age_ms()?;
             let closed = host.session.as_ref().map(|session| session.seen_at);
             if closed.is_some_and(|at| draft.world.now.since(at) < age_ms) {
                 return None; // lost since the cluster came up, and not on its way
@@ -83,7 +85,7 @@ fn age_ms(draft: &Draft, session: &Session) -> u64 {
 }
 
 /// The age of the oldest open session; none without any.
-fn cluster_age_ms(draft: &Draft) -> Option<u64> {
+pub(super) fn cluster_age_ms(draft: &Draft) -> Option<u64> {
     let sessions = draft
         .world
         .hosts
