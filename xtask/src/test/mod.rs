@@ -70,6 +70,13 @@ const STAGES: &[Stage] = &[
         shorter: Some(stages::short_simulation),
     },
     Stage {
+        name: "mutants",
+        what: "does the simulation find seeded bugs? The quickest; all: cargo xtask mutants",
+        quick: false,
+        run: stages::mutants,
+        shorter: None,
+    },
+    Stage {
         name: "install",
         what: "production install script",
         quick: true,

@@ -101,11 +101,21 @@ pub(super) fn short_simulation(_: &Progress) -> Result<Tally> {
     simulate(QUICK_SEEDS)
 }
 
-/// One test: every seed has to end well. A failure leaves a scenario file behind.
+/// One test each.
+pub(super) fn mutants(progress: &Progress) -> Result<Tally> {
+    let count = crate::mutants::quick(progress)?;
+    Ok(Tally {
+        failed: count.missed,
+        ..Tally::passed(count.found)
+    })
+}
+
+/// One test: every seed has to end well, and every fault and state to come up. A failure leaves a scenario
+/// file behind.
 fn simulate(seeds: u32) -> Result<Tally> {
     one(cargo()
         .args(["run", "--quiet", "--release", "--package", "holdfast-tests"])
-        .args(["--bin", "holdfast-sim", "--", "--verbose"])
+        .args(["--bin", "holdfast-sim", "--", "--verbose", "--all-states"])
         .args(["--seeds", &seeds.to_string()]))
 }
 
