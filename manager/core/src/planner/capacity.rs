@@ -68,10 +68,11 @@ impl Load {
         self.hosts.get(host).unwrap_or(&NOTHING)
     }
 
-    /// Migrations between the sites of two hosts.
-    pub fn link(&self, world: &World, from: &HostName, to: &HostName) -> u32 {
-        link_key(world, from, to)
-            .and_then(|key| self.links.get(&key).copied())
+    /// Migrations between the site of a host and another one.
+    pub fn link(&self, world: &World, from: &HostName, to: Option<&SiteName>) -> u32 {
+        site_of(world, from)
+            .zip(to)
+            .and_then(|(from, to)| self.links.get(&link_key(from, to)?).copied())
             .unwrap_or(0)
     }
 
@@ -166,7 +167,9 @@ fn shares(world: &World, vm: &VmName, owner: &Owner) -> Vec<Share> {
         (Some(from), Some(to)) => {
             shares.push(Share::Migration(from.host.clone()));
             shares.push(Share::Migration(to.host.clone()));
-            shares.extend(link_key(world, &from.host, &to.host).map(Share::Link));
+            let ends = site_of(world, &from.host).zip(site_of(world, &to.host));
+            let link = ends.and_then(|(from, to)| link_key(from, to));
+            shares.extend(link.map(Share::Link));
         }
         (Some(holder), None) => {
             let state = report_of(world, vm, owner.generation, holder).map(|report| &report.state);
@@ -179,9 +182,8 @@ fn shares(world: &World, vm: &VmName, owner: &Owner) -> Vec<Share> {
     shares
 }
 
-/// The link between two hosts' sites, the same in both directions; none within a site.
-fn link_key(world: &World, from: &HostName, to: &HostName) -> Option<(SiteName, SiteName)> {
-    let (a, b) = (site_of(world, from)?, site_of(world, to)?);
+/// The link between two sites, the same in both directions; none within a site.
+fn link_key(a: &SiteName, b: &SiteName) -> Option<(SiteName, SiteName)> {
     match a.cmp(b) {
         std::cmp::Ordering::Less => Some((a.clone(), b.clone())),
         std::cmp::Ordering::Greater => Some((b.clone(), a.clone())),

@@ -1,20 +1,21 @@
 //! A plan in the making: what was decided so far in this round, and what it uses up.
 
 use super::capacity::Load;
+use super::facts::site_of;
 use super::follows;
 use super::placement::{Place, places};
 use super::settle::cluster_age_ms;
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::fence::FenceStage;
 use holdfast_model::host::HostState;
-use holdfast_model::id::{HostName, Incarnation, OpId, Revision, VmName};
+use holdfast_model::id::{HostName, Incarnation, OpId, Revision, SiteName, VmName};
 use holdfast_model::plan::{Plan, PlannerStep, Report, Step, Subject, Write};
 use holdfast_model::power::PowerAsk;
 use holdfast_model::time::Instant;
 use holdfast_model::timing::Timing;
 use holdfast_model::vm::Owner;
 use holdfast_model::world::World;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 
 /// The plan in the making.
@@ -28,6 +29,8 @@ pub(super) struct Draft<'w> {
     /// Found out when it is first asked for, and asked for with every VM that is placed.
     places: OnceCell<Vec<Place<'w>>>,
     cluster_age_ms: OnceCell<Option<u64>>,
+    /// Links on which a migration had to wait in this round, from a site to another.
+    full_links: RefCell<BTreeSet<(SiteName, SiteName)>>,
     plan: Plan,
     vms: BTreeSet<VmName>,
     hosts: BTreeSet<HostName>,
@@ -43,6 +46,7 @@ impl<'w> Draft<'w> {
             load: OnceCell::new(),
             places: OnceCell::new(),
             cluster_age_ms: OnceCell::new(),
+            full_links: RefCell::default(),
             plan: Plan::default(),
             vms: BTreeSet::new(),
             hosts: BTreeSet::new(),
@@ -64,6 +68,21 @@ impl<'w> Draft<'w> {
     /// The age of the oldest open session; none without any.
     pub fn cluster_age_ms(&self) -> Option<u64> {
         *self.cluster_age_ms.get_or_init(|| cluster_age_ms(self))
+    }
+
+    /// A migration from that host to that site has to wait, because of the link between.
+    pub fn link_is_full(&self, from: &HostName, to: Option<&SiteName>) {
+        if let Some((from, to)) = site_of(self.world, from).zip(to) {
+            let link = (from.clone(), to.clone());
+            self.full_links.borrow_mut().insert(link);
+        }
+    }
+
+    /// Whether one had to wait for it in this round. What is decided in it only fills a link.
+    pub fn is_link_full(&self, from: &HostName, to: &SiteName) -> bool {
+        let full = self.full_links.borrow();
+        let from = site_of(self.world, from).filter(|_| !full.is_empty());
+        from.is_some_and(|from| full.contains(&(from.clone(), to.clone())))
     }
 
     /// What is decided counts, or is tried out and taken back.

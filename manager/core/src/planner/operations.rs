@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::facts::{is_drained, report_of, resolution};
 use super::grant::migrate;
-use super::placement::{Choice, Request, choose};
+use super::placement::{Choice, Request, choose, link_busy};
 use super::recovery::wants_to_run;
 use holdfast_model::event::EventKind;
 use holdfast_model::host::RunState;
@@ -272,6 +272,11 @@ pub(super) fn try_migration(
     if draft.world.now < until {
         let text = format!("its migration failed {failures} times; next try after a wait");
         return draft.wait(step, subject, text, until);
+    }
+    let from = &settled.holder.host;
+    if let Some(why) = only_site.and_then(|site| link_busy(draft, from, site)) {
+        draft.report(step, subject, format!("{reason}; it waits its turn: {why}"));
+        return;
     }
     let mut request = live_request(name, settled);
     request.only_site = only_site;

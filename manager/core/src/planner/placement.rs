@@ -115,18 +115,23 @@ pub(super) fn choose(draft: &Draft, request: &Request) -> Choice {
         }
     }
     ranked.sort_by(|a, b| a.0.cmp(&b.0));
-    let Some((best, ..)) = ranked.first() else {
+    let Some((best_rank, _, best)) = ranked.first() else {
         let refused = refused.into_iter();
         let told = refused.map(|(host, reason)| (host.clone(), reason.into_owned()));
         return Choice::Nowhere(told.collect());
     };
-    let good = ranked.iter().take_while(|(rank, ..)| rank.as_good_as(best));
+    let good = ranked
+        .iter()
+        .take_while(|(rank, ..)| rank.as_good_as(best_rank));
     let mut busy = None;
     for (_, runner, place) in good {
         match over_budget(draft, request, place) {
             None => return Choice::Host((*runner).clone()),
             Some(budget) => busy = busy.or(Some((budget, place.name))),
         }
+    }
+    if let (Some((Budget::Link(_), _)), Some(from)) = (&busy, request.leaving) {
+        draft.link_is_full(from, best.site);
     }
     Choice::Busy(busy.map_or_else(String::new, |(budget, host)| budget.told(request, host)))
 }
@@ -149,7 +154,7 @@ impl Budget {
             (Self::MigrationsThere(n) | Self::MigrationsHere(n), _) => {
                 format!("{host} has {n} migrations under way")
             }
-            (Self::Link(n), _) => format!("{n} migrations are under way between the sites"),
+            (Self::Link(n), _) => link_told(*n),
         }
     }
 }
@@ -169,8 +174,26 @@ fn over_budget(draft: &Draft, request: &Request, place: &Place) -> Option<Budget
     if here >= budgets.migrations_per_host {
         return Some(Budget::MigrationsHere(here));
     }
-    let link = draft.load().link(draft.world, from, place.name);
-    (link >= budgets.migrations_per_link).then_some(Budget::Link(link))
+    link_in_use(draft, from, place.site).map(Budget::Link)
+}
+
+/// How many migrations are under way between the site of a host and another one, if that is as many as
+/// there may be.
+fn link_in_use(draft: &Draft, from: &HostName, to: Option<&SiteName>) -> Option<u32> {
+    let link = draft.load().link(draft.world, from, to);
+    (link >= draft.world.policy.budgets.migrations_per_link).then_some(link)
+}
+
+/// Why nothing may leave a host for a site any more in this round, whichever host there would be the best:
+/// another VM was told so. With thousands of VMs on their way home it is this that nearly all wait for.
+pub(super) fn link_busy(draft: &Draft, from: &HostName, to: &SiteName) -> Option<String> {
+    let full = draft.is_link_full(from, to);
+    let link = full.then(|| link_in_use(draft, from, Some(to)))?;
+    link.map(link_told)
+}
+
+fn link_told(under_way: u32) -> String {
+    format!("{under_way} migrations are under way between the sites")
 }
 
 fn candidate<'p>(
