@@ -284,6 +284,7 @@ fn a_domain_without_a_grant_is_destroyed_and_its_report_goes_last() {
     up().job(Job::Shutdown {
         since: Instant(NOW - 1),
     })
+    .but(|w| w.elsewhere = elsewhere(7, false))
     .gives("destroy: it was shutting down and its grant is gone");
     up().but(|w| w.grants_known = false).gives("-");
     here()

@@ -117,7 +117,8 @@ impl Agent {
                 report.map(|seen| seen.value.clone()),
             ),
         );
-        let is_ours = known.grants.contains_key(vm) || known.reports.contains_key(vm);
+        let named = known.grants.contains_key(vm) || known.reports.contains_key(vm);
+        let is_ours = named || m.domains.contains_key(vm);
         if is_ours || before != (None, None) {
             self.rested = None;
         }

@@ -3,6 +3,7 @@
 //! wanted is aborted.
 
 use super::case::{Next, Seat};
+use super::strays;
 use super::types::{Action, Domain, HostWorld, Job};
 use holdfast_model::id::VmName;
 use holdfast_model::vm::Intent;
@@ -41,7 +42,11 @@ fn wanted_down(world: &HostWorld, vm: &VmName) -> bool {
 /// A call is under way.
 pub(super) fn under_way(world: &HostWorld, vm: &VmName, seat: &Seat<'_>) -> Next {
     match world.jobs.get(vm) {
-        Some(Job::Shutdown { since }) => shutting_down(world, seat, *since),
+        Some(Job::Shutdown { since }) => {
+            let domain = world.domains.as_ref().and_then(|domains| domains.get(vm));
+            let forgotten = domain.and_then(|domain| strays::forgotten(world, vm, domain));
+            forgotten.unwrap_or_else(|| shutting_down(world, seat, *since))
+        }
         Some(Job::Migrate {
             generation,
             aborting: false,
