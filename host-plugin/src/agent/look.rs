@@ -2,11 +2,12 @@
 
 use super::claim::Cover;
 use super::jobs::hand_over;
-use super::life::Life;
+use super::life::{Life, Open};
 use super::lister::{Closer, Listed};
 use super::vms::{Revisions, Vms};
 use super::world::{self, Known};
-use crate::driver::Activity;
+use crate::driver::{Activity, SeenDomain};
+use crate::guard::protocol::{Answer, Call};
 use holdfast_core::guardian::{HostWorld, Job};
 use holdfast_model::host::RunState;
 use holdfast_model::id::{HostName, VmName};
@@ -80,24 +81,16 @@ impl Vms {
         let mut all = true;
         for seen in domains.values() {
             let generation = seen.stamp.generation;
-            let lease = self.sources.cache.read(|view| {
-                let owner = view.vms.get(&seen.stamp.vm)?.owner.as_ref()?;
-                Some(self.lease_of(Some(&owner.value), Some(generation)))
-            });
-            let leased = lease == Some(StorageClass::Quorum);
-            // What carries this life's stamp was claimed by it before.
-            let claimed = leased && seen.stamp.incarnation == open.incarnation;
-            let volume = open.storage.as_ref().filter(|_| claimed);
-            let slot = volume.and_then(|plane| {
-                let slot = |view: &View| view.slot_of(&plane.volume, &seen.uuid);
-                self.sources.cache.read(slot)
-            });
-            let cover = Cover { leased, slot };
+            // A store that was set back has forgotten what this was granted under.
+            let cover = match self.is_forgotten(seen) {
+                true => self.known_cover(seen).await.unwrap_or_default(),
+                false => self.cover(open, seen),
+            };
             let entry = seen
                 .process
                 .map(|process| (connection, process, generation, cover));
-            let known = entry.is_some_and(|entry| self.watched.contains(&entry));
-            if !known
+            let watches = entry.is_some_and(|entry| self.watched.contains(&entry));
+            if !watches
                 && let Err(error) = hand_over(&self.tools, &open.incarnation, seen, cover).await
             {
                 // One that is being created has no process yet; its own job hands it over.
@@ -115,6 +108,52 @@ impl Vms {
         }
         self.watched = watched;
         self.all_watched = all;
+    }
+
+    /// The owner record is of an earlier grant than the domain's.
+    fn is_forgotten(&self, seen: &SeenDomain) -> bool {
+        self.sources.cache.read(|view| {
+            let vm = view.vms.get(&seen.stamp.vm);
+            let owner = vm.and_then(|vm| vm.owner.as_ref());
+            owner.is_none_or(|owner| owner.value.generation < seen.stamp.generation)
+        })
+    }
+
+    /// What it was handed over with before: as this process knows, or else the guard.
+    async fn known_cover(&self, seen: &SeenDomain) -> Option<Cover> {
+        let (process, generation) = (seen.process?, seen.stamp.generation);
+        let mut watched = self.watched.iter();
+        let known = watched.find(|(_, p, g, _)| (*p, *g) == (process, generation));
+        if let Some((_, _, _, cover)) = known {
+            return Some(*cover);
+        }
+        let Ok(Answer::Status(status)) = self.tools.guard.call(Call::Status).await else {
+            return None;
+        };
+        let mut watched = status.watched.into_iter();
+        let known = watched.find(|w| w.process == process && w.generation == generation)?;
+        Some(Cover {
+            leased: known.lease == StorageClass::Quorum,
+            slot: known.slot,
+        })
+    }
+
+    /// What protects a domain, by its owner record.
+    fn cover(&self, open: &Open, seen: &SeenDomain) -> Cover {
+        let generation = seen.stamp.generation;
+        let lease = self.sources.cache.read(|view| {
+            let owner = view.vms.get(&seen.stamp.vm)?.owner.as_ref()?;
+            Some(self.lease_of(Some(&owner.value), Some(generation)))
+        });
+        let leased = lease == Some(StorageClass::Quorum);
+        // What carries this life's stamp was claimed by it before.
+        let claimed = leased && seen.stamp.incarnation == open.incarnation;
+        let volume = open.storage.as_ref().filter(|_| claimed);
+        let slot = volume.and_then(|plane| {
+            let slot = |view: &View| view.slot_of(&plane.volume, &seen.uuid);
+            self.sources.cache.read(slot)
+        });
+        Cover { leased, slot }
     }
 
     pub(super) fn tell_clean(&self) {

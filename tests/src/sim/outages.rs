@@ -10,6 +10,8 @@ use holdfast_store::api::{Txn, TxnOp};
 use holdfast_store::keyspace::ROOT;
 use std::collections::BTreeMap;
 
+/// From the last check of a start to its vCPUs, in milliseconds.
+const CHECKED_MS: u64 = 100;
 /// Records in one transaction.
 const RESTORED_AT_ONCE: usize = 64;
 
@@ -64,6 +66,7 @@ impl Sim {
             .filter(|(key, value)| now.get(*key) != Some(value));
         let changed = changed.map(|(key, value)| TxnOp::Put((*key).clone(), (*value).clone()));
         let ops: Vec<TxnOp> = gone.chain(changed).collect();
+        self.ctx.truth.starts_forgiven_until = self.ctx.now + CHECKED_MS;
         for ops in ops.chunks(RESTORED_AT_ONCE) {
             let compares = Vec::new();
             let ops = ops.to_vec();

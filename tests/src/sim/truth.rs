@@ -75,6 +75,9 @@ pub struct Truth {
     pub acknowledged: BTreeMap<HostName, u64>,
     /// Per host, when the heartbeat was sent that the lease volume has.
     pub written: BTreeMap<HostName, u64>,
+    /// The store is set back as it stands, with its clients at work, once. A start that had been checked
+    /// when it was is on its way still, for this long (in practice they are stopped first).
+    pub starts_forgiven_until: u64,
     /// Per host, its life and for how long it had been silent on either plane when its guard last began
     /// to kill: a renewal that comes afterwards takes nothing back.
     pub kills: BTreeMap<HostName, (Option<Incarnation>, Silence)>,
