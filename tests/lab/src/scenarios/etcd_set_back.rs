@@ -124,15 +124,18 @@ fn restore(lab: &Lab) -> Result<()> {
         lab.stop_service(&member.name, "etcd")?;
     }
     let from = lab.state().etcd("a-ctl").join("backup.db");
-    let peers: Vec<String> = controls
-        .iter()
-        .map(|each| format!("{}=http://{}:2380", each.name, each.address))
-        .collect();
+    // Each member removes its own once it has begun anew with it.
     for member in &controls {
         let to = lab.state().etcd(&member.name).join("backup.db");
         if to != from {
             std::fs::copy(&from, &to).map_err(LabError::io("copy to", &to))?;
         }
+    }
+    let peers: Vec<String> = controls
+        .iter()
+        .map(|each| format!("{}=http://{}:2380", each.name, each.address))
+        .collect();
+    for member in &controls {
         let old = format!("{ETCD_DIR}/member");
         lab.exec(&member.name, &["rm", "-r", &old], LIMIT)?
             .ok("rm")?;
