@@ -6,7 +6,7 @@
 //! cargo bench -p holdfast-host --bench guard -- 5 10          # shorter
 //! ```
 //! One guard with a lease volume with 32 peers, whose heartbeats change once a second, and 500 watched
-//! processes; an agent's end of the socket renews the session and asks for the volume once a second, as an
+//! processes with a claim each; an agent's end of the socket renews the session and asks for the volume once a second, as an
 //! agent does. "Late" is the time between two heartbeats less the period, by the counters on the volume:
 //! each is the time at which the guard's loop sent it to the thread that writes.
 
@@ -15,12 +15,14 @@
 mod bench;
 
 use bench::{Agent, Bench, Owned, life, until};
+use holdfast_core::lease::claim::Wanted;
+use holdfast_host::guard::claims::ClaimState;
 use holdfast_host::guard::protocol::{Answer, Call, Process};
 use holdfast_host::process::{ProcessId, start_ticks};
 use holdfast_lease::volume::Volume;
 use holdfast_model::id::{Generation, Revision};
 use holdfast_model::lease::{
-    AgentState, Heartbeat, HostPhase, Layout, Record, StorageClass, Superblock,
+    AgentState, Heartbeat, Holder, HostPhase, Layout, Record, StorageClass, Superblock,
 };
 use holdfast_store::clock::boottime;
 use std::process::Command;
@@ -149,8 +151,9 @@ impl Host {
                     start_ticks: ticks,
                 },
                 lease: StorageClass::Quorum,
-                slot: None,
+                slot: Some(number),
             };
+            self.claim(&process, number);
             let incarnation = life("i1");
             let watched = self.agent.call(Call::Watch {
                 incarnation,
@@ -161,6 +164,36 @@ impl Host {
                 self.second();
             }
         }
+    }
+
+    /// Its claim stands on the volume, and is looked at again from then on.
+    fn claim(&mut self, process: &Process, slot: u32) {
+        let wanted = Box::new(Wanted {
+            vm: process.vm.clone(),
+            uuid: process.uuid.clone(),
+            generation: process.generation,
+            holder: Holder {
+                host: "h1".parse().expect("a name"),
+                incarnation: life("i1"),
+            },
+            follows: Vec::new(),
+        });
+        let state = until("the claim is done", || {
+            let (slot, wanted) = (Some(slot), wanted.clone());
+            match self.agent.call(Call::Claim { slot, wanted }) {
+                Ok(Answer::Claim {
+                    state: ClaimState::UnderWay,
+                }) => None,
+                answer => Some(answer),
+            }
+        });
+        let state_is = matches!(
+            state,
+            Ok(Answer::Claim {
+                state: ClaimState::Held
+            })
+        );
+        assert!(state_is, "{state:?}");
     }
 
     /// What happens once a second besides.

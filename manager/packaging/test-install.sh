@@ -385,7 +385,7 @@ if command -v etcd >/dev/null && command -v etcdctl >/dev/null; then
             "$P/manager.toml" >"$T/manager.toml"
         "$HOLDFAST_BIN_DIR/holdfast-manager" --config "$T/manager.toml" >"$T/manager.log" 2>&1 &
         ETCDS="$ETCDS $!"
-        sed 's/^#\([a-z_]* = \)/\1/' "$P/policy.toml" >"$T/policy.toml"
+        sed 's/^#\([a-z_]* = \)/\1/; s/^#\(\[[a-z0-9_.]*\]\)$/\1/' "$P/policy.toml" >"$T/policy.toml"
         apply() {
             tries=0
             while [ $tries -lt 60 ]; do

@@ -6,6 +6,7 @@ mod lab;
 mod mutants;
 mod setup;
 mod simulated;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Figures: failover, site, manager, migration, planner
     Bench(bench::BenchArguments),
+    /// Small troubles for a long time, on the lab: nothing may come of it
+    Soak(soak::SoakArguments),
     /// Run scenario files and print their logs; `--check` compares with the golden file
     #[command(disable_help_flag = true)]
     Scenario(simulated::PassedOn),
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Scenario(passed) => simulated::run("holdfast-scenario", "dev", &passed),
         Command::Sim(passed) => simulated::run("holdfast-sim", "sim", &passed),
         Command::Mutants(arguments) => mutants::run(&arguments),

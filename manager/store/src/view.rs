@@ -216,6 +216,11 @@ impl View {
         let (no_hosts, no_vms) = self.excluded();
         let mut hosts = self.hosts.clone();
         hosts.retain(|host, _| !no_hosts.contains(host));
+        // A VM that cannot be read is no VM that the store has forgotten.
+        let says = |host: &HostView| no_vms.iter().any(|vm| host.vms.contains_key(vm));
+        for host in hosts.values_mut().filter(|host| says(host)) {
+            Arc::make_mut(host).vms.retain(|vm, _| !no_vms.contains(vm));
+        }
         let mut vms = self.vms.clone();
         vms.retain(|vm, _| !no_vms.contains(vm));
         let mut ops = self.ops.clone();

@@ -250,6 +250,12 @@ fn an_unreadable_record_never_looks_like_none() {
     assert!(bench.view.unreadable[&owner.path()].contains("newer version"));
     assert!(bench.view.seen(&owner).is_some(), "it exists");
     assert!(!bench.world().vms.contains_key(&vm), "no decision about it");
+    let told = &bench.world().hosts[&host].vms;
+    let v2: VmName = name("v2");
+    assert!(
+        told.keys().eq([&v2]),
+        "nor does anybody say that the store has forgotten it"
+    );
     assert!(bench.view.excluded().1.iter().eq([&vm]));
     // Readable again.
     bench.delete(&owner);

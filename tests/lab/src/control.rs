@@ -90,6 +90,12 @@ impl Lab {
         cuts::heal(one, other)
     }
 
+    /// Loses so many of a hundred packets between machines, at random; 0: none any more. How many an
+    /// earlier call has dropped.
+    pub fn lose_packets(&self, percent: u32) -> Result<u64> {
+        cuts::lose(self.layout(), percent)
+    }
+
     /// The cuts in force with their counters of dropped packets.
     pub fn cuts(&self) -> Result<Vec<Cut>> {
         cuts::active()

@@ -97,6 +97,30 @@ fn nft(script: &str) -> Result<String> {
     )
 }
 
+/// What the comment of the rule says that loses packets here and there.
+const LOSS: &str = "all>lost";
+
+/// Loses so many of a hundred packets between machines, at random; 0: none. What was dropped until now.
+pub(crate) fn lose(layout: &Layout, percent: u32) -> Result<u64> {
+    let mut script = String::new();
+    let mut dropped = 0;
+    for (cut, handle) in list()? {
+        if format!("{}>{}", cut.from, cut.to) == LOSS {
+            dropped += cut.dropped;
+            script += &format!("delete rule bridge {TABLE} cuts handle {handle}\n");
+        }
+    }
+    if percent > 0 {
+        let machines = layout.machines.iter().map(|each| each.address.as_str());
+        let machines = machines.collect::<Vec<_>>().join(", ");
+        script += &format!(
+            "add rule bridge {TABLE} cuts ip saddr {{ {machines} }} ip daddr {{ {machines} }} numgen \
+             random mod 100 < {percent} counter drop comment \"{LOSS}\"\n"
+        );
+    }
+    nft(&script).map(|_| dropped)
+}
+
 /// Makes the chain of a new lab.
 pub(crate) fn create() -> Result<()> {
     nft(&base()).map(drop)

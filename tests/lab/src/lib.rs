@@ -42,6 +42,7 @@ pub mod report;
 mod run;
 pub mod scenarios;
 mod slow;
+pub mod soak;
 mod state;
 mod status;
 mod storage;

@@ -8,7 +8,7 @@ use holdfast_tests::random::coverage::Coverage;
 use holdfast_tests::random::large::{self, Size};
 use holdfast_tests::random::set_back;
 use holdfast_tests::random::shrink::{Shrunk, shrink};
-use holdfast_tests::random::{Seeded, run};
+use holdfast_tests::random::{Seeded, run, soak};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,9 @@ struct Arguments {
     /// Histories in which the store is set back to a backup, instead of faults of every kind.
     #[arg(long, conflicts_with_all = ["hosts", "all_states"])]
     set_back: bool,
+    /// Small troubles for so many simulated hours per seed, instead: nothing may come of them.
+    #[arg(long, value_name = "HOURS", conflicts_with_all = ["hosts", "all_states", "set_back"])]
+    soak: Option<u64>,
     /// Only this invariant counts: `closed-is-stopped`, say.
     #[arg(long, value_name = "INVARIANT")]
     only: Option<String>,
@@ -71,6 +74,7 @@ impl Arguments {
         match (self.hosts, self.vms) {
             (Some(hosts), Some(vms)) => large::run(seed, Size { hosts, vms }),
             _ if self.set_back => set_back::run(seed),
+            _ if self.soak.is_some() => soak::run(seed, self.soak.unwrap_or(1)),
             _ => run(seed),
         }
     }

@@ -11,6 +11,7 @@ mod faults;
 pub mod large;
 pub mod set_back;
 pub mod shrink;
+pub mod soak;
 mod states;
 
 use crate::scenario::verbs::carry_out;

@@ -60,7 +60,7 @@ impl Machine {
             life: self.libvirtd.life + 1,
         };
         // What it had yet to say is lost with it.
-        self.news.clear();
+        self.news.retain(News::is_not_libvirts);
         self.tell(ctx, News::ConnectionBroke);
         self.after(ctx, ms, LibvirtEvent::Started);
     }

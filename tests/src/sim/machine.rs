@@ -73,6 +73,13 @@ pub enum News {
     ConnectionBroke,
 }
 
+impl News {
+    /// It is heard whether libvirtd is there or not.
+    pub fn is_not_libvirts(&self) -> bool {
+        matches!(self, Self::ConnectionBroke | Self::Claimed { .. })
+    }
+}
+
 /// A machine. Its state on disk and in firmware survives its power; the rest is of one boot.
 pub struct Machine {
     /// Its name.
@@ -206,10 +213,15 @@ impl Machine {
 
     /// The agent hears of it when it looks next; from a libvirtd that is not there it hears nothing.
     pub fn tell(&mut self, ctx: &mut Ctx, news: News) {
-        let is_heard = matches!(news, News::ConnectionBroke) || !self.libvirtd.is_down(ctx.now);
-        if is_heard {
+        if news.is_not_libvirts() || !self.libvirtd.is_down(ctx.now) {
             self.news.push(news);
         }
+        self.wake_agent(ctx);
+    }
+
+    /// A call ended before it got to libvirtd.
+    pub fn end_at_once(&mut self, ctx: &mut Ctx, news: News) {
+        self.news.push(news);
         self.wake_agent(ctx);
     }
 

