@@ -22,9 +22,9 @@ pub use calls::carry_out;
 /// A claim is looked at again after this long, in milliseconds; later if the host has many.
 pub const LOOK_AGAIN_MS: u64 = 2_000;
 /// Claims looked at in one batch: one that is asked for meanwhile waits for them.
-const LOOKS_AT_ONCE: usize = 16;
+const LOOKS_AT_ONCE: usize = 32;
 /// Between two batches of looks, in milliseconds.
-const LOOK_PAUSE_MS: u64 = 250;
+const LOOK_PAUSE_MS: u64 = 1_000;
 /// An answer that nobody fetches is forgotten after this long, in milliseconds.
 const FORGET_MS: u64 = 30_000;
 
@@ -137,9 +137,9 @@ impl Claims {
     }
 
     /// What the thread is to do next, if it is free. `held`: the claims of the VMs that run here.
-    pub fn next_batch(
+    pub fn next_batch<W: FnOnce() -> Wanted>(
         &mut self,
-        held: impl Iterator<Item = (u32, Wanted)>,
+        held: impl Iterator<Item = (u32, W)>,
         now: Instant,
     ) -> Option<Vec<Task>> {
         if self.under_way {
@@ -149,17 +149,18 @@ impl Claims {
         let waiting = self.asked.iter().filter(waits);
         let mut batch: Vec<Task> = waiting.map(|asked| asked.task.clone()).collect();
         if now >= self.next_looks {
-            let looks = self.due(held, now);
-            if !looks.is_empty() {
-                self.next_looks = now.plus(LOOK_PAUSE_MS);
-            }
-            batch.extend(looks);
+            batch.extend(self.due(held, now));
+            self.next_looks = now.plus(LOOK_PAUSE_MS);
         }
         self.under_way = !batch.is_empty();
         self.under_way.then_some(batch)
     }
 
-    fn due(&mut self, held: impl Iterator<Item = (u32, Wanted)>, now: Instant) -> Vec<Task> {
+    fn due<W: FnOnce() -> Wanted>(
+        &mut self,
+        held: impl Iterator<Item = (u32, W)>,
+        now: Instant,
+    ) -> Vec<Task> {
         let before = std::mem::take(&mut self.looks);
         let mut due = Vec::new();
         for (slot, own) in held {
@@ -168,13 +169,16 @@ impl Claims {
             let at = at.unwrap_or_else(|| now.plus(LOOK_AGAIN_MS));
             self.looks.insert(slot, at);
             if now >= at {
-                let own = Box::new(own);
-                due.push((at, Task::Look { slot, own }));
+                due.push((at, slot, own));
             }
         }
-        due.sort_by_key(|(at, _)| *at);
+        due.sort_by_key(|(at, ..)| *at);
         due.truncate(LOOKS_AT_ONCE);
-        due.into_iter().map(|(_, task)| task).collect()
+        let look = |(_, slot, own): (Instant, u32, W)| {
+            let own = Box::new(own());
+            Task::Look { slot, own }
+        };
+        due.into_iter().map(look).collect()
     }
 
     /// When there may be something to do by itself.
@@ -221,7 +225,7 @@ mod tests {
     use super::*;
     use holdfast_model::lease::Holder;
 
-    fn own(slot: u32) -> (u32, Wanted) {
+    fn own(slot: u32) -> (u32, impl FnOnce() -> Wanted) {
         let wanted = Wanted {
             vm: format!("vm{slot}").parse().expect("a name"),
             uuid: format!("uuid{slot}").parse().expect("a UUID"),
@@ -232,7 +236,7 @@ mod tests {
             },
             follows: Vec::new(),
         };
-        (slot, wanted)
+        (slot, move || wanted)
     }
 
     fn window(number: u32) -> Task {
@@ -244,7 +248,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_done_once_and_answered_once() {
         let mut claims = Claims::default();
-        let nothing = || std::iter::empty();
+        let nothing = || std::iter::empty::<(u32, fn() -> Wanted)>();
         assert_eq!(claims.ask(window(1), Instant(10)), ClaimState::UnderWay);
         assert_eq!(
             claims.next_batch(nothing(), Instant(10)),

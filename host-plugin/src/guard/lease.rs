@@ -230,7 +230,11 @@ impl LeasePlane {
     }
 
     /// Goes on with the claims. `held`: those of the VMs that run here.
-    pub fn step_claims(&mut self, held: impl Iterator<Item = (u32, Wanted)>, now: Instant) {
+    pub fn step_claims<W: FnOnce() -> Wanted>(
+        &mut self,
+        held: impl Iterator<Item = (u32, W)>,
+        now: Instant,
+    ) {
         let Some(batch) = self.claims.next_batch(held, now) else {
             return;
         };

@@ -46,7 +46,8 @@ impl Guard {
         let held = self.watched.values().filter_map(|watched| {
             let process = &watched.process;
             let slot = process.slot.filter(|_| watched.doomed.is_none())?;
-            let own = Wanted {
+            let holder = &holder;
+            let own = move || Wanted {
                 vm: process.vm.clone(),
                 uuid: process.uuid.clone(),
                 generation: process.generation,

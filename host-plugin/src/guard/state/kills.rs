@@ -8,6 +8,8 @@ use crate::guard::watched::{Doom, Watched};
 use holdfast_core::guardian::deadline::{Phase, Verdict};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::time::Instant;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::BTreeMap;
 
 /// For VMs of a life whose bounds nobody knows any more: the shortest of any profile.
 const KILL_BOUND_UNKNOWN_MS: u64 = 500;
@@ -19,6 +21,25 @@ pub(super) fn dies(verdict: Verdict, lease: StorageClass) -> bool {
         Verdict::KillUnleased => lease == StorageClass::Plain,
         Verdict::KillAll => true,
     }
+}
+
+/// Those that have exited, by one look at all of them: there may be hundreds, at every step.
+fn exited(watched: &BTreeMap<u32, Watched>) -> Vec<u32> {
+    let mut fds: Vec<PollFd<'_>> = watched
+        .values()
+        .map(|watched| PollFd::from_borrowed_fd(watched.fd(), PollFlags::IN))
+        .collect();
+    let zero = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // A failed poll says nothing: they stay watched.
+    if !matches!(poll(&mut fds, Some(&zero)), Ok(1..)) {
+        return Vec::new();
+    }
+    let found = watched.keys().zip(&fds);
+    let gone = found.filter(|(_, fd)| fd.revents().contains(PollFlags::IN));
+    gone.map(|(pid, _)| *pid).collect()
 }
 
 impl Guard {
@@ -91,11 +112,7 @@ impl Guard {
 
     /// Forgets what has exited; true if there was any.
     pub(super) fn reap(&mut self) -> bool {
-        let exited = |watched: &Watched| watched.has_exited();
-        let gone: Vec<u32> = (self.watched.iter())
-            .filter(|(_, watched)| exited(watched))
-            .map(|(pid, _)| *pid)
-            .collect();
+        let gone = exited(&self.watched);
         for pid in &gone {
             let Some(Watched { process, .. }) = self.watched.remove(pid) else {
                 continue;
