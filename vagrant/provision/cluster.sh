@@ -53,7 +53,8 @@ gluster volume set hf \
     client.keepalive-time 1 \
     client.keepalive-interval 1 \
     client.keepalive-count 3 \
-    cluster.heal-timeout 5
+    cluster.heal-timeout 5 \
+    cluster.post-op-delay-secs 0
 gluster volume status hf >/dev/null 2>&1 || gluster volume start hf
 
 # ---------------------------------------------------------------- policy

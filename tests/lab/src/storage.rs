@@ -16,7 +16,7 @@ pub const VOLUME: &str = "hf";
 const BRICK: &str = "/var/lib/holdfast/brick";
 
 /// Set after the group `virt` (strict O_DIRECT, client and server quorum).
-const OPTIONS: [(&str, &str); 10] = [
+const OPTIONS: [(&str, &str); 11] = [
     ("network.ping-timeout", "3"),
     ("server.tcp-user-timeout", "3"),
     ("server.keepalive-time", "1"),
@@ -28,6 +28,8 @@ const OPTIONS: [(&str, &str); 10] = [
     ("client.keepalive-count", "3"),
     // How often the self-heal daemon looks; the default of 10 min would hold up every failback.
     ("cluster.heal-timeout", "5"),
+    // All hosts write to the lease volume: one that keeps its lock for another second holds the others up.
+    ("cluster.post-op-delay-secs", "0"),
 ];
 
 /// Command line of a hypervisor's client, own site's server first.
