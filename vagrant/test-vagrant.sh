@@ -253,7 +253,7 @@ done
 # ---------------------------------------------------------------- agreement with others
 # Storage options are in three places for three reasons; one list is right.
 options() { sed -n 's/^    \([a-z]*\.[a-z-]*\) \([0-9]*\)\( \\\)\{0,1\}$/\1 \2/p' "$HERE/provision/cluster.sh"; }
-that "the storage has options" [ "$(options | wc -l)" -eq 10 ]
+that "the storage has options" [ "$(options | wc -l)" -eq 11 ]
 options >"$T/options"
 while read -r key value; do
     that "tests/lab sets $key $value too" grep -rqF "\"$key\", \"$value\"" "$TREE/tests/lab/src"
