@@ -154,10 +154,4 @@ pub enum VolumeError {
         /// Which sector.
         number: u64,
     },
-    /// The storage does not answer.
-    #[error("the storage has not answered for {waited_ms} ms")]
-    Hangs {
-        /// For how long the call has been under way, in milliseconds.
-        waited_ms: u64,
-    },
 }

@@ -10,7 +10,6 @@
 //! - [`record`]: the bytes of what the four kinds say (`holdfast_model::lease`)
 //! - [`error`]: why a sector is not believed
 //! - [`volume`]: creating, opening, reading and writing a volume by direct, synchronous I/O
-//! - [`worker`]: the same on a thread that can be abandoned, because storage may hang
 //! - [`survey`]: the whole volume, read for people
 //!
 //! The format is described byte by byte in `docs/lease-format.md`. A sector that is torn, corrupt,
@@ -28,4 +27,3 @@ pub mod record;
 pub mod sector;
 pub mod survey;
 pub mod volume;
-pub mod worker;

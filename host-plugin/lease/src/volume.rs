@@ -2,7 +2,7 @@
 //! because what another host wrote must not come from this host's memory; synchronous, because a
 //! heartbeat counts from the moment at which the storage has it.
 //!
-//! Every call here blocks for as long as the storage does: see [`crate::worker`].
+//! Every call here blocks for as long as the storage does: the guard makes them on threads of their own.
 
 use crate::buffer::Buffer;
 use crate::error::{SectorError, VolumeError};

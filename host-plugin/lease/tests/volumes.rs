@@ -5,7 +5,6 @@ use holdfast_lease::error::{SectorError, VolumeError};
 use holdfast_lease::sector::{Sector, VolumeId, encode};
 use holdfast_lease::survey::survey;
 use holdfast_lease::volume::{Access, Volume};
-use holdfast_lease::worker::Worker;
 use holdfast_model::id::Generation;
 use holdfast_model::lease::*;
 use std::fs::OpenOptions;
@@ -275,35 +274,4 @@ fn what_another_host_wrote_is_read_at_once() {
 fn without_direct_io_it_is_refused() {
     let error = Volume::open(Path::new("/proc/self/status"), Access::Read).unwrap_err();
     assert!(matches!(error, VolumeError::NoDirectIo { .. }), "{error}");
-}
-
-#[test]
-fn a_call_that_hangs_is_given_up_and_another_begins_only_when_it_is_back() {
-    let (_dir, path) = place();
-    let volume = Volume::create(&path, &superblock("c1", 4096), false).unwrap();
-    let mut worker = Worker::start(volume).unwrap();
-    assert_eq!(
-        worker.call(LONG, |volume| volume.read(2)).unwrap().writes,
-        0
-    );
-    let (go_on, wait) = channel::<()>();
-    let hung = worker.call(Duration::from_millis(20), move |_| {
-        wait.recv().unwrap();
-        Ok(())
-    });
-    assert!(matches!(hung, Err(VolumeError::Hangs { .. })));
-    let refused = worker.call(LONG, |volume| volume.read(2));
-    assert!(
-        matches!(refused, Err(VolumeError::Hangs { .. })),
-        "not begun"
-    );
-    assert!(worker.hangs_for().is_some());
-    go_on.send(()).unwrap();
-    while worker.hangs_for().is_some() {
-        std::thread::yield_now();
-    }
-    assert_eq!(
-        worker.call(LONG, |volume| volume.read(2)).unwrap().writes,
-        0
-    );
 }
