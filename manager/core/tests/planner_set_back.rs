@@ -6,7 +6,8 @@ mod common;
 use common::*;
 use holdfast_core::planner::plan;
 use holdfast_core::verify::{Rule, verify};
-use holdfast_model::host::{ExitKind, RunState};
+use holdfast_model::fence::FenceStage;
+use holdfast_model::host::{ExitKind, RunState, StoragePlane};
 use holdfast_model::id::{Generation, VmName};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::plan::Write;
@@ -112,6 +113,77 @@ fn a_record_is_not_taken_back_from_a_possible_runner() {
             how: ExitKind::SelfFenced,
         },
     );
+    assert_ne!(verify(&world, &good), []);
+}
+
+#[test]
+fn a_copy_that_a_migration_brought_is_no_forgotten_grant() {
+    let mut world = set_back();
+    host_mut(&mut world, "b1").vms.clear();
+    report(
+        &mut world,
+        "b1",
+        "web",
+        4,
+        RunState::Incoming { complete: true },
+    );
+    let calm = plan(&world);
+    let told = calm.reports.iter().find(|r| r.text.contains("forgotten"));
+    assert_eq!(told, None, "{calm:?}");
+    // Its own grant in another host's hands is one.
+    report(&mut world, "b1", "web", 4, RunState::Running);
+    let told = plan(&world);
+    let told = told.reports.iter().find(|r| r.text.contains("forgotten"));
+    assert!(told.is_some());
+}
+
+#[test]
+fn what_a_forgotten_vm_may_rely_on_is_waited_for() {
+    let mut world = set_back();
+    let session = host_mut(&mut world, "b1").session.as_mut().unwrap();
+    session.value.storage = Some(StoragePlane {
+        volume: "v".to_owned(),
+        slot: 1,
+        class: StorageClass::Quorum,
+    });
+    let how = ExitKind::SelfFenced;
+    report(&mut world, "a1", "web", 4, RunState::Exited { how });
+    let mut good = plan(&world);
+    assert_eq!(verify(&world, &good), []);
+    let owner = |write: &mut Write| match write {
+        Write::Owner { owner, .. } => {
+            assert_eq!(owner.lease, StorageClass::Quorum);
+            owner.lease = StorageClass::Plain;
+            true
+        }
+        _ => false,
+    };
+    let writes = good.steps.iter_mut().flat_map(|step| &mut step.writes);
+    assert_eq!(writes.map(owner).filter(|changed| *changed).count(), 1);
+    assert_ne!(verify(&world, &good), []);
+}
+
+#[test]
+fn what_rests_on_a_half_closed_life_compares_its_record() {
+    let mut world = set_back();
+    fence(&mut world, "a1", "i1");
+    let fences = std::sync::Arc::make_mut(&mut world.fences);
+    for fence in fences.values_mut() {
+        fence.value.stage = FenceStage::ControlClosed;
+    }
+    let mut good = plan(&world);
+    let takes_back = |write: &Write| matches!(write, Write::Owner { .. });
+    assert!(
+        good.steps
+            .iter()
+            .flat_map(|step| &step.writes)
+            .any(takes_back)
+    );
+    assert_eq!(verify(&world, &good), []);
+    for step in &mut good.steps {
+        step.writes
+            .retain(|write| !matches!(write, Write::CheckFence { .. }));
+    }
     assert_ne!(verify(&world, &good), []);
 }
 

@@ -1,11 +1,10 @@
 //! A cluster of a size that nobody has in a laboratory: a site of it is lost, and comes back. What takes a
 //! time that grows with the square of hosts or VMs, in the cores or here, shows at once.
 
-use super::coverage::Coverage;
+use super::Seeded;
 use super::draw::Random;
-use super::{Seeded, step};
-use crate::scenario::{Run, expect};
-use crate::sim::Sim;
+use super::history::History;
+use crate::scenario::expect;
 
 /// How large.
 #[derive(Debug, Clone, Copy)]
@@ -29,36 +28,31 @@ const BACK_S: u64 = 180;
 /// Runs one seed of that size.
 pub fn run(seed: u64, size: Size) -> Seeded {
     let mut random = Random(seed);
-    let mut whole = Whole {
-        sim: Sim::default(),
-        text: format!("# Seed {seed} of the large simulation.\n"),
-        errors: Vec::new(),
-        coverage: Coverage::default(),
-    };
-    whole.sim.ctx.plan_ms = size.vms * PLAN_MS_PER_1000 / 1_000;
-    set_up(&mut whole, &mut random, size);
-    whole.until(STARTED_S, "all running");
-    whole.carry_out("mark");
+    let mut history = History::new(&format!("Seed {seed} of the large simulation."));
+    history.sim.ctx.plan_ms = size.vms * PLAN_MS_PER_1000 / 1_000;
+    set_up(&mut history, &mut random, size);
+    until(&mut history, STARTED_S, "all running");
+    history.carry_out("mark");
     let site = random.of(&["a", "b"]);
-    whole.carry_out(&format!("advance {}ms", 1_000 + random.below(5_000)));
-    whole.carry_out(&format!("power site {site} off"));
-    whole.carry_out("advance 1s");
-    if expect::met(&mut whole.sim, "all running").is_ok() {
+    history.carry_out(&format!("advance {}ms", 1_000 + random.below(5_000)));
+    switch(&mut history, site, "off");
+    history.carry_out("advance 1s");
+    if expect::met(&mut history.sim, "all running").is_ok() {
         let text = format!("site {site} lost its power, and all VMs run on");
-        whole.errors.push(text);
+        history.errors.push(text);
     }
-    whole.until(STARTED_S, "all running");
-    whole.carry_out(&format!("power site {site} on"));
+    until(&mut history, STARTED_S, "all running");
+    switch(&mut history, site, "on");
     for _ in 0..BACK_S {
-        whole.carry_out("advance 1s");
+        history.carry_out("advance 1s");
     }
     for line in ["expect all running", "expect no-strays", "expect runs-once"] {
-        whole.carry_out(line);
+        history.carry_out(line);
     }
-    whole.end()
+    history.end()
 }
 
-fn set_up(whole: &mut Whole, random: &mut Random, size: Size) {
+fn set_up(history: &mut History, random: &mut Random, size: Size) {
     let volume = random.of(&["volume quorum", "volume quorum", "# no lease volume"]);
     let profile = random.of(&["fast", "default", "patient"]);
     let lines = [
@@ -71,7 +65,7 @@ fn set_up(whole: &mut Whole, random: &mut Random, size: Size) {
         "policy rejoin.hold_down_max_ms = 60000",
     ];
     for line in lines.iter().filter(|line| !line.starts_with('#')) {
-        whole.carry_out(line);
+        history.carry_out(line);
     }
     // One site holds all VMs, with a quarter to spare.
     let at_a_site = (size.hosts / 2).max(1);
@@ -79,66 +73,41 @@ fn set_up(whole: &mut Whole, random: &mut Random, size: Size) {
     for n in 0..size.hosts {
         let site = ["a", "b"][(n % 2) as usize];
         let memory = vms_on_a_host * VM_MIB;
-        whole.carry_out(&format!(
+        history.carry_out(&format!(
             "host {site}{n:04} site={site} memory={memory} cpus={vms_on_a_host}"
         ));
-        whole.carry_out(&format!(
+        history.carry_out(&format!(
             "clock {site}{n:04} drift {}",
             random.below(2_001) as i64 - 1_000
         ));
     }
-    whole.carry_out("advance 10s");
+    history.carry_out("advance 10s");
     for n in 0..size.vms {
         let site = ["a", "b"][(n % 2) as usize];
         let priority = n % 5;
-        whole.carry_out(&format!(
+        history.carry_out(&format!(
             "vm vm{n:05} memory={VM_MIB} site={site} priority={priority}"
         ));
         if n % BATCH == BATCH - 1 {
-            whole.carry_out("advance 20ms");
+            history.carry_out("advance 20ms");
         }
     }
 }
 
-struct Whole {
-    sim: Sim,
-    text: String,
-    errors: Vec<String>,
-    coverage: Coverage,
+/// Time passes until it holds: looked at every second, since a look at all VMs takes its time as well.
+fn until(history: &mut History, seconds: u64, demanded: &str) {
+    for _ in 0..seconds {
+        if expect::met(&mut history.sim, demanded).is_ok() {
+            return;
+        }
+        history.carry_out("advance 1s");
+    }
+    history.carry_out(&format!("expect {demanded}"));
 }
 
-impl Whole {
-    fn carry_out(&mut self, line: &str) {
-        let done = step(&mut self.sim, &mut self.text, line, &mut self.errors);
-        if done && line.starts_with("power ") {
-            self.coverage.count(line);
-        }
-    }
-
-    /// Time passes until it holds: looked at every second, since a look at all VMs takes its time as
-    /// well.
-    fn until(&mut self, seconds: u64, demanded: &str) {
-        for _ in 0..seconds {
-            if expect::met(&mut self.sim, demanded).is_ok() {
-                return;
-            }
-            self.carry_out("advance 1s");
-        }
-        self.carry_out(&format!("expect {demanded}"));
-    }
-
-    fn end(mut self) -> Seeded {
-        let sim = self.sim;
-        self.errors.extend(sim.ctx.truth.violations.iter().cloned());
-        self.coverage.count_states(&sim.ctx.log);
-        Seeded {
-            text: self.text,
-            run: Run {
-                log: sim.ctx.log.join("\n"),
-                errors: self.errors,
-            },
-            simulated_ms: sim.ctx.now,
-            coverage: self.coverage,
-        }
+fn switch(history: &mut History, site: &str, power: &str) {
+    let line = format!("power site {site} {power}");
+    if history.carry_out(&line) {
+        history.coverage.count(&line);
     }
 }

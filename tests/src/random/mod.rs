@@ -8,20 +8,19 @@ pub mod coverage;
 mod draw;
 mod families;
 mod faults;
+mod history;
 pub mod large;
 pub mod set_back;
 pub mod shrink;
 pub mod soak;
 mod states;
 
-use crate::scenario::verbs::carry_out;
-use crate::scenario::{Run, WordError};
-use crate::sim::Sim;
+use crate::scenario::Run;
 use coverage::Coverage;
 use draw::Random;
 use faults::{Theme, faults};
+use history::History;
 use holdfast_model::timing::{Profile, Timing};
-use std::fmt::Write;
 
 /// After each round everything is mended and must run again: a state without a way out does not wait
 /// for a later fault that happens to end it.
@@ -116,8 +115,7 @@ pub struct Seeded {
 /// Runs one seed.
 pub fn run(seed: u64) -> Seeded {
     let mut random = Random(seed);
-    let mut sim = Sim::default();
-    let mut text = format!("# Seed {seed} of the random-fault simulation.\n");
+    let mut history = History::new(&format!("Seed {seed} of the random-fault simulation."));
     let (name, profile) = random.of(&PROFILES);
     // Every other run has guards that are as slow as they may be.
     let slow_kills = random.below(2) == 0;
@@ -126,57 +124,32 @@ pub fn run(seed: u64) -> Seeded {
         1 => Theme::Migrations,
         _ => Theme::Mixed,
     };
-    let mut errors = Vec::new();
-    let mut coverage = Coverage::default();
-    let policy = format!("policy timing.profile = \"{name}\"");
-    // Two of three clusters have a lease volume that lets VMs outlive the control plane.
+    // Two of five clusters have a lease volume that lets VMs outlive the control plane.
     let volume = random.of(&["quorum", "quorum", "plain", "none", "none"]);
     let volume = match volume {
-        "none" => "# no lease volume".to_owned(),
+        "none" => String::new(),
         class => format!("volume {class}"),
     };
-    let setup = SETUP
-        .replace("PROFILE", &policy)
-        .replace("VOLUME", &volume)
-        .replace("DEVICES", &devices(&mut random));
-    let is_verb = |line: &&str| !line.is_empty() && !line.starts_with('#');
-    for line in setup.lines().filter(is_verb) {
-        step(&mut sim, &mut text, line, &mut errors);
-    }
+    history.set_up(name, &volume, &devices(&mut random));
     if slow_kills {
         let ms = Timing::of(profile).kill_bound_ms - 10;
-        step(
-            &mut sim,
-            &mut text,
-            &format!("kills take {ms}ms"),
-            &mut errors,
-        );
+        history.carry_out(&format!("kills take {ms}ms"));
     }
     for host in HOSTS {
         let ppm = random.below(2_001) as i64 - 1_000;
-        let line = format!("clock {host} drift {ppm}");
-        step(&mut sim, &mut text, &line, &mut errors);
+        history.carry_out(&format!("clock {host} drift {ppm}"));
     }
     for _ in 0..ROUNDS {
-        let done = faults_of_a_round(&mut sim, &mut text, &mut random, theme, &mut errors);
-        coverage.add(&done);
-        mend(&mut sim, &mut text, &mut errors);
-        if !errors.is_empty() {
+        faults_of_a_round(&mut history, &mut random, theme);
+        mend(&mut history);
+        if !history.errors.is_empty() {
             break;
         }
     }
     for line in demands() {
-        step(&mut sim, &mut text, line, &mut errors);
+        history.carry_out(line);
     }
-    errors.extend(sim.ctx.truth.violations.iter().cloned());
-    coverage.count_states(&sim.ctx.log);
-    let log = sim.ctx.log.join("\n");
-    Seeded {
-        text,
-        run: Run { log, errors },
-        simulated_ms: sim.ctx.now,
-        coverage,
-    }
+    history.end()
 }
 
 /// Every other cluster has fencing devices, some for all of its hosts; they are asked early or late.
@@ -194,63 +167,39 @@ fn devices(random: &mut Random) -> String {
     lines.join("\n")
 }
 
-/// Faults; which of them were carried out.
-fn faults_of_a_round(
-    sim: &mut Sim,
-    text: &mut String,
-    random: &mut Random,
-    theme: Theme,
-    errors: &mut Vec<String>,
-) -> Coverage {
-    let mut done = Coverage::default();
+/// Faults. Those that were carried out are counted.
+fn faults_of_a_round(history: &mut History, random: &mut Random, theme: Theme) {
     for _ in 0..STEPS {
-        // What cannot be done now (a crash of a VM that is down) is not done.
         let drawn = faults(random, theme);
         let mut all = true;
         for line in &drawn.lines {
-            match step(sim, text, line, &mut Vec::new()) {
-                true => done.count(line),
+            match history.attempt(line) {
+                true => history.coverage.count(line),
                 false => all = false,
             }
         }
         if all {
-            done.count_together(&drawn);
+            history.coverage.count_together(&drawn);
         }
         let pause_ms = match random.below(4) {
             0 => random.below(50),
             1 => random.below(1_000),
             _ => random.below(10_000),
         };
-        step(sim, text, &format!("advance {pause_ms}ms"), errors);
+        history.carry_out(&format!("advance {pause_ms}ms"));
     }
-    done
 }
 
 /// Everything is mended, and must run again.
-fn mend(sim: &mut Sim, text: &mut String, errors: &mut Vec<String>) {
+fn mend(history: &mut History) {
     for line in healing() {
-        step(sim, text, &line, &mut Vec::new());
+        history.attempt(&line);
     }
     // The store and the hosts are there before operators ask for anything.
-    step(sim, text, "advance 60s", errors);
+    history.carry_out("advance 60s");
     for line in wishes() {
-        step(sim, text, &line, errors);
+        history.carry_out(&line);
     }
-    step(sim, text, &format!("wait {REST} until all running"), errors);
-    step(sim, text, "wait 1m until no-strays", errors);
-}
-
-/// Carries out a line and records it, unless it was refused. True: it was carried out.
-fn step(sim: &mut Sim, text: &mut String, line: &str, errors: &mut Vec<String>) -> bool {
-    let done = carry_out(sim, line);
-    // An expectation that is not met belongs to what repeats the failure.
-    if matches!(done, Ok(()) | Err(WordError::NotMet(_))) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{line}");
-    }
-    let carried_out = done.is_ok();
-    if let Err(error) = done {
-        errors.push(format!("`{line}`: {error}"));
-    }
-    carried_out
+    history.carry_out(&format!("wait {REST} until all running"));
+    history.carry_out("wait 1m until no-strays");
 }

@@ -2,11 +2,9 @@
 //! forgotten, while it goes on. All VMs have a storage lease, and hosts are connected when the store is set
 //! back: what is beyond that is named in the safety document.
 
-use super::coverage::Coverage;
 use super::draw::Random;
-use super::{HOSTS, SETUP, SITES, Seeded, VMS, demands, mend, step};
-use crate::scenario::Run;
-use crate::sim::Sim;
+use super::history::History;
+use super::{HOSTS, SITES, Seeded, VMS, demands, mend};
 
 /// Backups and restores in one history.
 const ROUNDS: u64 = 2;
@@ -14,38 +12,21 @@ const ROUNDS: u64 = 2;
 /// Runs one seed.
 pub fn run(seed: u64) -> Seeded {
     let mut random = Random(seed);
-    let mut sim = Sim::default();
-    let mut text = format!("# Seed {seed} of the histories with a restore.\n");
-    let (mut errors, mut coverage) = (Vec::new(), Coverage::default());
-    let setup = SETUP
-        .replace("PROFILE", "policy timing.profile = \"default\"")
-        .replace("VOLUME", "volume quorum")
-        .replace("DEVICES", "# no fencing device")
-        .replace(" lease=false", "");
-    for line in setup.lines().filter(|line| !line.starts_with('#')) {
-        step(&mut sim, &mut text, line, &mut errors);
-    }
+    let mut history = History::new(&format!("Seed {seed} of the histories with a restore."));
+    history.set_up_leased();
     for _ in 0..ROUNDS {
-        for line in history(&mut random) {
-            // What cannot be done now is not done.
-            if step(&mut sim, &mut text, &line, &mut Vec::new()) {
-                coverage.count(&line);
+        for line in up_to_a_restore(&mut random) {
+            if history.attempt(&line) {
+                history.coverage.count(&line);
             }
         }
-        step(&mut sim, &mut text, "advance 20s", &mut errors);
-        mend(&mut sim, &mut text, &mut errors);
+        history.carry_out("advance 20s");
+        mend(&mut history);
     }
     for line in demands() {
-        step(&mut sim, &mut text, line, &mut errors);
+        history.carry_out(line);
     }
-    errors.extend(sim.ctx.truth.violations.iter().cloned());
-    let log = sim.ctx.log.join("\n");
-    Seeded {
-        text,
-        run: Run { log, errors },
-        simulated_ms: sim.ctx.now,
-        coverage,
-    }
+    history.end()
 }
 
 fn wait(random: &mut Random, below_ms: u64) -> String {
@@ -53,7 +34,7 @@ fn wait(random: &mut Random, below_ms: u64) -> String {
 }
 
 /// From a backup to the restore; sometimes a host is lost right after it.
-fn history(random: &mut Random) -> Vec<String> {
+fn up_to_a_restore(random: &mut Random) -> Vec<String> {
     let mut lines = vec![wait(random, 9_000), "store backup".to_owned()];
     for _ in 0..=random.below(6) {
         lines.extend(event(random));

@@ -1,11 +1,9 @@
 //! A long time of small troubles in the simulated cluster: every process stands still for three seconds in
 //! turn, links and storage are slow. Nothing of it is a reason to give a host up or to stop a VM.
 
-use super::coverage::Coverage;
 use super::draw::Random;
-use super::{HOSTS, SETUP, SITES, Seeded, step};
-use crate::scenario::Run;
-use crate::sim::Sim;
+use super::history::History;
+use super::{HOSTS, SITES, Seeded};
 
 /// How long each stands still, in milliseconds.
 const STOP_MS: u64 = 3_000;
@@ -14,24 +12,15 @@ const HOUR_MS: u64 = 3_600_000;
 /// Runs one seed for so many simulated hours.
 pub fn run(seed: u64, hours: u64) -> Seeded {
     let mut random = Random(seed);
-    let mut sim = Sim::default();
-    let mut text = format!("# Seed {seed} of a soak of {hours} h.\n");
-    let (mut errors, mut coverage) = (Vec::new(), Coverage::default());
-    let setup = SETUP
-        .replace("PROFILE", "policy timing.profile = \"default\"")
-        .replace("VOLUME", "volume quorum")
-        .replace("DEVICES", "# no fencing device")
-        .replace(" lease=false", "");
-    for line in setup.lines().filter(|line| !line.starts_with('#')) {
-        step(&mut sim, &mut text, line, &mut errors);
-    }
-    step(&mut sim, &mut text, "mark", &mut errors);
-    let until = sim.ctx.now + hours * HOUR_MS;
-    let calm = sim.ctx.log.len();
-    while sim.ctx.now < until {
+    let mut history = History::new(&format!("Seed {seed} of a soak of {hours} h."));
+    history.set_up_leased();
+    history.carry_out("mark");
+    let until = history.sim.ctx.now + hours * HOUR_MS;
+    let calm = history.sim.ctx.log.len();
+    while history.sim.ctx.now < until {
         for line in trouble(&mut random) {
-            if step(&mut sim, &mut text, &line, &mut errors) {
-                coverage.count(&line);
+            if history.carry_out(&line) {
+                history.coverage.count(&line);
             }
         }
     }
@@ -41,22 +30,17 @@ pub fn run(seed: u64, hours: u64) -> Seeded {
         "advance 60s",
         "expect no-boots",
         "expect all running",
+        "expect runs-once",
     ] {
-        step(&mut sim, &mut text, line, &mut errors);
+        history.carry_out(line);
     }
-    step(&mut sim, &mut text, "expect runs-once", &mut errors);
-    let lost = sim.ctx.log[calm..]
-        .iter()
-        .filter(|line| line.contains(": lapsed: "));
-    errors.extend(lost.map(|line| format!("a host was given up: {line}")));
-    errors.extend(sim.ctx.truth.violations.iter().cloned());
-    let log = sim.ctx.log.join("\n");
-    Seeded {
-        text,
-        run: Run { log, errors },
-        simulated_ms: sim.ctx.now,
-        coverage,
-    }
+    let log = &history.sim.ctx.log[calm..];
+    let lost = log.iter().filter(|line| line.contains(": lapsed: "));
+    let lost: Vec<String> = lost
+        .map(|line| format!("a host was given up: {line}"))
+        .collect();
+    history.errors.extend(lost);
+    history.end()
 }
 
 fn trouble(random: &mut Random) -> Vec<String> {

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::facts::{open_session, resolution};
 use super::grant::lease_of_session;
 use holdfast_model::event::EventKind;
-use holdfast_model::host::VmReport;
+use holdfast_model::host::{RunState, VmReport};
 use holdfast_model::id::{Generation, VmName};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::plan::{PlannerStep, Subject, Write};
@@ -46,7 +46,13 @@ fn forgotten(world: &World) -> BTreeMap<VmName, Vec<(Runner, Generation)>> {
                 generation,
                 state,
             } = &said.value;
-            if *incarnation != session.value.incarnation || state.is_final() {
+            // What an agent says of a domain whose grant the record knows nothing of. A copy that a
+            // migration brought is no such thing.
+            let has = matches!(
+                state,
+                RunState::Running | RunState::Paused { .. } | RunState::Unknown { .. }
+            );
+            if *incarnation != session.value.incarnation || !has {
                 continue;
             }
             let owner = world.vms.get(vm).and_then(|view| view.owner.as_ref());

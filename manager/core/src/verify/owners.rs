@@ -26,17 +26,10 @@ pub(super) fn check(
     );
     memory(vm, old.map(|old| &old.value), new, found);
     if is_taken_back(world, vm, old.map(|old| &old.value), new) {
-        let runner = new.holder.iter();
-        let others = |other: &&Runner| runner.clone().all(|runner| runner != *other);
-        for other in old
-            .iter()
-            .flat_map(|old| old.value.possible_runners().filter(others))
-        {
-            found.unless(
-                old.is_some_and(|old| is_stopped(world, vm, &old.value, other)),
-                Rule::NoStartWithoutEvidence,
-                || format!("{vm} may still run on {}/{}", other.host, other.incarnation),
-            );
+        if let Some(old) = old.map(|old| &old.value) {
+            rests_on_half(world, step, vm, old, found);
+            let others = |other: &&Runner| new.holder.as_ref() != Some(*other);
+            stopped(world, vm, old, others, found);
         }
         return;
     }
@@ -96,7 +89,14 @@ fn is_taken_back(world: &World, vm: &VmName, old: Option<&Owner>, new: &Owner) -
         session.value.state == SessionState::Open && session.value.incarnation == holder.incarnation
     });
     let says = state(world, vm, new.generation, holder);
-    above && open && new.incoming.is_none() && says.is_some_and(|state| !state.is_final())
+    let has = matches!(
+        says,
+        Some(RunState::Running | RunState::Paused { .. } | RunState::Unknown { .. })
+    );
+    // Nobody knows what it was granted under: the most that it may rely on is waited for.
+    let may_be_leased = session.is_some_and(|session| session.value.has_storage_plane());
+    let waited_for = new.lease == StorageClass::Quorum || !may_be_leased;
+    above && open && new.incoming.is_none() && has && waited_for
 }
 
 /// The holder was refused on the storage: who has claimed the VM there becomes its holder, and may be
@@ -169,7 +169,17 @@ fn is_commit(world: &World, vm: &VmName, old: &Owner, new: &Owner) -> bool {
 }
 
 fn all_stopped(world: &World, vm: &VmName, old: &Owner, found: &mut Found) {
-    for runner in old.possible_runners() {
+    stopped(world, vm, old, |_| true, found);
+}
+
+fn stopped(
+    world: &World,
+    vm: &VmName,
+    old: &Owner,
+    counts: impl Fn(&&Runner) -> bool,
+    found: &mut Found,
+) {
+    for runner in old.possible_runners().filter(counts) {
         found.unless(
             is_stopped(world, vm, old, runner),
             Rule::NoStartWithoutEvidence,

@@ -1,0 +1,94 @@
+//! A run in the making: what was done is carried out and recorded, line by line.
+
+use super::coverage::Coverage;
+use super::{SETUP, Seeded};
+use crate::scenario::verbs::carry_out;
+use crate::scenario::{Run, WordError};
+use crate::sim::Sim;
+use std::fmt::Write;
+
+/// A cluster, and how it came to be what it is.
+pub(super) struct History {
+    pub sim: Sim,
+    pub errors: Vec<String>,
+    pub coverage: Coverage,
+    text: String,
+}
+
+impl History {
+    /// Nothing yet. `title` heads the scenario file.
+    pub fn new(title: &str) -> Self {
+        Self {
+            sim: Sim::default(),
+            errors: Vec::new(),
+            coverage: Coverage::default(),
+            text: format!("# {title}\n"),
+        }
+    }
+
+    /// The usual cluster of two and two hosts.
+    pub fn set_up(&mut self, profile: &str, volume: &str, devices: &str) {
+        let setup = SETUP
+            .replace("PROFILE", &format!("policy timing.profile = \"{profile}\""))
+            .replace("VOLUME", volume)
+            .replace("DEVICES", devices);
+        self.carry_out_all(&setup);
+    }
+
+    /// The same with a storage lease for each VM, and without fencing devices.
+    pub fn set_up_leased(&mut self) {
+        let setup = SETUP
+            .replace("PROFILE", "policy timing.profile = \"default\"")
+            .replace("VOLUME", "volume quorum")
+            .replace("DEVICES", "")
+            .replace(" lease=false", "");
+        self.carry_out_all(&setup);
+    }
+
+    fn carry_out_all(&mut self, lines: &str) {
+        let is_verb = |line: &&str| !line.is_empty() && !line.starts_with('#');
+        for line in lines.lines().filter(is_verb) {
+            self.carry_out(line);
+        }
+    }
+
+    /// Carries out a line; that it is refused is an error of this run. True: it was carried out.
+    pub fn carry_out(&mut self, line: &str) -> bool {
+        let refused = self.step(line);
+        let done = refused.is_none();
+        self.errors.extend(refused);
+        done
+    }
+
+    /// What cannot be done now (a crash of a VM that is down) is not done.
+    pub fn attempt(&mut self, line: &str) -> bool {
+        self.step(line).is_none()
+    }
+
+    /// Carries out a line and records it, unless it was refused: why, then.
+    fn step(&mut self, line: &str) -> Option<String> {
+        let done = carry_out(&mut self.sim, line);
+        // An expectation that is not met belongs to what repeats the failure.
+        if matches!(done, Ok(()) | Err(WordError::NotMet(_))) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(self.text, "{line}");
+        }
+        done.err().map(|error| format!("`{line}`: {error}"))
+    }
+
+    /// It is over: what the ground truth has to say is added.
+    pub fn end(mut self) -> Seeded {
+        let sim = self.sim;
+        self.errors.extend(sim.ctx.truth.violations.iter().cloned());
+        self.coverage.count_states(&sim.ctx.log);
+        Seeded {
+            text: self.text,
+            run: Run {
+                log: sim.ctx.log.join("\n"),
+                errors: self.errors,
+            },
+            simulated_ms: sim.ctx.now,
+            coverage: self.coverage,
+        }
+    }
+}
