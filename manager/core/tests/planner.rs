@@ -150,6 +150,22 @@ fn an_outage_of_the_store_is_nobodys_silence() {
 }
 
 #[test]
+fn a_session_that_was_only_listed_is_no_place_for_a_vm() {
+    let mut w = two_sites();
+    vm(&mut w, "web1", "a", 0, 512);
+    w.view_since = w.now;
+    let waits = plan(&w);
+    assert_eq!(waits.steps, [], "all sessions may be as old as the outage");
+    let refused = waits.reports.iter().flat_map(|report| &report.refused);
+    let unheard = refused.filter(|(_, why)| why.contains("not heard of"));
+    assert_eq!(unheard.count(), 4, "{:?}", waits.reports);
+    w.now = w.now.plus(500);
+    host_mut(&mut w, "b2").session.as_mut().unwrap().seen_at = w.now;
+    settle(&mut w);
+    assert_eq!(holder(&w, "web1"), "b2", "the only one that was heard of");
+}
+
+#[test]
 fn a_reboot_is_evidence_at_once() {
     let mut w = two_sites();
     running(&mut w, "web1", "a", 0, "a1");

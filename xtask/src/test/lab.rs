@@ -95,11 +95,14 @@ fn bring_up(progress: &Progress) -> Result<Lab> {
     )
 }
 
-/// What a reader of a failed run needs and cannot get afterwards.
+/// What a reader of a failed run needs and cannot get afterwards. The last decisions come first: often
+/// only the beginning of a report is read.
 fn tell(lab: &Lab) {
-    for argv in [&["status"][..], &["events"][..]] {
+    for argv in [&["events"][..], &["status"][..]] {
         if let Ok(out) = lab.cli(argv) {
-            println!("{}{}", out.stdout, out.stderr);
+            let lines: Vec<&str> = out.stdout.lines().collect();
+            let last = &lines[lines.len().saturating_sub(40)..];
+            println!("{}\n{}", last.join("\n"), out.stderr);
         }
     }
     for machine in &lab.layout().machines {

@@ -21,6 +21,9 @@ pub(crate) struct TestArguments {
     /// Only this stage, or this lab test; `list` names them
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// This many times, one after the other, or until something fails
+    #[arg(long, value_name = "TIMES", default_value_t = 1, requires = "only", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
 }
 
 /// One part of the tests.
@@ -113,7 +116,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
     let progress = Progress::stderr();
     crate::setup::ensure(&progress)?;
     let total = match &arguments.only {
-        Some(name) => only(name, &progress)?,
+        Some(name) => repeated(name, arguments.repeat, &progress)?,
         None => stages(arguments.quick, |_| true, &progress)?,
     };
     // Whoever counts tests reads this line.
@@ -126,6 +129,21 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn repeated(name: &str, times: u32, progress: &Progress) -> Result<Tally> {
+    let mut total = Tally::default();
+    for round in 1..=times {
+        if times > 1 {
+            let bold = Style::new().bold();
+            anstream::println!("\n{bold}══ {name}, {round} of {times}{Reset}");
+        }
+        total.add(only(name, progress)?);
+        if total.failed > 0 {
+            break;
+        }
+    }
+    Ok(total)
 }
 
 fn only(name: &str, progress: &Progress) -> Result<Tally> {

@@ -255,8 +255,10 @@ fn takes_vms(
         let text = format!("suspect: no heartbeat for {:.1} s", silence as f64 / 1000.0);
         return Err(text.into());
     }
-    // After an outage of the store a host that is gone looks as silent as all others, for a moment.
-    if session.seen_at < world.view_since {
+    // After an outage of the store, or of this manager, a host that is gone looks as silent as all
+    // others, for a moment. What was listed at the very beginning of the view may be as old as the
+    // outage.
+    if session.seen_at <= world.view_since {
         return Err("not heard of since the store can be seen again".into());
     }
     if session.value.guard == GuardState::Absent {

@@ -306,6 +306,13 @@ fn target(world: &World, step: &Step, vm: &VmName, to: &Runner, found: &mut Foun
         Rule::FitTarget,
         || format!("{vm} to {}, which is not there", to.host),
     );
+    let heard = session.is_some_and(|session| session.seen_at > world.view_since);
+    found.unless(heard, Rule::FitTarget, || {
+        format!(
+            "{vm} to {}, which was not heard of since the store can be seen",
+            to.host
+        )
+    });
     lease(
         world,
         step,
