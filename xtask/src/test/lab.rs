@@ -89,6 +89,8 @@ fn bring_up(progress: &Progress) -> Result<Lab> {
         LabOptions {
             vms: 0,
             linux_vms: 0,
+            // The scenarios lose the same hosts again and again, and each waits for them to be back.
+            hold_down_ms: 3_000,
             ..LabOptions::default()
         },
         progress,
