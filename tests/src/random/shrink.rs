@@ -43,17 +43,22 @@ impl Shrunk {
 /// Shrinks a scenario in at most so many runs, telling of each: runs so far and lines left. `None`:
 /// the scenario breaks nothing.
 pub fn shrink(text: &str, runs_max: u32, told: impl FnMut(u32, usize)) -> Option<Shrunk> {
-    let lines: Vec<String> = actions(text).map(|(_, line)| line.to_owned()).collect();
+    let mut lines: Vec<String> = actions(text).map(|(_, line)| line.to_owned()).collect();
     let mut first = Sim::default();
-    let invariant = lines
-        .iter()
-        .find_map(|line| match carry_out_one(&mut first, line, None) {
-            Outcome::Breaks(name) => Some(name),
-            Outcome::Done | Outcome::Refused => None,
-        })?;
+    let mut numbered = lines.iter().enumerate();
+    let (last, invariant) =
+        numbered.find_map(
+            |(number, line)| match carry_out_one(&mut first, line, None) {
+                Outcome::Breaks(name) => Some((number, name)),
+                Outcome::Done | Outcome::Refused => None,
+            },
+        )?;
+    lines.truncate(last + 1);
     let (setup, rest) = lines.split_at(setup_of(&lines));
+    let (rest, tail) = rest.split_at(rest.len() - tail_of(rest));
     let mut search = Search {
         setup,
+        tail,
         invariant: &invariant,
         left: runs_max,
         runs: 1,
@@ -66,9 +71,11 @@ pub fn shrink(text: &str, runs_max: u32, told: impl FnMut(u32, usize)) -> Option
     search.shorten(&mut best);
     // Shorter times leave some lines without a use.
     search.drop_lines(&mut best, |_| true);
+    let before = rest.len() + tail.len();
+    best.extend_from_slice(tail);
     Some(Shrunk {
         setup: setup.to_vec(),
-        before: rest.len(),
+        before,
         lines: best,
         runs: search.runs,
         invariant,
@@ -85,6 +92,25 @@ fn setup_of(lines: &[String]) -> usize {
     let end = lines.iter().rposition(defines).map_or(0, |last| last + 1);
     let settles = lines.get(end).is_some_and(|line| verb(line) == "advance");
     end + usize::from(settles)
+}
+
+/// How many of the last lines belong to the expectation that is not met: all that wait for it, or let
+/// time go by. Without them it would not be met for much smaller reasons. None of an invariant: those
+/// always hold.
+fn tail_of(lines: &[String]) -> usize {
+    let is = |line: &&String, verbs: &[&str]| {
+        let verb = line.split(' ').next().unwrap_or_default();
+        verbs.contains(&verb)
+    };
+    if lines
+        .last()
+        .is_none_or(|last| !is(&last, &["expect", "wait"]))
+    {
+        return 0;
+    }
+    let tail = lines.iter().rev();
+    tail.take_while(|line| is(line, &["expect", "wait", "advance"]))
+        .count()
 }
 
 /// What came of a line.
@@ -125,6 +151,8 @@ fn expectation(line: &str) -> String {
 
 struct Search<'a, T> {
     setup: &'a [String],
+    /// These stay at the end.
+    tail: &'a [String],
     invariant: &'a str,
     left: u32,
     runs: u32,
@@ -152,13 +180,24 @@ impl<T: FnMut(u32, usize)> Search<'_, T> {
                 Outcome::Done => kept.push(line.clone()),
                 Outcome::Breaks(_) => {
                     kept.push(line.clone());
-                    let kept = join_pauses(&kept);
-                    (self.told)(self.runs, kept.len());
-                    return Some(kept);
+                    return Some(self.found(&kept));
                 }
             }
         }
+        for line in self.tail {
+            match carry_out_one(&mut sim, line, Some(self.invariant)) {
+                Outcome::Done => {}
+                Outcome::Refused => return None,
+                Outcome::Breaks(_) => return Some(self.found(&kept)),
+            }
+        }
         None
+    }
+
+    fn found(&mut self, kept: &[String]) -> Vec<String> {
+        let kept = join_pauses(kept);
+        (self.told)(self.runs, kept.len() + self.tail.len());
+        kept
     }
 
     /// Without chunks of such lines, from half of them down to single ones, as long as that helps.
@@ -321,7 +360,11 @@ mod tests {
         assert_eq!(shrunk.invariant, "expect all running");
         assert_eq!(
             shrunk.lines,
-            ["power host a1 off", "wait 5s until all running"]
+            [
+                "power host a1 off",
+                "advance 3s",
+                "wait 5s until all running"
+            ]
         );
     }
 }

@@ -71,6 +71,13 @@ impl Agent {
                 }
             }
         }
+        // A shutdown is over when its domain is gone, also one that was asked of a guest that had just
+        // gone by itself.
+        if m.libvirtd.answers(ctx.now) {
+            self.jobs.retain(|vm, work| {
+                !matches!(work.job, Job::Shutdown { .. }) || m.domains.contains_key(vm)
+            });
+        }
     }
 
     /// The guardian's decision now.

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures, each the median and the spread of several runs.
 
+mod planes;
 mod runs;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,12 @@ pub(crate) struct BenchArguments {
     /// Timing profile of the cluster
     #[arg(long, default_value = "default", value_parser = ["fast", "default", "patient"])]
     profile: String,
+    /// Hypervisors per site
+    #[arg(long, default_value_t = 2, value_name = "HOSTS")]
+    hosts: usize,
+    /// VMs that are lost with a host (4, if not given) or a site (8)
+    #[arg(long)]
+    vms: Option<usize>,
     /// Write the figures to this file as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -28,14 +35,22 @@ pub(crate) struct BenchArguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Name {
-    /// One host with four VMs loses power; a new lab for each run
+    /// One host with VMs loses power; a new lab for each run
     Failover,
-    /// A site with eight VMs and both leaders loses power and comes back; a new lab for each run
+    /// A site with VMs and both leaders loses power and comes back; a new lab for each run
     Site,
     /// The leading manager is killed; with etcd's leader too in a second series
     Manager,
     /// A live migration, and the same one by virsh alone
     Migration,
+    /// A host is cut off from etcd and keeps its storage
+    Isolation,
+    /// A site is cut off from everything
+    Cut,
+    /// An agent is killed: nothing may stop
+    Agent,
+    /// etcd has no majority for a minute: nothing may stop
+    Etcd,
     /// One decision for 100 hosts and 2,000 VMs
     Planner,
 }
@@ -53,6 +68,14 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
+    /// Of things that are counted, not timed.
+    fn count(name: &str, all: Vec<u64>) -> Self {
+        Self {
+            unit: "VMs",
+            ..Self::of(name, all)
+        }
+    }
+
     fn of(name: &str, all: Vec<u64>) -> Self {
         Self {
             name: name.to_owned(),
@@ -80,12 +103,18 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
     let plan = runs::Plan {
         runs: arguments.runs.max(1),
         profile: arguments.profile.clone(),
+        hosts_per_site: arguments.hosts,
+        vms: arguments.vms,
     };
     let figures = match arguments.name {
         Name::Failover => runs::failover(&plan, &progress)?,
         Name::Site => runs::site(&plan, &progress)?,
         Name::Manager => runs::manager(&plan, &progress)?,
         Name::Migration => runs::migration(&plan, &progress)?,
+        Name::Isolation => planes::isolation(&plan, &progress)?,
+        Name::Cut => planes::site_cut(&plan, &progress)?,
+        Name::Agent => planes::agent(&plan, &progress)?,
+        Name::Etcd => planes::etcd(&plan, &progress)?,
         Name::Planner => Vec::new(),
     };
     anstream::println!(

@@ -11,17 +11,20 @@ use holdfast_lab::{Lab, LabError, LabOptions, Progress, Result, clock, wait_unti
 
 use super::Figure;
 
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How often, and under which bounds.
 pub(super) struct Plan {
     pub runs: usize,
     pub profile: String,
+    pub hosts_per_site: usize,
+    /// How many VMs are lost; each measurement has its own number otherwise.
+    pub vms: Option<usize>,
 }
 
 impl Plan {
     /// Does something in a lab of its own; the lab goes either way.
-    fn in_lab<T>(
+    pub(super) fn in_lab<T>(
         &self,
         progress: &Progress,
         work: impl FnOnce(&Cluster) -> Result<T>,
@@ -31,6 +34,9 @@ impl Plan {
             vms: 0,
             linux_vms: 0,
             profile,
+            hosts_per_site: self.hosts_per_site,
+            // A fault that is repeated waits for the host to be back each time.
+            hold_down_ms: 3_000,
             ..LabOptions::default()
         };
         let lab = Lab::up(options, &Progress::silent())?;
@@ -52,7 +58,7 @@ impl Plan {
 }
 
 /// Boot-sector guests: what is measured is not their boot.
-fn wishes(count: usize, site: &'static str) -> Vec<VmWish> {
+pub(super) fn wishes(count: usize, site: &'static str) -> Vec<VmWish> {
     let wish = |number| VmWish {
         name: format!("vm{number}"),
         site,
@@ -102,50 +108,63 @@ fn tidied_up(cluster: &Cluster, host: &str) -> Result<()> {
     })
 }
 
-/// Four VMs are gathered on a1 by draining a2; then a1 loses power.
+/// VMs are gathered on a1 by draining the other hosts of its site; then a1 loses power.
 pub(super) fn failover(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
     let mut all = Vec::new();
+    let count = plan.vms.unwrap_or(4);
     for run in 1..=plan.runs {
         let name = format!("run {run} of {}", plan.runs);
         all.push(progress.step(&name, || {
             plan.in_lab(progress, |cluster| {
-                let wishes = wishes(4, "a");
-                cluster.run_vms(&wishes, PATIENCE)?;
-                cluster
-                    .lab
-                    .cli(&["host", "drain", "a2"])?
-                    .ok("holdfast host drain")?;
-                cluster.wait("all VMs on a1", PATIENCE, |status| {
-                    let there = status.vms.iter().filter(|vm| {
-                        vm.host.as_ref().is_some_and(|host| host.as_str() == "a1")
-                            && vm.state == holdfast_model::status::VmState::Running
-                    });
-                    match there.count() {
-                        4 => Ok(()),
-                        n => Err(format!("{n} of 4")),
-                    }
-                })?;
-                cluster
-                    .lab
-                    .cli(&["host", "resume", "a2"])?
-                    .ok("holdfast host resume")?;
-                cluster.wait_sites_online(PATIENCE)?;
-                tidied_up(cluster, "a2")?;
+                gather(cluster, &wishes(count, "a"))?;
                 lose(cluster, &["a1"], PATIENCE)
             })
         })?);
     }
-    Ok(failover_figures("host with 4 VMs", &all))
+    Ok(failover_figures(&format!("host with {count} VMs"), &all))
+}
+
+/// Runs these VMs, all of them on a1.
+fn gather(cluster: &Cluster, wishes: &[VmWish]) -> Result<()> {
+    cluster.run_vms(wishes, PATIENCE)?;
+    let others: Vec<String> = cluster
+        .lab
+        .layout()
+        .hypervisors()
+        .filter(|machine| machine.site == "a" && machine.name != "a1")
+        .map(|machine| machine.name.clone())
+        .collect();
+    let tell = |verb: &str| {
+        others.iter().try_for_each(|host| {
+            let said = cluster.lab.cli(&["host", verb, host])?;
+            said.ok(&format!("holdfast host {verb}")).map(drop)
+        })
+    };
+    tell("drain")?;
+    cluster.wait("all VMs on a1", PATIENCE, |status| {
+        let there = status.vms.iter().filter(|vm| {
+            vm.host.as_ref().is_some_and(|host| host.as_str() == "a1")
+                && vm.state == holdfast_model::status::VmState::Running
+        });
+        match there.count() {
+            all if all == wishes.len() => Ok(()),
+            some => Err(format!("{some} of {}", wishes.len())),
+        }
+    })?;
+    tell("resume")?;
+    cluster.wait_sites_online(PATIENCE)?;
+    others.iter().try_for_each(|host| tidied_up(cluster, host))
 }
 
 pub(super) fn site(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
     let mut all = Vec::new();
+    let count = plan.vms.unwrap_or(8);
     let (mut away, mut restarted) = (Vec::new(), 0);
     for run in 1..=plan.runs {
         let name = format!("run {run} of {}", plan.runs);
         let (failover, home) = progress.step(&name, || {
             plan.in_lab(progress, |cluster| {
-                cluster.run_vms(&wishes(8, "a"), PATIENCE)?;
+                cluster.run_vms(&wishes(count, "a"), PATIENCE)?;
                 lead_from(cluster, "a-ctl")?;
                 let failover = lose_site(cluster, "a", PATIENCE)?;
                 cluster.lab.power_on_site("a")?;
@@ -164,7 +183,7 @@ pub(super) fn site(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
             "{restarted} VMs were restarted on the way home"
         )));
     }
-    let mut figures = failover_figures("site with 8 VMs and both leaders", &all);
+    let mut figures = failover_figures(&format!("site with {count} VMs and both leaders"), &all);
     figures.push(Figure::of("going home live: silence per VM", away));
     Ok(figures)
 }

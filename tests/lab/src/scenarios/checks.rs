@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::host::Membership;
-use holdfast_model::status::{Plane, Vm, VmState};
+use holdfast_model::status::{Plane, Vm};
 
-use super::{PATIENCE, expect, host_of};
+use super::{PATIENCE, expect};
 use crate::error::Result;
 use crate::run::wait_until;
-use crate::trial::Cluster;
+use crate::trial::{Cluster, Handover, hand_over};
 
 /// The rules are in force and have dropped packets: the fault has happened.
 pub(super) fn proven(cluster: &Cluster) -> Result<()> {
@@ -78,46 +78,21 @@ pub(super) fn same_grant(cluster: &Cluster, before: &Vm) -> Result<()> {
 /// It runs on another host, and its last sign on the old one came after the fault and before the first
 /// on the new one.
 pub(super) fn moved_over(cluster: &Cluster, before: &Vm, since_ms: u64) -> Result<()> {
-    let (last, first) = went_elsewhere(cluster, before, since_ms)?;
-    expect(last > since_ms, || {
+    let Handover {
+        last_ms, first_ms, ..
+    } = went_elsewhere(cluster, before, since_ms)?;
+    expect(last_ms > since_ms, || {
         let name = &before.name;
         format!(
-            "{name} was silent before the fault: last sign {last}, fault at {since_ms}, \
-             first elsewhere {first}"
+            "{name} was silent before the fault: last sign {last_ms}, fault at {since_ms}, \
+             first elsewhere {first_ms}"
         )
     })
 }
 
-/// It runs on another host, and was silent on the old one before its first sign there: the last sign
-/// here, and the first there.
-pub(super) fn went_elsewhere(cluster: &Cluster, before: &Vm, since_ms: u64) -> Result<(u64, u64)> {
-    let name = before.name.as_str();
-    let was = before.host.as_ref().map(ToString::to_string);
-    let was = was.unwrap_or_default();
-    cluster.wait(
-        &format!("{name} to run elsewhere"),
-        PATIENCE,
-        |status| match status.vms.iter().find(|vm| vm.name.as_str() == name) {
-            Some(vm) if vm.state == VmState::Running && vm.host != before.host => Ok(()),
-            Some(vm) => Err(format!("{:?} on {:?}: {}", vm.state, vm.host, vm.reason)),
-            None => Err("it is gone".into()),
-        },
-    )?;
-    let now = host_of(cluster, name)?;
-    let mut log = cluster.lab.observer_log()?;
-    let first = log.wait_for_beat_on(name, &now, since_ms, PATIENCE)?.at_ms;
-    // The observer hears a cut-off host as well: the last sign from there is the truth.
-    let proof = cluster.lab.proof()?;
-    let stays = proof.vms.into_iter().filter(|vm| vm.vm == name);
-    let stays = stays.flat_map(|vm| vm.stays);
-    let last = stays
-        .filter(|stay| stay.host == was)
-        .map(|stay| stay.last_ms);
-    let last = last.max().unwrap_or_default();
-    expect(last > 0 && last < first, || {
-        format!("{name}: last sign on {was} {last}, first on {now} {first}")
-    })?;
-    Ok((last, first))
+/// It runs on another host, and was silent on the old one before its first sign there.
+pub(super) fn went_elsewhere(cluster: &Cluster, before: &Vm, since_ms: u64) -> Result<Handover> {
+    hand_over(cluster, before, since_ms, PATIENCE)
 }
 
 /// Waits until a condition stands in the status; its text.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_model::status::VmState;
-
-use super::checks::proven;
+use super::checks::{moved_over, proven};
 use super::{PATIENCE, expect, host_of, small, with_vms};
 use crate::error::Result;
 use crate::lab::Lab;
@@ -53,50 +51,20 @@ fn one_side_alone(lab: &Lab, alone: &'static str, other: &'static str) -> Result
     with_vms(lab, &[small("ca", "a"), small("cb", "b")], |cluster| {
         let lost = if alone == "a" { "ca" } else { "cb" };
         let kept = if alone == "a" { "cb" } else { "ca" };
-        let kept_before = cluster.vm(kept)?;
+        let (kept_before, lost_before) = (cluster.vm(kept)?, cluster.vm(lost)?);
         cluster.lab.cut(alone, other, false)?;
         let cut = cluster.lab.cut(alone, "witness", false)?;
         proven(cluster)?;
-        let was = host_of(cluster, lost)?;
-        cluster.wait(
-            &format!("{lost} to run at site {other}"),
-            PATIENCE,
-            |status| match status.vms.iter().find(|vm| vm.name.as_str() == lost) {
-                Some(vm)
-                    if vm.state == VmState::Running
-                        && vm.site.as_ref().is_some_and(|site| site.as_str() == other) =>
-                {
-                    Ok(())
-                }
-                Some(vm) => Err(format!("{:?} on {:?}: {}", vm.state, vm.host, vm.reason)),
-                None => Err("it is gone".into()),
-            },
-        )?;
-        let now = host_of(cluster, lost)?;
-        let mut log = cluster.lab.observer_log()?;
-        let first = log.wait_for_beat_on(lost, &now, cut.at_ms, PATIENCE)?;
-        // The observer hears a cut-off site as well: the last sign from there is the truth.
-        let last = cluster
-            .lab
-            .proof()?
-            .vms
-            .into_iter()
-            .filter(|vm| vm.vm == lost)
-            .flat_map(|vm| vm.stays)
-            .filter(|stay| stay.host == was)
-            .map(|stay| stay.last_ms)
-            .max();
-        expect(
-            last.is_some_and(|last| last > cut.at_ms && last < first.at_ms),
-            || {
-                format!(
-                    "last sign on {was} {last:?}, cut {}, first on {now} {}",
-                    cut.at_ms, first.at_ms
-                )
-            },
-        )?;
+        moved_over(cluster, &lost_before, cut.at_ms)?;
         cluster.lab.heal("all", "all")?;
-        let kept_now = cluster.vm(kept)?;
+        let (kept_now, lost_now) = (cluster.vm(kept)?, cluster.vm(lost)?);
+        expect(
+            lost_now
+                .site
+                .as_ref()
+                .is_some_and(|at| at.as_str() == other),
+            || format!("{lost} runs on {:?}, not at site {other}", lost_now.host),
+        )?;
         expect(kept_now.generation == kept_before.generation, || {
             format!("{kept} was at the side with the witness and was started anew")
         })

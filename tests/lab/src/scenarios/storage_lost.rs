@@ -45,7 +45,7 @@ pub(super) fn host_loses_storage(lab: &Lab) -> Result<()> {
             &format!("storage on host {host} is not usable"),
         )?;
         for vm in &before {
-            let (_, first) = went_elsewhere(cluster, vm, cut.at_ms)?;
+            let first = went_elsewhere(cluster, vm, cut.at_ms)?.first_ms;
             expect(first > cut.at_ms + GRACE_MS, || {
                 format!("{} was taken away before the grace was over", vm.name)
             })?;
@@ -77,7 +77,8 @@ pub(super) fn io_error(lab: &Lab) -> Result<()> {
             "ioe",
             &format!("it was paused on an I/O error on {host}"),
         )?;
-        let (last, first) = went_elsewhere(cluster, &before, killed.at_ms)?;
+        let done = went_elsewhere(cluster, &before, killed.at_ms)?;
+        let (last, first) = (done.last_ms, done.first_ms);
         expect(first > last + GRACE_MS, || {
             format!(
                 "it was started again {} ms after it stood still",

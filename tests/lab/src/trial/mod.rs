@@ -9,12 +9,14 @@
 
 mod cluster;
 mod fail;
+mod handover;
 mod home;
 mod leaders;
 mod picture;
 
 pub use cluster::{Cluster, VmWish};
 pub use fail::{Failover, VmFailover, lose, lose_site};
+pub use handover::{Handover, hand_over};
 pub use home::{Homecoming, VmMove, move_vm, watch_homecoming};
 pub use leaders::{lead_from, leading_manager, move_etcd_leader};
 pub use picture::{failover_picture, moves_picture};
