@@ -27,9 +27,9 @@ const SHRINK_RUNS: u32 = 300;
 /// Runs the simulated cluster under random faults.
 #[derive(Parser)]
 struct Arguments {
-    /// How many seeds, from the first one on.
-    #[arg(long, default_value_t = 100)]
-    seeds: u64,
+    /// How many seeds, from the first one on; 100, if neither is given.
+    #[arg(long)]
+    seeds: Option<u64>,
     /// The first seed; alone, only this one is run.
     #[arg(long)]
     seed: Option<u64>,
@@ -83,10 +83,8 @@ impl Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let first = arguments.seed.unwrap_or(1);
-    let count = match arguments.seed {
-        Some(_) => 1,
-        None => arguments.seeds,
-    };
+    let alone = if arguments.seed.is_some() { 1 } else { 100 };
+    let count = arguments.seeds.unwrap_or(alone);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.unwrap_or(cores).max(1);
     let began = Instant::now();
