@@ -6,7 +6,12 @@ use super::states;
 use std::collections::BTreeMap;
 
 /// Words of a line that say what kind of fault it is; the others name hosts, sites, VMs and times.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 24] = [
+    "guard",
+    "torn",
+    "zeroed",
+    "foreign",
+    "flipped",
     "host",
     "site",
     "agent",

@@ -50,6 +50,23 @@ pub fn device(random: &mut Random, host: &str) -> String {
     }
 }
 
+/// Guards that die or stand still, and sectors of the lease volume that are damaged, if there is one.
+pub fn of_guards(random: &mut Random, leased: bool) -> Drawn {
+    let host = random.of(&HOSTS);
+    let line = match random.below(if leased { 6 } else { 3 }) {
+        0 | 1 => format!("guard {host} kill"),
+        2 => format!("freeze guard {host} {}ms", 100 + random.below(8_000)),
+        _ => {
+            let damage = random.of(&["torn", "zeroed", "foreign", "flipped"]);
+            format!("sector {host} {damage}")
+        }
+    };
+    Drawn {
+        together: None,
+        lines: vec![line],
+    }
+}
+
 fn of_links(random: &mut Random) -> String {
     let ends = ["a", "b", "w", "a1", "a2", "b1", "b2", "all"];
     let (from, to, ms) = (random.of(&ends), random.of(&ends), random.below(2_000));

@@ -65,9 +65,20 @@ impl History {
         self.step(line).is_none()
     }
 
+    /// What happened is beyond what is assumed: the rest of this run would prove nothing.
+    pub fn is_over(&self) -> bool {
+        self.sim.ctx.truth.beyond.is_some()
+    }
+
     /// Carries out a line and records it, unless it was refused: why, then.
     fn step(&mut self, line: &str) -> Option<String> {
+        if self.is_over() {
+            return None;
+        }
         let done = carry_out(&mut self.sim, line);
+        if self.is_over() {
+            return None;
+        }
         // An expectation that is not met belongs to what repeats the failure.
         if matches!(done, Ok(()) | Err(WordError::NotMet(_))) {
             // Writing to a String cannot fail.

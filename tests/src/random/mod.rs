@@ -18,7 +18,7 @@ mod states;
 use crate::scenario::Run;
 use coverage::Coverage;
 use draw::Random;
-use faults::{Theme, faults};
+use faults::{Drawn, Theme, faults, of_guards};
 use history::History;
 use holdfast_model::timing::{Profile, Timing};
 
@@ -139,10 +139,22 @@ pub fn run(seed: u64) -> Seeded {
         let ppm = random.below(2_001) as i64 - 1_000;
         history.carry_out(&format!("clock {host} drift {ppm}"));
     }
+    // Every fourth run is hard on guards and on the lease volume as well; drawn apart, so that all
+    // else stays as it is.
+    let leased = !volume.is_empty();
+    let mut harder = seed.is_multiple_of(4).then_some(Random(!seed));
     for _ in 0..ROUNDS {
-        faults_of_a_round(&mut history, &mut random, theme);
+        for _ in 0..STEPS {
+            carry_out(&mut history, &faults(&mut random, theme));
+            if let Some(own) = harder.as_mut()
+                && own.below(4) == 0
+            {
+                carry_out(&mut history, &of_guards(own, leased));
+            }
+            pause(&mut history, &mut random);
+        }
         mend(&mut history);
-        if !history.errors.is_empty() {
+        if !history.errors.is_empty() || history.is_over() {
             break;
         }
     }
@@ -167,27 +179,27 @@ fn devices(random: &mut Random) -> String {
     lines.join("\n")
 }
 
-/// Faults. Those that were carried out are counted.
-fn faults_of_a_round(history: &mut History, random: &mut Random, theme: Theme) {
-    for _ in 0..STEPS {
-        let drawn = faults(random, theme);
-        let mut all = true;
-        for line in &drawn.lines {
-            match history.attempt(line) {
-                true => history.coverage.count(line),
-                false => all = false,
-            }
+/// Carries faults out; those that were are counted.
+fn carry_out(history: &mut History, drawn: &Drawn) {
+    let mut all = true;
+    for line in &drawn.lines {
+        match history.attempt(line) {
+            true => history.coverage.count(line),
+            false => all = false,
         }
-        if all {
-            history.coverage.count_together(&drawn);
-        }
-        let pause_ms = match random.below(4) {
-            0 => random.below(50),
-            1 => random.below(1_000),
-            _ => random.below(10_000),
-        };
-        history.carry_out(&format!("advance {pause_ms}ms"));
     }
+    if all {
+        history.coverage.count_together(drawn);
+    }
+}
+
+fn pause(history: &mut History, random: &mut Random) {
+    let ms = match random.below(4) {
+        0 => random.below(50),
+        1 => random.below(1_000),
+        _ => random.below(10_000),
+    };
+    history.carry_out(&format!("advance {ms}ms"));
 }
 
 /// Everything is mended, and must run again.

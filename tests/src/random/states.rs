@@ -4,7 +4,13 @@
 use std::collections::BTreeMap;
 
 /// States, and what every line of the log about one of them says.
-const STATES: [(&str, &str); 33] = [
+const STATES: [(&str, &str); 36] = [
+    ("agent: guard absent", "agent: its guard is absent"),
+    (
+        "guard: started again",
+        "guard: started, goes on from its table",
+    ),
+    ("run over: guard away at its deadline", " BEYOND: "),
     ("agent: session opened again", "agent: session open again"),
     ("agent: life over", " is over"),
     ("view listed anew", "; it lists anew"),

@@ -49,6 +49,8 @@ pub fn run(text: &str) -> Run {
         }
     }
     errors.extend(sim.ctx.truth.violations.iter().cloned());
+    // No written scenario may prove nothing.
+    errors.extend(sim.ctx.truth.beyond.iter().cloned());
     let mut log = String::new();
     for line in &sim.ctx.log {
         // Writing to a String cannot fail.

@@ -6,15 +6,16 @@
 //! it without.
 
 use super::agent::{Agent, Phase};
-use super::bounds::RESTART_MS;
+use super::bounds::{KILL_MS, RESTART_MS};
 use super::ctx::Ctx;
 use super::event::Event;
 use super::machine::Machine;
 use holdfast_core::guardian::deadline::Phase as Watched;
 use holdfast_core::lease::keeper::{Identity, Keeper};
-use holdfast_model::host::GuardState;
+use holdfast_model::host::{GuardState, Session};
 use holdfast_model::id::Incarnation;
 use holdfast_model::time::Instant;
+use holdfast_store::keyspace::Key;
 
 /// Whether a guard is there.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +49,7 @@ impl Machine {
         self.guard_is.stopped = false;
         self.guard_is.waiting.clear();
         self.guard_is.back_at = ctx.now + RESTART_MS;
+        self.is_away(ctx);
         let event = Event::GuardStarts(self.name.clone(), self.boot, self.guard_is.life);
         ctx.after(RESTART_MS, event);
         // Its connection has broken.
@@ -58,7 +60,18 @@ impl Machine {
     pub fn freeze_guard(&mut self, ctx: &mut Ctx, ms: u64) {
         self.guard_is.back_at = ctx.now + ms;
         self.guard_is.stopped = true;
+        self.is_away(ctx);
         ctx.after(ms, Event::Guard(self.name.clone(), self.boot));
+    }
+
+    /// For the ground truth: one absence that another one follows is one.
+    fn is_away(&self, ctx: &mut Ctx) {
+        let (now, back_at) = (ctx.now, self.guard_is.back_at);
+        let known = ctx.truth.guard_away.get(&self.name).copied();
+        let from = known.map_or(now, |(from, to)| if now <= to { from } else { now });
+        ctx.truth
+            .guard_away
+            .insert(self.name.clone(), (from, back_at));
     }
 
     /// An acknowledged heartbeat waits in the socket of a guard that is stopped.
@@ -105,6 +118,29 @@ impl Machine {
             life: self.guard_is.life + 1,
             ..Presence::default()
         };
+    }
+}
+
+impl Ctx {
+    /// Why a VM that runs too long is nobody's fault: a guard that is away, or was until a moment ago,
+    /// while the session of its host had lapsed. One that dies right before its deadline kills later by
+    /// as much as it takes to be started again, and one that is stopped does not kill.
+    pub(super) fn beyond(&self, violation: &str) -> Option<String> {
+        let of_these = ["runs-once: ", "closed-is-stopped: "];
+        if !of_these.iter().any(|name| violation.starts_with(name)) {
+            return None;
+        }
+        let mut away = self.truth.guard_away.iter();
+        let host = away.find(|(host, (from, to))| {
+            let session: Option<Session> = self.record(&Key::HostSession((*host).clone()));
+            let deadline_ms = session.map_or(0, |session| session.bounds.runner_deadline_ms);
+            let acknowledged = self.truth.acknowledged.get(*host).copied().unwrap_or(0);
+            // Clocks drift by up to 0.1 %.
+            let lapses_at = acknowledged + deadline_ms - deadline_ms / 500;
+            let back = to + KILL_MS + self.kill_extra_ms;
+            *from <= self.now && lapses_at <= self.now && lapses_at < back
+        });
+        host.map(|(host, _)| format!("{host}'s guard was away when it had to kill"))
     }
 }
 

@@ -81,6 +81,10 @@ pub struct Truth {
     /// Per host, its life and for how long it had been silent on either plane when its guard last began
     /// to kill: a renewal that comes afterwards takes nothing back.
     pub kills: BTreeMap<HostName, (Option<Incarnation>, Silence)>,
+    /// Per host, when its guard was away last (killed or stopped): from when to when.
+    pub guard_away: BTreeMap<HostName, (u64, u64)>,
+    /// Why this run proves nothing any more: what happened is beyond what is assumed (`docs/safety.md`).
+    pub beyond: Option<String>,
     /// Per host, its life that was asked to release everything, and heard it.
     pub asked: BTreeMap<HostName, Incarnation>,
 }
