@@ -193,8 +193,13 @@ impl Agent {
         self.look(m, ctx);
     }
 
+    /// It does not go on as this host.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.session, Phase::Refused)
+    }
+
     fn look(&mut self, m: &mut Machine, ctx: &mut Ctx) {
-        if matches!(self.session, Phase::Refused) {
+        if self.has_ended() {
             return;
         }
         self.hear_news(m, ctx);

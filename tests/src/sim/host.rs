@@ -65,6 +65,10 @@ impl Host {
     pub fn on(&mut self, ctx: &mut Ctx, inbox: Inbox) {
         if let Some(agent) = &mut self.agent {
             agent.on(&mut self.m, ctx, inbox);
+            if agent.has_ended() {
+                // The service manager starts it again, whatever it ended with.
+                self.kill_agent(ctx);
+            }
         }
     }
 

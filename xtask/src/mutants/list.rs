@@ -14,6 +14,9 @@ pub(super) struct Mutant {
     pub file: PathBuf,
     pub find: String,
     pub replace: String,
+    /// What is done to the cluster with the bug.
+    #[serde(default)]
+    pub histories: Histories,
     /// It has to be found by this many seeds, the first ones.
     #[serde(default)]
     pub seeds: Option<u64>,
@@ -26,6 +29,17 @@ pub(super) struct Mutant {
     /// Another rule stands behind the one that it breaks.
     #[serde(default)]
     pub behind: Option<Behind>,
+}
+
+/// Which runs have to find it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Histories {
+    /// Random faults.
+    #[default]
+    Faults,
+    /// The store is set back to a backup.
+    SetBack,
 }
 
 /// A rule that hides a seeded bug: with that one broken as well it has to be found.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use holdfast_lab::{LabError, Result};
 
-use super::list::{Mutant, read, root};
+use super::list::{Histories, Mutant, read, root};
 
 /// Packages of the tree that the simulation is made of. Built for each bug and run for seconds, quick to
 /// build counts; what they depend on is shared with every other release build.
@@ -93,7 +93,9 @@ impl Place {
             }
             Ok(())
         };
-        let result = put_in().and_then(|()| self.build_and_run(seeds, invariant));
+        let histories = mutants.first().map(|mutant| mutant.histories);
+        let result = put_in()
+            .and_then(|()| self.build_and_run(seeds, histories.unwrap_or_default(), invariant));
         // The other way round: two may be in one file.
         for (path, text) in before.into_iter().rev() {
             std::fs::write(&path, text).map_err(LabError::io("write", &path))?;
@@ -101,7 +103,12 @@ impl Place {
         result
     }
 
-    fn build_and_run(&self, seeds: u64, invariant: Option<&str>) -> Result<Verdict> {
+    fn build_and_run(
+        &self,
+        seeds: u64,
+        histories: Histories,
+        invariant: Option<&str>,
+    ) -> Result<Verdict> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(&cargo);
         build
@@ -128,6 +135,9 @@ impl Place {
         std::fs::rename(&built, &sim).map_err(LabError::io("move", &built))?;
         let mut run = Command::new(&sim);
         run.args(["--seeds", &seeds.to_string(), "--no-shrink"]);
+        if histories == Histories::SetBack {
+            run.arg("--set-back");
+        }
         if let Some(invariant) = invariant {
             run.args(["--only", invariant]);
         }
