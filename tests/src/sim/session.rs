@@ -254,6 +254,10 @@ impl Agent {
             not_before: now.plus(OPEN_RETRY_MS),
         };
         let Some(listing) = listing else { return };
+        if !m.guard_answers(ctx) {
+            // It may still hold the storage plane: looked at again.
+            return;
+        }
         let fence = listing.items.first().and_then(|item| {
             let record: FenceRecord = serde_json::from_slice(&item.value).ok()?;
             (record.stage == FenceStage::ControlClosed).then_some(item.revision)
@@ -264,9 +268,7 @@ impl Agent {
         let (Some(fence), true) = (fence, armed) else {
             let life = session.incarnation;
             ctx.log(&m.name, format!("agent: incarnation {life} is over"));
-            if m.guard_answers(ctx) {
-                m.deadline.revoke(&life, now);
-            }
+            m.deadline.revoke(&life, now);
             m.saved = None;
             m.guard(ctx);
             return self.reset_opener(m);
