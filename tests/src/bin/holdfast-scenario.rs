@@ -1,7 +1,10 @@
-//! Runs scenario files and prints their logs: `cargo xtask scenario FILE… [--check]`.
+//! Runs scenario files and prints their logs: `cargo xtask scenario FILE… [--check | --steps]`.
 
+use anstyle::{AnsiColor, Reset, Style};
 use clap::Parser;
+use holdfast_tests::scenario::steps::{Step, walk};
 use holdfast_tests::scenario::{check, run};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,8 +15,12 @@ struct Arguments {
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Compare each log with the golden file beside it instead of printing it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "steps")]
     check: bool,
+    /// Step by step: each line of the file, the log, and what changed in the cluster. On a terminal Enter
+    /// goes on.
+    #[arg(long)]
+    steps: bool,
 }
 
 fn main() -> ExitCode {
@@ -24,6 +31,11 @@ fn main() -> ExitCode {
             check(file, false).problems
         } else {
             match std::fs::read_to_string(file) {
+                Ok(text) if arguments.steps => {
+                    let well = walk(&text, show);
+                    failed |= !well;
+                    Vec::new()
+                }
                 Ok(text) => {
                     let run = run(&text);
                     print!("{}", run.log);
@@ -43,5 +55,31 @@ fn main() -> ExitCode {
     match failed {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
+    }
+}
+
+fn show(step: &Step) {
+    let bold = Style::new().bold();
+    let (green, red) = (AnsiColor::Green.on_default(), AnsiColor::Red.on_default());
+    let at = format!("{}.{:03}", step.now_ms / 1_000, step.now_ms % 1_000);
+    let (number, line) = &step.line;
+    anstream::println!("{bold}line {number}: {line}{Reset} (at {at})");
+    for line in &step.log {
+        anstream::println!("{line}");
+    }
+    for (what, was, is) in &step.changes {
+        if let Some(was) = was {
+            anstream::println!("      {red}- {what}: {was}{Reset}");
+        }
+        if let Some(is) = is {
+            anstream::println!("      {green}+ {what}: {is}{Reset}");
+        }
+    }
+    if let Some(error) = &step.error {
+        anstream::println!("      {red}{error}{Reset}");
+    }
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        // At the end of the input there is nobody to wait for.
+        let _ = std::io::stdin().read_line(&mut String::new());
     }
 }

@@ -2,6 +2,7 @@
 
 mod planes;
 mod runs;
+mod sanlock;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -51,6 +52,8 @@ enum Name {
     Agent,
     /// etcd has no majority for a minute: nothing may stop
     Etcd,
+    /// sanlock's takeover of a lease, in the same lab; takes two minutes a run
+    Sanlock,
     /// One decision for 100 hosts and 2,000 VMs
     Planner,
 }
@@ -115,6 +118,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
         Name::Cut => planes::site_cut(&plan, &progress)?,
         Name::Agent => planes::agent(&plan, &progress)?,
         Name::Etcd => planes::etcd(&plan, &progress)?,
+        Name::Sanlock => sanlock::takeover(&plan, &progress)?,
         Name::Planner => Vec::new(),
     };
     anstream::println!(
