@@ -178,6 +178,16 @@ impl LeasePlane {
         self.mailbox.hold(now);
     }
 
+    /// Goes on where the guard before this one ended.
+    pub fn go_on_with_mail(&mut self, acknowledged: Revision, now: Instant) {
+        self.mailbox = Mailbox::go_on(acknowledged, now);
+    }
+
+    /// See [`Mailbox::known`].
+    pub fn known_of_mail(&self) -> Revision {
+        self.mailbox.known()
+    }
+
     /// A heartbeat of the session was acknowledged.
     pub fn acknowledged(&mut self, revision: Revision) {
         self.mailbox.acknowledged(revision);

@@ -120,6 +120,9 @@ impl Guard {
             let (life, bounds) = (armed.incarnation.clone(), armed.bounds.clone());
             self.beat_for(slot, &life, &bounds, now);
         }
+        if let Some(lease) = &mut self.lease {
+            lease.go_on_with_mail(table.acknowledged, now);
+        }
         self.killed = table.killed;
         self.kill_bound_ms = table.kill_bound_ms;
         self.reset.go_on_from(table.left_to_reset);
@@ -458,6 +461,11 @@ impl Guard {
             watched: self.processes(),
             killed: self.killed.clone(),
             slot: self.lease.as_ref().and_then(LeasePlane::slot),
+            acknowledged: self
+                .lease
+                .as_ref()
+                .map(LeasePlane::known_of_mail)
+                .unwrap_or_default(),
             doomed: self.watched.iter().filter_map(doom).collect(),
             kill_bound_ms: self.kill_bound_ms,
             left_to_reset: self.reset.left().cloned(),

@@ -7,6 +7,7 @@ use super::protocol::{Killed, Process};
 use super::reset::LeftToReset;
 use super::watched::Doom;
 use holdfast_core::guardian::deadline::Deadline;
+use holdfast_model::id::Revision;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
@@ -26,6 +27,10 @@ pub struct Table {
     /// The slot on the lease volume.
     #[serde(default)]
     pub slot: Option<u32>,
+    /// The store's revision of the last heartbeat of the session that is known to have happened: which
+    /// messages in the mailbox are obsolete.
+    #[serde(default)]
+    pub acknowledged: Revision,
     /// What of the watched has to go, by process id.
     #[serde(default)]
     pub doomed: BTreeMap<u32, Doom>,

@@ -3,9 +3,11 @@
 use super::bench::{Agent, Bench, DEADLINE_MS, Vm, life, names, until};
 use holdfast_core::guardian::deadline::Phase;
 use holdfast_core::guardian::planes::PlaneState;
+use holdfast_core::lease::mailbox::HELD_MS;
 use holdfast_core::lease::observer::Finding;
 use holdfast_host::guard::protocol::{Answer, Call};
 use holdfast_lease::volume::Volume;
+use holdfast_model::id::Revision;
 use holdfast_model::lease::{
     AgentState, Ask, Heartbeat, HostPhase, Layout, Mail, Record, StorageClass, Superblock,
 };
@@ -154,6 +156,48 @@ fn it_releases_everything_when_its_mailbox_says_so() {
         let found = leased.slot(0).filter(|b| b.phase == HostPhase::Released);
         found.map(|beat| assert_eq!(beat.answered, 9))
     });
+}
+
+#[test]
+fn what_was_obsolete_in_its_mailbox_stays_so_for_the_next_guard() {
+    let mut leased = Leased::new();
+    let mut vm = Vm::leased("a");
+    let mut agent = leased.bench.connect();
+    agent.arm_in("i1", 60_000, Some(0)).expect("armed");
+    valid_storage(&mut agent);
+    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    // The session was closed after the heartbeat of revision 9, and opened again with one of 20.
+    let renewed = Call::Renewed {
+        incarnation: life("i1"),
+        sent_at: boottime(),
+        revision: Revision(20),
+    };
+    agent.call(renewed).expect("renewed");
+    let number = leased.volume.superblock().layout.mailbox(0);
+    let mail = |message| {
+        Record::Mailbox(Some(Mail {
+            to: "h1".parse().expect("a name"),
+            incarnation: life("i1"),
+            message,
+            ask: Ask::Release,
+            by: "h2".parse().expect("a name"),
+        }))
+    };
+    let number = number.expect("a mailbox");
+    leased.volume.write(number, 1, mail(9)).expect("written");
+    drop(agent);
+    leased.bench.crash_guard();
+    // A heartbeat's number is its time: mail is left alone for a moment, and looked at after that.
+    let before = leased.beats(0).counter;
+    until("it has read its mailbox for longer than mail waits", || {
+        (leased.beats(0).counter > before + 2 * HELD_MS).then_some(())
+    });
+    assert!(
+        vm.child.is_alive(),
+        "it was asked before the session was opened again"
+    );
+    leased.volume.write(number, 2, mail(30)).expect("written");
+    vm.assert_killed();
 }
 
 #[test]

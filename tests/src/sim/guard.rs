@@ -74,6 +74,14 @@ impl Lease {
     pub fn power_off(&mut self) {
         *self = Self::new(self.slot, self.class);
     }
+
+    /// Another guard goes on from the table of the last.
+    pub fn restarted(&mut self, now: Instant) {
+        let known = self.mailbox.known();
+        self.power_off();
+        self.heard = now;
+        self.mailbox = Mailbox::go_on(known, now);
+    }
 }
 
 impl Machine {

@@ -98,8 +98,7 @@ impl Machine {
         let boot_id = super::agent::boot_id(self);
         self.claims.process_gone();
         if let Some(lease) = &mut self.lease {
-            lease.power_off();
-            lease.heard = now;
+            lease.restarted(now);
             if let Watched::Armed(armed) = self.deadline.phase() {
                 let of = (self.name.clone(), armed.incarnation.clone());
                 let identity = Identity::new(of.0, of.1, boot_id, &armed.bounds);

@@ -1,7 +1,7 @@
 //! Keeps the connections to libvirtd: opens them, notices their loss, opens them again.
 //!
 //! ```text
-//!            all lanes open                     close callback, or a ping without answer
+//!            all lanes open               close callback, a ping without answer, or any lane closed
 //! Connecting ──────────────> Connected ──────────────────────────────────────┐
 //!     ^                                                                       v
 //!     └──────────── backoff (0.2 s … 5 s) <──────────────── Unreachable{reason}
@@ -32,6 +32,13 @@ pub struct Lanes {
     events: Lane,
 }
 
+impl Lanes {
+    /// All but the one that is pinged.
+    fn others(&self) -> [Lane; 3] {
+        [&self.monitor, &self.control, &self.urgent].map(Lane::clone)
+    }
+}
+
 /// Runs for the life of the driver.
 pub async fn keep(shared: Arc<Shared>, sink: Sink, mut closed: UnboundedReceiver<String>) {
     let mut backoff = bounds::BACKOFF_MIN;
@@ -41,11 +48,11 @@ pub async fn keep(shared: Arc<Shared>, sink: Sink, mut closed: UnboundedReceiver
                 backoff = bounds::BACKOFF_MIN;
                 // What is left of an earlier connection's end is no news about this one.
                 while closed.try_recv().is_ok() {}
-                let events = lanes.events.clone();
+                let (events, others) = (lanes.events.clone(), lanes.others());
                 shared.set(Some(lanes), LibvirtState::Connected);
                 let _ = sink.events.send(DriverEvent::Connected);
                 warm(&shared);
-                let reason = until_lost(&events, &shared, &mut closed).await;
+                let reason = until_lost(&events, &others, &shared, &mut closed).await;
                 shared.lose(reason, &sink);
             }
             Err(reason) => {
@@ -118,9 +125,11 @@ pub fn open_one(uri: &str) -> Result<Connect, virt::error::Error> {
     Ok(connection)
 }
 
-/// Waits for the end of the connection, or for a ping without an answer; returns the reason.
+/// Waits for the end of a connection, or for a ping without an answer; returns the reason. Each lane's
+/// connection can end alone: libvirtd closes one whose client does not answer its keepalives, say.
 async fn until_lost(
     events: &Lane,
+    others: &[Lane],
     shared: &Shared,
     closed: &mut UnboundedReceiver<String>,
 ) -> String {
@@ -139,6 +148,11 @@ async fn until_lost(
                 return format!("libvirtd does not answer: {reason}");
             }
             Err(error) => return error.to_string(),
+        }
+        for lane in others {
+            if lane.is_closed(bounds::PING).await {
+                return "libvirtd closed one of the connections".to_owned();
+            }
         }
     }
 }

@@ -29,6 +29,13 @@ impl Lane {
         }
     }
 
+    /// Its connection has ended. Nobody is asked for that, so it needs no place among the calls.
+    pub async fn is_closed(&self, bound: Duration) -> bool {
+        let connection = Arc::clone(&self.connection);
+        let alive = on_thread("alive", bound, move || connection.is_alive()).await;
+        matches!(alive, Ok(Ok(false)))
+    }
+
     /// Makes a call. `name` is for messages; `bound` covers the wait for a place too.
     pub async fn call<T: Send + 'static>(
         &self,

@@ -13,6 +13,7 @@ mod departure;
 mod domains;
 mod event_loop;
 mod lane;
+mod sever;
 mod translate;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ use holdfast_model::host::{Capacity, LibvirtState};
 use holdfast_model::id::ClusterName;
 use lane::Lane;
 pub use lane::on_thread;
+use sever::Destinations;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -56,6 +58,7 @@ pub struct LibvirtConfig {
 pub struct LibvirtDriver {
     shared: Arc<Shared>,
     ours: Arc<Ours>,
+    destinations: Destinations,
 }
 
 /// The call that migrates a domain.
@@ -143,6 +146,7 @@ impl LibvirtDriver {
         let driver = Self {
             shared,
             ours: Arc::new(Ours::new(config.cluster, config.run_dir)),
+            destinations: Destinations::default(),
         };
         Ok((driver, receiver))
     }
@@ -315,7 +319,9 @@ impl VmDriver for LibvirtDriver {
             Ok(Left::Told)
         };
         let bound = Duration::from_millis(to.bound_ms);
+        let under_way = self.destinations.begin(&domain.uuid, &to.data_uri);
         let mut migration: Migration = Box::pin(async move {
+            let _under_way = under_way;
             lane.call("migrate", bound + bounds::MIGRATE_EXTRA, call)
                 .await
         });
@@ -350,10 +356,28 @@ impl VmDriver for LibvirtDriver {
             .await
     }
 
+    /// A QEMU that hangs in sending to a host that is gone is helped out of it.
     async fn abort_migration(&self, domain: &DomainRef) -> Result<(), DriverError> {
         let call = |handle: &Handle, _| Ok(ffi::abort_job(handle)?);
-        self.on_domain(|l| &l.urgent, "abort", bounds::SHORT, domain, call)
-            .await
+        let abort = self.on_domain(|l| &l.urgent, "abort", bounds::SHORT, domain, call);
+        let mut abort = std::pin::pin!(abort);
+        if let Ok(answer) = tokio::time::timeout(sever::AFTER, &mut abort).await {
+            return answer;
+        }
+        if let Some(host) = self.destinations.of(&domain.uuid) {
+            match sever::sever(&host).await {
+                Ok(count) => tracing::warn!(
+                    vm = %domain.vm, host, count,
+                    "QEMU does not answer while it sends to that host: its connections were dropped"
+                ),
+                Err(error) => tracing::error!(
+                    vm = %domain.vm, host, error,
+                    "QEMU does not answer while it sends to that host; until the kernel gives the \
+                     connection up the guest may stand still"
+                ),
+            }
+        }
+        abort.await
     }
 }
 

@@ -3,7 +3,8 @@
 //! A request to release follows a closing of this life's session, and carries the revision of the last
 //! heartbeat before it. Once the life has opened its session again, a later heartbeat is acknowledged and
 //! the request is obsolete, also if it is read, or written, only afterwards. While the session is being
-//! opened again nobody knows which of the two came first, so it is left for a moment.
+//! opened again nobody knows which of the two came first, so it is left for a moment. A guard that is
+//! started again goes on from what the last one knew: messages stay where they are.
 
 use holdfast_model::id::{Incarnation, Revision};
 use holdfast_model::lease::{Ask, Mail};
@@ -22,6 +23,20 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
+    /// Of a guard that goes on where another one ended, which knew of a heartbeat at that revision. It may
+    /// not have heard of a later one yet.
+    pub fn go_on(acknowledged: Revision, now: Instant) -> Self {
+        Self {
+            acknowledged,
+            held_until: now.plus(HELD_MS),
+        }
+    }
+
+    /// The last heartbeat of the session that is known to have happened: what the next guard needs.
+    pub fn known(&self) -> Revision {
+        self.acknowledged
+    }
+
     /// A heartbeat of the session was acknowledged, at that revision.
     pub fn acknowledged(&mut self, revision: Revision) {
         self.acknowledged = self.acknowledged.max(revision);

@@ -12,6 +12,7 @@ use super::{PATIENCE, expect, host_of, small, with_vms};
 use crate::configs::LEASE_VOLUME;
 use crate::error::Result;
 use crate::lab::Lab;
+use crate::trial::Cluster;
 
 /// More than three times the default profile's deadline.
 const THREE_TTLS: Duration = Duration::from_secs(14);
@@ -157,6 +158,38 @@ pub(super) fn libvirtd_away(lab: &Lab) -> Result<()> {
         runs_on(cluster, &before, frozen.done_ms, THREE_TTLS)?;
         cluster.lab.thaw(&host, "libvirtd")?;
         cluster.wait_running(&["lvd"], PATIENCE)?;
-        same_grant(cluster, &before)
+        same_grant(cluster, &before)?;
+        // The VM is stopped over one of the connections that are closed here.
+        close_connections(cluster, &host)
+    })
+}
+
+/// libvirtd closes all of the agent's connections but the oldest, over which it would hear of it.
+fn close_connections(cluster: &Cluster, host: &str) -> Result<()> {
+    let admin = |argv: &[&str]| {
+        let argv: Vec<&str> = ["virt-admin"].iter().chain(argv).copied().collect();
+        let out = cluster.lab.exec(host, &argv, Duration::from_secs(20))?;
+        out.ok("virt-admin")
+    };
+    let clients = || -> Result<Vec<u64>> {
+        let said = admin(&["client-list", "libvirtd"])?.stdout;
+        let ids = said.lines().filter_map(|line| {
+            let id = line.split_ascii_whitespace().next()?;
+            id.parse().ok()
+        });
+        let mut ids: Vec<u64> = ids.collect();
+        ids.sort_unstable();
+        Ok(ids)
+    };
+    let before = clients()?;
+    expect(before.len() > 1, || {
+        format!("libvirtd has no more than {} clients", before.len())
+    })?;
+    for id in &before[1..] {
+        admin(&["client-disconnect", "libvirtd", &id.to_string()])?;
+    }
+    let left = clients()?;
+    expect(left.iter().all(|id| !before[1..].contains(id)), || {
+        format!("clients {before:?} were to be disconnected but one, and are {left:?}")
     })
 }
