@@ -294,6 +294,41 @@ fn a_lost_quorum_is_told_before_all_else() {
     check("status-no-quorum.txt", &told(&status));
 }
 
+#[test]
+fn a_watchdog_that_is_not_what_policy_counts_on_is_told() {
+    let mut scene = cluster();
+    let timing =
+        json!({"profile": "default", "watchdog_bound_ms": 10_000, "taker_wait_ms": 20_000});
+    scene.put(0, Key::Policy, &json!({ "timing": timing }));
+    for (host, declared_ms) in [("a1", 0), ("a2", 16_000), ("b1", 10_000)] {
+        let session = json!({"incarnation": format!("{host}-1"), "boot_id": "boot-1",
+                             "machine_id": "machine-1", "beat": 7, "state": "open", "guard": "working",
+                             "version": "1",
+                             "bounds": {"runner_deadline_ms": 2000, "kill_bound_ms": 500,
+                                        "watchdog_bound_ms": declared_ms}});
+        scene.put(9_900, Key::HostSession(name(host)), &session);
+    }
+    let status = scene.status(10_000, true, &[voter("a", true)]);
+    let told = status.conditions.iter();
+    let told: Vec<&str> = told
+        .filter(|condition| condition.code == "watchdog")
+        .map(|condition| condition.text.as_str())
+        .collect();
+    assert!(
+        told.iter().any(|text| text.contains("host a1 has none")),
+        "{told:?}"
+    );
+    assert!(
+        told.iter()
+            .any(|text| text.contains("host a2 needs 16000 ms")),
+        "{told:?}"
+    );
+    assert!(
+        told.iter().all(|text| !text.contains("host b1")),
+        "{told:?}"
+    );
+}
+
 /// etcd's disks are slow, say: each member says that it is well, and the view is old all the same.
 #[test]
 fn members_that_answer_and_confirm_nothing_are_not_asked_back() {

@@ -233,6 +233,25 @@ impl Scene<'_> {
                 ),
             );
         }
+        let (wanted_ms, declared_ms) = (
+            self.timing.watchdog_bound_ms,
+            session.bounds.watchdog_bound_ms,
+        );
+        let text = match declared_ms {
+            // Without a guard its absence is what is said.
+            0 if wanted_ms > 0 && session.guard == GuardState::Working => format!(
+                "policy counts on a watchdog that resets a host within {wanted_ms} ms, and host {name} has \
+                 none: a VM there that cannot be killed may outlive the wait of a takeover. Set up \
+                 [guard.watchdog] in its host.toml"
+            ),
+            longer_ms if longer_ms > wanted_ms => format!(
+                "the watchdog of host {name} needs {longer_ms} ms, and policy says {wanted_ms} ms: a \
+                 takeover of its VMs waits for it. Set a shorter timeout_s under [guard.watchdog] in its \
+                 host.toml, or a longer watchdog_bound_ms in the policy"
+            ),
+            _ => return,
+        };
+        found.add(Severity::Warning, "watchdog", text);
     }
 }
 
