@@ -290,7 +290,7 @@ impl Agent {
             Answer::Txn(Ok(TxnOutcome::Committed(_))) => {
                 let now = m.local(ctx);
                 let watched = self.incarnation(m).is_some();
-                if watched && now < self.may_act_until(m) {
+                if watched && now < self.may_act_until() {
                     m.resume(ctx, vm, generation);
                 } else {
                     self.call_failed(m, ctx, vm, "the lease is too near its end");

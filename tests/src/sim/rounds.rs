@@ -43,6 +43,8 @@ pub(super) struct Planned {
     pub owner: Option<Revision>,
 }
 
+/// A deadline that is not the agent's to know, in milliseconds from now.
+const FAR_MS: u64 = 3_600_000;
 /// An agent whose write had no answer looks again after this, in milliseconds.
 const RETRY_MS: u64 = 200;
 
@@ -146,10 +148,13 @@ impl Agent {
         HostWorld {
             now: m.local(ctx),
             host: m.name.clone(),
-            may_act_until: self.may_act_until(m),
-            deadline: match m.deadline.phase() {
-                Watched::Armed(armed) => armed.deadline(),
-                Watched::Unarmed | Watched::Lapsed { .. } => Instant(0),
+            may_act_until: self.may_act_until(),
+            // With a storage plane only the guard knows.
+            deadline: match (self.lapses_at(), m.lease.is_some(), m.deadline.phase()) {
+                (Some(_), true, _) => m.local(ctx).plus(FAR_MS),
+                (Some(until), false, _) => until,
+                (None, _, Watched::Armed(armed)) => armed.deadline(),
+                (None, _, Watched::Unarmed | Watched::Lapsed { .. }) => Instant(0),
             },
             guard_works: incarnation.is_some() && self.armed_on.is_some(),
             incarnation,

@@ -427,12 +427,25 @@ impl Agent {
         }
     }
 
-    /// VMs may be set going until then: never before this very process had a heartbeat
-    /// acknowledged.
-    pub(super) fn may_act_until(&self, m: &Machine) -> Instant {
-        match (self.acknowledged(), m.deadline.control_until()) {
-            (Some(_), Some(deadline)) => Instant(deadline.0.saturating_sub(START_MARGIN_MS)),
-            _ => Instant(0),
-        }
+    /// When the session lapses by what this very process had acknowledged; it asks no guard for that.
+    pub(super) fn lapses_at(&self) -> Option<Instant> {
+        let Phase::Live { heartbeat, .. } = &self.session else {
+            return None;
+        };
+        let deadline_ms = heartbeat.record().session.bounds.runner_deadline_ms;
+        heartbeat
+            .acknowledged()
+            .map(|ack| ack.sent_at.plus(deadline_ms))
+    }
+
+    /// VMs may be set going until then.
+    pub(super) fn may_act_until(&self) -> Instant {
+        let Phase::Live { heartbeat, .. } = &self.session else {
+            return Instant(0);
+        };
+        let deadline_ms = heartbeat.record().session.bounds.runner_deadline_ms;
+        let margin_ms = START_MARGIN_MS.min(deadline_ms / 4);
+        let until = self.lapses_at().unwrap_or(Instant(0));
+        Instant(until.0.saturating_sub(margin_ms))
     }
 }
