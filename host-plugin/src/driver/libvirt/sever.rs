@@ -172,4 +172,26 @@ mod tests {
         let expected: IpAddr = "fd00::2".parse().expect("an address");
         assert_eq!(addresses("[fd00::2]").await, Ok(vec![expected]));
     }
+
+    /// The other end does not read, as one that is gone does not.
+    #[tokio::test]
+    async fn a_sender_that_waits_for_its_peer_is_helped_out() {
+        let host = "127.0.113.7";
+        let listen = |port: u16| std::net::TcpListener::bind((host, port)).ok();
+        let listener = PORTS.rev().find_map(listen).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let mut sender = std::net::TcpStream::connect(address).expect("connected");
+        let (_silent, _) = listener.accept().expect("accepted");
+        sender.set_nonblocking(true).expect("set");
+        while std::io::Write::write(&mut sender, &[0; 65_536]).is_ok() {}
+        match sever(host).await {
+            Ok(count) => {
+                assert!(count >= 1);
+                let error = std::io::Write::write(&mut sender, &[0]).expect_err("dropped");
+                assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+            }
+            // Without the right to it, it says so, and nothing has happened.
+            Err(error) => assert!(error.contains("CAP_NET_ADMIN"), "{error}"),
+        }
+    }
 }
