@@ -84,8 +84,14 @@ pub(super) fn clippy(_: &Progress) -> Result<Tally> {
     one(cargo().args(lints))
 }
 
+/// Most of the tests of the daemons wait: for etcd, for a deadline, for a process. More of them at a time
+/// than there are cores.
+const THREADS: &str = "6";
+
 pub(super) fn units(_: &Progress) -> Result<Tally> {
-    counted(cargo().args(["test", "--workspace", "--no-fail-fast"]))
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--no-fail-fast"]);
+    counted(tests.env("RUST_TEST_THREADS", THREADS))
 }
 
 /// Seeds of the simulation; about a minute on two cores.
