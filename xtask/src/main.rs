@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod lab;
 mod mutants;
+mod root;
 mod setup;
 mod simulated;
 mod soak;
@@ -32,7 +33,7 @@ enum Command {
     Test(test::TestArguments),
     /// The main thing: a two-site cluster loses a site, recovers, heals and moves back
     Demo(demo::DemoArguments),
-    /// Figures: failover, site, manager, migration, planner
+    /// Figures: failover, site, manager, migration, isolation, cut, agent, etcd, sanlock, planner
     Bench(bench::BenchArguments),
     /// Small troubles for a long time, on the lab: nothing may come of it
     Soak(soak::SoakArguments),

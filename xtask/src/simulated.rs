@@ -1,6 +1,5 @@
 //! `cargo xtask scenario` and `cargo xtask sim`: programs of the tests package, with their own help.
 
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
@@ -18,7 +17,7 @@ pub(crate) struct PassedOn {
 /// names mean what they mean to the caller.
 pub(crate) fn run(program: &str, profile: &str, passed: &PassedOn) -> Result<ExitCode> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let manifest = crate::root::root().join("Cargo.toml");
     let status = Command::new(&cargo)
         .args([
             "run",

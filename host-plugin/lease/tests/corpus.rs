@@ -21,7 +21,9 @@ use std::sync::Once;
 const BYTES_MAX: usize = 300_000;
 
 fn dir(target: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    // Where several checkouts share a target directory, another one may have built this.
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    own.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
         .join("fuzz/corpus")
         .join(target)
 }

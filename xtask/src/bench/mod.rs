@@ -4,7 +4,7 @@ mod planes;
 mod runs;
 mod sanlock;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::{Args, ValueEnum};
@@ -153,10 +153,9 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
 
 fn planner() -> Result<ExitCode> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let status = Command::new(&cargo)
         .args(["bench", "--package", "holdfast-core", "--bench", "planner"])
-        .current_dir(root)
+        .current_dir(crate::root::root())
         .status()
         .map_err(LabError::io("start", &cargo))?;
     Ok(if status.success() {

@@ -177,9 +177,6 @@ fn up(arguments: UpArguments) -> Result<()> {
 
 /// Builds into the target directory this program is in.
 pub(crate) fn build_daemons() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let own = holdfast_lab::programs::own_bin_dir();
     let mut command = Command::new(cargo);
@@ -197,7 +194,7 @@ pub(crate) fn build_daemons() -> Result<()> {
             own.parent()
                 .map(|target| format!("--target-dir={}", target.display())),
         )
-        .current_dir(root);
+        .current_dir(crate::root::root());
     let status = command
         .status()
         .map_err(LabError::io("start", command.get_program()))?;

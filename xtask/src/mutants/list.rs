@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use holdfast_lab::{LabError, Result};
 use serde::Deserialize;
 
+use crate::root::root;
+
 /// One seeded bug.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,13 +65,6 @@ struct File {
 /// All of them.
 pub(super) struct List {
     pub mutants: Vec<Mutant>,
-}
-
-/// The checkout.
-pub(super) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
 }
 
 pub(super) fn read(path: &Path) -> Result<String> {

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use holdfast_lab::{LabError, Result};
 
-use super::list::{Histories, Mutant, read, root};
+use super::list::{Histories, Mutant, read};
+use crate::root::root;
 
 /// Packages of the tree that the simulation is made of. Built for each bug and run for seconds, quick to
 /// build counts; what they depend on is shared with every other release build.

@@ -1,21 +1,15 @@
 //! The stages that need no lab.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use holdfast_lab::{LabError, Progress, Result};
 
 use super::tally::Tally;
+use crate::root::root;
 
 /// No Rust file is longer; aim for less than 400.
 const LONGEST_FILE: usize = 500;
-
-/// The checkout.
-fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own).to_owned()
-}
 
 fn cargo() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
