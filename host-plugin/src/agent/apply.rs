@@ -78,6 +78,9 @@ impl Vms {
                 .and_then(|grant| self.claiming(vm, grant))
                 .map(Box::new),
             incarnation: world.incarnation.clone(),
+            incoming: grant
+                .and_then(|grant| grant.owner.incoming.as_ref())
+                .map(|runner| runner.host.clone()),
             domain: domain.cloned(),
         }
     }

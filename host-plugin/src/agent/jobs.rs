@@ -69,6 +69,8 @@ pub struct Target {
     pub claim: Option<Box<Claiming>>,
     /// This host's life; none while it has no session (only destroying is done then).
     pub incarnation: Option<Incarnation>,
+    /// Where it is being migrated to, by the owner record.
+    pub incoming: Option<HostName>,
     /// The domain as it was listed.
     pub domain: Option<SeenDomain>,
 }

@@ -1,13 +1,15 @@
 //! One call per VM at a time, each a task of its own.
 
 use super::jobs::{self, Outcome, Target, Tools};
+use super::peer::migrate_target;
 use crate::driver::{DomainRef, SeenDomain};
 use holdfast_core::guardian::{Action, Job};
 use holdfast_model::host::VmReport;
-use holdfast_model::id::{Generation, Revision, VmName};
+use holdfast_model::id::{Generation, HostName, Revision, VmName};
 use holdfast_model::time::Instant;
 use holdfast_store::guards::HostWrite;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A task that ended.
@@ -42,6 +44,8 @@ pub struct Tasks {
 
 /// After a failed call, in milliseconds.
 const REST_MS: u64 = 400;
+/// Before a migration is aborted, the store is asked for this long at most where it goes.
+const LOOK_UP: Duration = Duration::from_secs(2);
 
 impl Tasks {
     /// None yet. Their ends are sent to `done`.
@@ -148,7 +152,7 @@ impl Tasks {
                         generation,
                         aborting: true,
                     });
-                    abort(tools.clone(), task.domain.clone());
+                    abort(tools.clone(), task.domain.clone(), target.incoming.clone());
                     return;
                 }
                 _ => return,
@@ -160,7 +164,7 @@ impl Tasks {
         self.resting.remove(&vm);
         if let (None, Some(Action::AbortMigration)) = (&report, &action) {
             // One that an agent before this one began.
-            abort(tools.clone(), target.reference());
+            abort(tools.clone(), target.reference(), target.incoming.clone());
             self.resting.insert(vm, now.plus(REST_MS));
             return;
         }
@@ -213,10 +217,16 @@ fn job_of(action: &Action, target: &Target, now: Instant) -> Option<Job> {
     }
 }
 
-fn abort(tools: Tools, domain: Option<DomainRef>) {
+fn abort(tools: Tools, domain: Option<DomainRef>, to: Option<HostName>) {
     let Some(domain) = domain else { return };
     tokio::spawn(async move {
-        if let Err(error) = tools.driver.abort_migration(&domain).await {
+        let to = match to {
+            // Only to help a QEMU that hangs: nobody waits long for it.
+            Some(to) => tokio::time::timeout(LOOK_UP, migrate_target(&tools, &to, 0)).await,
+            None => Ok(Err(String::new())),
+        };
+        let to = to.ok().and_then(Result::ok);
+        if let Err(error) = tools.driver.abort_migration(&domain, to.as_ref()).await {
             tracing::warn!(vm = %domain.vm, %error, "aborting the migration");
         }
     });

@@ -252,7 +252,11 @@ impl VmDriver for FakeDriver {
         Ok(self.with(|state| state.migrating))
     }
 
-    async fn abort_migration(&self, domain: &DomainRef) -> Result<(), DriverError> {
+    async fn abort_migration(
+        &self,
+        domain: &DomainRef,
+        _: Option<&MigrateTarget>,
+    ) -> Result<(), DriverError> {
         self.with(|state| {
             state.note("abort", &domain.vm, domain.generation.0);
             state.migrating = false;

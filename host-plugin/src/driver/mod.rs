@@ -227,8 +227,13 @@ pub trait VmDriver: Send + Sync + 'static {
     /// Whether a migration of this domain is under way, whoever began it.
     async fn is_migrating(&self, domain: &DomainRef) -> Result<bool, DriverError>;
 
-    /// Aborts the migration under way; [`VmDriver::migrate`] returns with its failure.
-    async fn abort_migration(&self, domain: &DomainRef) -> Result<(), DriverError>;
+    /// Aborts the migration under way; [`VmDriver::migrate`] returns with its failure. `to`: where it goes,
+    /// if that is known; a QEMU that hangs in sending there is helped out of it.
+    async fn abort_migration(
+        &self,
+        domain: &DomainRef,
+        to: Option<&MigrateTarget>,
+    ) -> Result<(), DriverError>;
 }
 
 /// Where a driver's events arrive. They are few and small; the agent reads them all.

@@ -31,7 +31,6 @@ use holdfast_model::host::{Capacity, LibvirtState};
 use holdfast_model::id::ClusterName;
 use lane::Lane;
 pub use lane::on_thread;
-use sever::Destinations;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -58,7 +57,6 @@ pub struct LibvirtConfig {
 pub struct LibvirtDriver {
     shared: Arc<Shared>,
     ours: Arc<Ours>,
-    destinations: Destinations,
 }
 
 /// The call that migrates a domain.
@@ -146,7 +144,6 @@ impl LibvirtDriver {
         let driver = Self {
             shared,
             ours: Arc::new(Ours::new(config.cluster, config.run_dir)),
-            destinations: Destinations::default(),
         };
         Ok((driver, receiver))
     }
@@ -319,9 +316,7 @@ impl VmDriver for LibvirtDriver {
             Ok(Left::Told)
         };
         let bound = Duration::from_millis(to.bound_ms);
-        let under_way = self.destinations.begin(&domain.uuid, &to.data_uri);
         let mut migration: Migration = Box::pin(async move {
-            let _under_way = under_way;
             lane.call("migrate", bound + bounds::MIGRATE_EXTRA, call)
                 .await
         });
@@ -340,7 +335,7 @@ impl VmDriver for LibvirtDriver {
             () = tokio::time::sleep(bound) => {}
         }
         tracing::warn!(vm = %domain.vm, "the migration takes longer than its bound; aborting it");
-        if let Err(error) = self.abort_migration(domain).await {
+        if let Err(error) = self.abort_migration(domain, Some(to)).await {
             tracing::warn!(vm = %domain.vm, %error, "aborting the migration");
         }
         migration.await
@@ -357,23 +352,27 @@ impl VmDriver for LibvirtDriver {
     }
 
     /// A QEMU that hangs in sending to a host that is gone is helped out of it.
-    async fn abort_migration(&self, domain: &DomainRef) -> Result<(), DriverError> {
+    async fn abort_migration(
+        &self,
+        domain: &DomainRef,
+        to: Option<&MigrateTarget>,
+    ) -> Result<(), DriverError> {
         let call = |handle: &Handle, _| Ok(ffi::abort_job(handle)?);
         let abort = self.on_domain(|l| &l.urgent, "abort", bounds::SHORT, domain, call);
         let mut abort = std::pin::pin!(abort);
         if let Ok(answer) = tokio::time::timeout(sever::AFTER, &mut abort).await {
             return answer;
         }
-        if let Some(host) = self.destinations.of(&domain.uuid) {
-            match sever::sever(&host).await {
+        if let Some(to) = to.map(|to| &to.data_uri) {
+            match sever::sever(to).await {
                 Ok(count) => tracing::warn!(
-                    vm = %domain.vm, host, count,
-                    "QEMU does not answer while it sends to that host: its connections were dropped"
+                    vm = %domain.vm, to, count,
+                    "QEMU does not answer while it sends there: its connections were dropped"
                 ),
                 Err(error) => tracing::error!(
-                    vm = %domain.vm, host, error,
-                    "QEMU does not answer while it sends to that host; until the kernel gives the \
-                     connection up the guest may stand still"
+                    vm = %domain.vm, to, error,
+                    "QEMU does not answer while it sends there; until the kernel gives the connection up \
+                     the guest may stand still"
                 ),
             }
         }

@@ -7,13 +7,10 @@
 //! still, QEMU answers nobody, and libvirt's abort waits as well. The kernel can be told to drop a
 //! connection (`SOCK_DESTROY`); then the call fails at once, and QEMU lets the guest go on where it is.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use holdfast_model::id::VmUuid;
 use tokio::process::Command;
 
 /// An abort that is not answered for this long hangs in a QEMU that is sending.
@@ -23,47 +20,6 @@ const BOUND: Duration = Duration::from_secs(5);
 /// Where libvirt lets QEMU listen for migrations (`migration_port_min` and `_max` in `qemu.conf`).
 const PORTS: std::ops::RangeInclusive<u16> = 49_152..=49_215;
 
-/// Where domains are being migrated to.
-#[derive(Debug, Clone, Default)]
-pub struct Destinations(Arc<Mutex<BTreeMap<VmUuid, String>>>);
-
-/// A migration under way; forgotten when this is dropped.
-#[derive(Debug)]
-pub struct UnderWay {
-    all: Destinations,
-    uuid: VmUuid,
-}
-
-impl Destinations {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<VmUuid, String>> {
-        // Each change is one call: sound after a panic as well.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A migration begins. `data_uri`: `tcp://HOST`.
-    pub fn begin(&self, uuid: &VmUuid, data_uri: &str) -> UnderWay {
-        let host = data_uri
-            .split_once("://")
-            .map_or(data_uri, |(_, host)| host);
-        self.lock().insert(uuid.clone(), host.to_owned());
-        UnderWay {
-            all: self.clone(),
-            uuid: uuid.clone(),
-        }
-    }
-
-    /// Where a domain is being migrated to, if this process asked for it.
-    pub fn of(&self, uuid: &VmUuid) -> Option<String> {
-        self.lock().get(uuid).cloned()
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.all.lock().remove(&self.uuid);
-    }
-}
-
 /// A TCP connection as `ss` writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Connection {
@@ -71,12 +27,15 @@ struct Connection {
     peer: (String, u16),
 }
 
-/// Drops the connections to the migration ports of that host over which something is waiting to be sent.
-/// How many there were.
+/// Drops the connections to the migration ports of that host (`tcp://HOST`) over which something is waiting
+/// to be sent. How many there were.
 ///
 /// # Errors
 /// In words, with what to do: `ss` is not there, or may not.
-pub async fn sever(host: &str) -> Result<usize, String> {
+pub async fn sever(data_uri: &str) -> Result<usize, String> {
+    let host = data_uri
+        .split_once("://")
+        .map_or(data_uri, |(_, host)| host);
     let addresses = addresses(host).await?;
     let stuck = stuck(&addresses).await?;
     for connection in &stuck {
@@ -184,7 +143,7 @@ mod tests {
         let (_silent, _) = listener.accept().expect("accepted");
         sender.set_nonblocking(true).expect("set");
         while std::io::Write::write(&mut sender, &[0; 65_536]).is_ok() {}
-        match sever(host).await {
+        match sever(&format!("tcp://{host}")).await {
             Ok(count) => {
                 assert!(count >= 1);
                 let error = std::io::Write::write(&mut sender, &[0]).expect_err("dropped");
