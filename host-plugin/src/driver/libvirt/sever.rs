@@ -6,6 +6,10 @@
 //! of 15 retransmissions (`net.ipv4.tcp_retries2`) after a quarter of an hour. Until then the guest stands
 //! still, QEMU answers nobody, and libvirt's abort waits as well. The kernel can be told to drop a
 //! connection (`SOCK_DESTROY`); then the call fails at once, and QEMU lets the guest go on where it is.
+//!
+//! Which of the connections to that host is whose, only QEMU's file descriptors would tell, and reading
+//! those takes more rights than an agent has. So the migration of another VM to the same host, sending just
+//! then, may fail with it: that one runs on as well, and is asked for again.
 
 use std::net::IpAddr;
 use std::process::Stdio;
