@@ -12,12 +12,16 @@ use super::{PATIENCE, expect, host_of, small, with_vms};
 use crate::configs::LEASE_VOLUME;
 use crate::error::Result;
 use crate::lab::Lab;
+use crate::run::wait_until;
 use crate::trial::Cluster;
 
 /// More than three times the default profile's deadline.
 const THREE_TTLS: Duration = Duration::from_secs(14);
 /// Ten of them, and more.
 const TEN_TTLS: Duration = Duration::from_secs(45);
+
+/// An agent's connections to libvirtd: for events, looks, changes, and what is urgent.
+const AGENTS_CONNECTIONS: usize = 4;
 
 pub(super) fn isolated(lab: &Lab) -> Result<()> {
     with_vms(lab, &[small("iso", "a")], |cluster| {
@@ -181,9 +185,13 @@ fn close_connections(cluster: &Cluster, host: &str) -> Result<()> {
         ids.sort_unstable();
         Ok(ids)
     };
-    let before = clients()?;
-    expect(before.len() > 1, || {
-        format!("libvirtd has no more than {} clients", before.len())
+    // It opens them again after libvirtd stood still.
+    let before = wait_until("the agent's connections", PATIENCE, "", || {
+        let found = clients().map_err(|error| error.to_string())?;
+        match found.len() >= AGENTS_CONNECTIONS {
+            true => Ok(found),
+            false => Err(format!("{found:?}")),
+        }
     })?;
     for id in &before[1..] {
         admin(&["client-disconnect", "libvirtd", &id.to_string()])?;
