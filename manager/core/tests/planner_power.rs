@@ -191,6 +191,17 @@ fn only_a_host_that_may_run_something_and_has_a_device_is_switched_off() {
 }
 
 #[test]
+fn nobody_is_asked_where_no_other_host_is_there() {
+    let mut w = hasty();
+    silent(&mut w, "a1", 3_000);
+    asked(&w);
+    for host in ["a2", "b1", "b2"] {
+        host_mut(&mut w, host).session = None;
+    }
+    asks_nothing(&w);
+}
+
+#[test]
 fn the_storm_brake_holds_asks_too() {
     let mut world = hasty();
     for host in ["a1", "a2", "b1"] {

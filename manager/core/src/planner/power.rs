@@ -11,7 +11,7 @@
 //! switch off, and only while the host has given no sign of life since it was asked.
 
 use super::draft::Draft;
-use super::facts::open_session;
+use super::facts::{open_session, silence_ms};
 use super::storm;
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::FenceStage;
@@ -140,14 +140,30 @@ pub(super) fn ask_closed(draft: &mut Draft, name: &HostName, host: &HostView) {
     }
 }
 
+/// Another host was heard of since the store can be seen, and is not silent now.
+fn somebody_is_there(draft: &Draft, name: &HostName) -> bool {
+    let world = draft.world;
+    world.hosts.iter().any(|(other, host)| {
+        other != name
+            && open_session(host).is_some_and(|session| {
+                session.seen_at > world.view_since
+                    && silence_ms(world, session) < draft.timing.suspect_after_ms
+            })
+    })
+}
+
 fn ask(draft: &mut Draft, name: &HostName, session: &Seen<Session>) {
     let world = draft.world;
     let life = &session.value.incarnation;
     let Some((device, _)) = world.policy.fencing.device_of(name) else {
         return;
     };
-    // Nothing is switched off that frees no VM.
-    if draft.host_done(name) || !may_run_something(world, name, life) {
+    // Nothing is switched off that frees no VM, nor one that nobody could take: where all hosts are silent
+    // they may just be starting, and nobody would switch them on again.
+    if draft.host_done(name)
+        || !may_run_something(world, name, life)
+        || !somebody_is_there(draft, name)
+    {
         return;
     }
     let before = world
