@@ -220,12 +220,14 @@ fn job_of(action: &Action, target: &Target, now: Instant) -> Option<Job> {
 fn abort(tools: Tools, domain: Option<DomainRef>, to: Option<HostName>) {
     let Some(domain) = domain else { return };
     tokio::spawn(async move {
+        // Only to help a QEMU that hangs: nobody waits long for it.
         let to = match to {
-            // Only to help a QEMU that hangs: nobody waits long for it.
-            Some(to) => tokio::time::timeout(LOOK_UP, migrate_target(&tools, &to, 0)).await,
-            None => Ok(Err(String::new())),
+            Some(to) => tokio::time::timeout(LOOK_UP, migrate_target(&tools, &to, 0))
+                .await
+                .ok()
+                .and_then(Result::ok),
+            None => None,
         };
-        let to = to.ok().and_then(Result::ok);
         if let Err(error) = tools.driver.abort_migration(&domain, to.as_ref()).await {
             tracing::warn!(vm = %domain.vm, %error, "aborting the migration");
         }

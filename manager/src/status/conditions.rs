@@ -239,19 +239,21 @@ impl Scene<'_> {
         );
         let text = match declared_ms {
             // Without a guard its absence is what is said.
-            0 if wanted_ms > 0 && session.guard == GuardState::Working => format!(
+            0 if wanted_ms > 0 && session.guard == GuardState::Working => Some(format!(
                 "policy counts on a watchdog that resets a host within {wanted_ms} ms, and host {name} has \
                  none: a VM there that cannot be killed may outlive the wait of a takeover. Set up \
                  [guard.watchdog] in its host.toml"
-            ),
-            longer_ms if longer_ms > wanted_ms => format!(
+            )),
+            longer_ms if longer_ms > wanted_ms => Some(format!(
                 "the watchdog of host {name} needs {longer_ms} ms, and policy says {wanted_ms} ms: a \
                  takeover of its VMs waits for it. Set a shorter timeout_s under [guard.watchdog] in its \
                  host.toml, or a longer watchdog_bound_ms in the policy"
-            ),
-            _ => return,
+            )),
+            _ => None,
         };
-        found.add(Severity::Warning, "watchdog", text);
+        if let Some(text) = text {
+            found.add(Severity::Warning, "watchdog", text);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::blueprint;
 use crate::error::{LabError, Result};
@@ -27,9 +27,6 @@ pub struct Lab {
     pub(crate) state: StateDir,
     pub(crate) record: LabRecord,
 }
-
-/// A brick is away for longer than glusterd takes to start it.
-const BRICK_PATIENCE: Duration = Duration::from_secs(60);
 
 impl Lab {
     /// Builds and starts a lab, after taking down an earlier one. If this fails or is interrupted
@@ -166,23 +163,15 @@ impl Lab {
         self.storage_state().map(|state| state.in_sync())
     }
 
-    /// Waits until [`Lab::storage_in_sync`]. glusterd does not always start its brick after a power loss
-    /// of all machines: it is told to, as an operator would, and that is said.
+    /// Waits until [`Lab::storage_in_sync`].
     pub fn wait_storage_in_sync(&self, limit: Duration) -> Result<()> {
         let hint = "see `lab exec a-ctl -- gluster volume heal hf info`";
-        let begin = Instant::now();
-        let mut told = false;
         wait_until("storage in sync", limit, hint, || {
-            let state = self.storage_state().map_err(|error| error.chain())?;
-            if state.in_sync() {
-                return Ok(());
+            match self.storage_state() {
+                Ok(state) if state.in_sync() => Ok(()),
+                Ok(state) => Err(state.describe()),
+                Err(error) => Err(error.chain()),
             }
-            if state.is_away() && !told && begin.elapsed() > BRICK_PATIENCE {
-                told = true;
-                eprintln!("{}: its brick is started by hand", state.describe());
-                storage::start_bricks(self, self.layout()).map_err(|error| error.chain())?;
-            }
-            Err(state.describe())
         })
     }
 

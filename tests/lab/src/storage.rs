@@ -67,11 +67,6 @@ impl StorageState {
                 .all(|(_, connected, waiting)| *connected && *waiting == Some(0))
     }
 
-    /// A brick is not connected.
-    pub fn is_away(&self) -> bool {
-        self.bricks.iter().any(|(_, connected, _)| !connected)
-    }
-
     /// One line for people.
     pub fn describe(&self) -> String {
         let brick = |(address, connected, waiting): &(String, bool, Option<u64>)| match waiting {
@@ -181,14 +176,6 @@ pub(crate) fn create(lab: &impl Exec, layout: &Layout, log_hint: &str) -> Result
     gluster(lab, first, &set)?;
     gluster(lab, first, &["volume", "start", VOLUME])?;
     Ok(())
-}
-
-/// Has every brick started that is not.
-pub(crate) fn start_bricks(lab: &impl Exec, layout: &Layout) -> Result<()> {
-    let mut controls = layout.controls();
-    let on = controls.find(|machine| lab.power_of(machine) == Power::On);
-    let on = on.ok_or_else(|| LabError::Refused("no machine of the storage has power".into()))?;
-    gluster(lab, on, &["volume", "start", VOLUME, "force"]).map(drop)
 }
 
 /// Asks a control machine that has power and answers.

@@ -42,6 +42,19 @@ pub(super) fn ask(world: &World, ask: &PowerAsk, found: &mut Found) {
         SessionState::Closed => is_quiet(world, ask),
     };
     found.unless(silent, rule, || format!("{host} is not known to be silent"));
+    let timing = world.policy.timing.resolve();
+    let mut others = world.hosts.iter().filter(|(other, _)| *other != host);
+    let somebody = others.any(|(_, view)| {
+        let session = view.session.as_ref();
+        session.is_some_and(|session| {
+            session.value.state == SessionState::Open
+                && session.seen_at > world.view_since
+                && world.now.since(session.seen_at) < timing.suspect_after_ms
+        })
+    });
+    found.unless(somebody, rule, || {
+        format!("{host} is to be switched off, and no other host is there")
+    });
 }
 
 /// An open session: suspect where the policy lets that do; otherwise past the deadline at which its guard

@@ -56,8 +56,7 @@ fn one_side_alone(lab: &Lab, alone: &'static str, other: &'static str) -> Result
         let cut = cluster.lab.cut(alone, "witness", false)?;
         proven(cluster)?;
         moved_over(cluster, &lost_before, cut.at_ms)?;
-        cluster.lab.heal("all", "all")?;
-        let (kept_now, lost_now) = (cluster.vm(kept)?, cluster.vm(lost)?);
+        let lost_now = cluster.vm(lost)?;
         expect(
             lost_now
                 .site
@@ -65,6 +64,8 @@ fn one_side_alone(lab: &Lab, alone: &'static str, other: &'static str) -> Result
                 .is_some_and(|at| at.as_str() == other),
             || format!("{lost} runs on {:?}, not at site {other}", lost_now.host),
         )?;
+        cluster.lab.heal("all", "all")?;
+        let kept_now = cluster.vm(kept)?;
         expect(kept_now.generation == kept_before.generation, || {
             format!("{kept} was at the side with the witness and was started anew")
         })
