@@ -65,30 +65,6 @@ vm app1 memory=512 lease=false
 advance 20s
 ";
 
-/// Everything is mended.
-fn healing() -> Vec<String> {
-    let mut lines = vec!["heal".to_owned()];
-    lines.extend(SITES.map(|site| format!("power site {site} on")));
-    lines.extend(SITES.map(|site| format!("manager {site} start")));
-    lines.extend(HOSTS.map(|host| format!("storage {host} synced")));
-    lines.extend(HOSTS.map(|host| format!("power host {host} on")));
-    lines.extend(HOSTS.map(|host| format!("agent {host} start")));
-    lines.extend(HOSTS.map(|host| format!("fence {host} answers")));
-    lines.extend(VMS.map(|vm| format!("lose-finish {vm} off")));
-    lines.extend(SITES.map(|site| format!("voter {site} start")));
-    let watchers = SITES.iter().chain(&HOSTS);
-    lines.extend(watchers.map(|name| format!("lose-replies {name} 0")));
-    lines.push("pause-leader 0 0ms".to_owned());
-    lines
-}
-
-/// What operators ask for when it is over.
-fn wishes() -> Vec<String> {
-    let mut lines: Vec<String> = VMS.iter().map(|vm| format!("start {vm}")).collect();
-    lines.extend(HOSTS.map(|host| format!("resume {host}")));
-    lines
-}
-
 /// What must hold at the end.
 fn demands() -> [&'static str; 5] {
     [
@@ -204,14 +180,11 @@ fn pause(history: &mut History, random: &mut Random) {
 
 /// Everything is mended, and must run again.
 fn mend(history: &mut History) {
-    for line in healing() {
-        history.attempt(&line);
-    }
+    history.carry_out("mend");
     // The store and the hosts are there before operators ask for anything.
     history.carry_out("advance 60s");
-    for line in wishes() {
-        history.carry_out(&line);
-    }
+    history.carry_out("start all");
+    history.carry_out("resume all");
     history.carry_out(&format!("wait {REST} until all running"));
     history.carry_out("wait 1m until no-strays");
 }

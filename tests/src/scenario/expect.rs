@@ -153,7 +153,7 @@ fn at_site(sim: &Sim, hosts: &[HostName], site: &SiteName) -> bool {
 }
 
 /// Every VM the store has a definition of.
-fn all_vms(sim: &Sim) -> Vec<VmSpec> {
+pub(super) fn all_vms(sim: &Sim) -> Vec<VmSpec> {
     let listing = sim.ctx.store.list_now(holdfast_store::keyspace::VMS);
     listing
         .items

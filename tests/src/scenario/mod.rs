@@ -6,6 +6,7 @@
 
 pub mod expect;
 pub mod golden;
+mod mend;
 pub mod steps;
 pub mod verbs;
 mod words;

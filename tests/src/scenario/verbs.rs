@@ -30,15 +30,16 @@
 //! storage    storage A synced|syncing|unusable            A: a site or a host
 //! fencing    fence H answers [TIME]                       its device, TIME a call; in use if a policy names one
 //!            fence H lies|half-lies|hangs|refuses|mumbles (`sim::fence::Behaviour`)
-//! operator   stop V | start V | delete V | restart V | move V [H] | drain H | resume H
+//! repair     mend                                         all of the above that can be put right (see `mend`)
+//! operator   stop V | start V|all | delete V | restart V | move V [H] | drain H | resume H|all
 //!            confirm-off H
 //! time       advance TIME | wait TIME until EXPECTATION   (the wait is the longest; not met: error)
 //!            mark                                         (restarts are counted from here)
 //! check      expect EXPECTATION                           (see `expect`)
 //! ```
 
-use super::expect;
 use super::words::{WordError, Words, bad, end_of, parse};
+use super::{expect, mend};
 use crate::sim::Sim;
 use crate::sim::bounds::{KILL_MS, RESTART_MS};
 use crate::sim::fence::{Behaviour, Device};
@@ -68,6 +69,18 @@ pub fn carry_out(sim: &mut Sim, line: &str) -> Result<(), WordError> {
         "wait" => wait(sim, &mut words)?,
         "mark" => sim.ctx.truth.mark = sim.ctx.now,
         "expect" => expect::met(sim, &words.rest())?,
+        "mend" => mend::mend(sim),
+        "start" if words.takes("all") => {
+            for spec in expect::all_vms(sim) {
+                carry_out(sim, &format!("start {}", spec.name))?;
+            }
+        }
+        "resume" if words.takes("all") => {
+            let hosts: Vec<HostName> = sim.hosts.keys().cloned().collect();
+            for host in hosts {
+                carry_out(sim, &format!("resume {host}"))?;
+            }
+        }
         "stop" | "start" | "delete" | "restart" | "move" | "drain" | "resume" | "confirm-off" => {
             sim.ctx.log("operator", line);
             operate(sim, &verb, &mut words)?;
