@@ -23,7 +23,7 @@ const BUILD: [&str; 6] = [
     "make",
 ];
 /// To run the lab.
-const LAB: [&str; 16] = [
+const LAB: [&str; 17] = [
     "libvirt-daemon",
     "libvirt-daemon-driver-qemu",
     "libvirt-daemon-system",
@@ -40,6 +40,7 @@ const LAB: [&str; 16] = [
     "e2fsprogs",
     "attr",
     "strace",
+    "libfaketime",
 ];
 /// Package lists older than this are fetched again before anything is installed.
 const STALE: Duration = Duration::from_secs(24 * 3600);

@@ -168,12 +168,14 @@ fn services(
         name: name.into(),
         argv,
         env: BTreeMap::new(),
+        own_wall_clock: false,
         autostart: true,
         unmount_first: None,
     };
     let words = |line: &str| line.split(' ').map(String::from).collect();
     let daemon = |name: &str, program: &str, config: &str| Service {
         autostart: start == Start::Again,
+        own_wall_clock: true,
         env: BTreeMap::from([
             ("RUST_LOG".into(), options.log_filter.clone()),
             ("RUST_BACKTRACE".into(), "1".into()),

@@ -2,7 +2,10 @@
 //!
 //! All machines share a kernel, and so its clocks; but no two real hosts were switched on in the same
 //! second. So each machine has a time namespace in which its steady clocks begin at its power-on, at
-//! another hour in each site. The wall clock has no such thing: it is the real machine's.
+//! another hour in each site. The wall clock has no such thing: it is the real machine's, unless [`wall`]
+//! shows the daemons another one.
+//!
+//! [`wall`]: crate::wall
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 

@@ -48,6 +48,7 @@ mod status;
 mod storage;
 pub mod trial;
 mod up;
+mod wall;
 
 pub use blueprint::DAEMONS;
 pub use control::Cutting;

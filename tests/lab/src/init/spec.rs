@@ -36,6 +36,9 @@ pub struct Service {
     pub argv: Vec<String>,
     /// Environment beyond PATH, HOME and LANG.
     pub env: BTreeMap<String, String>,
+    /// Its wall clock can be another than the real machine's, see `wall`.
+    #[serde(default)]
+    pub own_wall_clock: bool,
     /// Start it without being asked.
     pub autostart: bool,
     /// A mount the program leaves behind when it dies, to be removed before it starts again.

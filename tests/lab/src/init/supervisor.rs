@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
 use super::mounts;
 use super::spec::{Reply, Request, Service, ServiceState};
-use crate::clock;
+use crate::{clock, wall};
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
@@ -175,6 +175,10 @@ fn spawn(service: &Service, log: &Path) -> std::io::Result<Pid> {
     let missing = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
     let (program, args) = service.argv.split_first().ok_or_else(missing)?;
     let output = append(log)?;
+    let wall = match service.own_wall_clock && Path::new(wall::FILE).exists() {
+        true => wall::environment(),
+        false => Vec::new(),
+    };
     let child = Command::new(program)
         .args(args)
         .env_clear()
@@ -182,6 +186,7 @@ fn spawn(service: &Service, log: &Path) -> std::io::Result<Pid> {
         .env("HOME", "/root")
         .env("LANG", "C.UTF-8")
         .envs(&service.env)
+        .envs(wall)
         .current_dir("/")
         .stdin(Stdio::null())
         .stderr(output.try_clone()?)

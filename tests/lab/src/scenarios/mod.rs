@@ -203,6 +203,12 @@ pub const ALL: &[Scenario] = &[
         what: "13, 20: a site dies with both leaders in it; its VMs run elsewhere and go home live",
         run: site::loss_and_return,
     },
+    Scenario {
+        // The last one: what was told in it stands an hour away from what is told next.
+        name: "wall-clock-stepped",
+        what: "35: the wall clocks of a host and of the managers jump by an hour: nothing comes of it",
+        run: clocks::stepped,
+    },
 ];
 
 /// How long anything may take on a loaded machine: libvirt alone takes 100 s to give a migration up whose
