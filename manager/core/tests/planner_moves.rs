@@ -220,6 +220,36 @@ fn a_drained_host_gives_its_vms_away_within_the_budget_and_takes_none() {
 }
 
 #[test]
+fn a_host_whose_guard_stays_away_gives_its_vms_away_while_it_can() {
+    let mut w = two_sites();
+    running(&mut w, "vm0", "a", 0, "a1");
+    let host = host_mut(&mut w, "a1");
+    host.session.as_mut().unwrap().value.guard = GuardState::Absent;
+    host.unguarded_since = Some(Instant(NOW.0 - 29_999));
+    settle(&mut w);
+    assert_eq!(
+        owner_of(&w, "vm0").incoming,
+        None,
+        "it may just be started again"
+    );
+    let subject = Subject::Host(name("a1"));
+    assert!(says(&plan(&w), &subject, "nobody would stop its VMs"));
+
+    host_mut(&mut w, "a1").unguarded_since = Some(Instant(NOW.0 - 30_000));
+    // Silent, it cannot hand anything over.
+    let mut mute = w.clone();
+    silent(&mut mute, "a1", 3_000);
+    settle(&mut mute);
+    assert_eq!(owner_of(&mute, "vm0").incoming, None);
+    settle(&mut w);
+    let incoming = owner_of(&w, "vm0").incoming.clone();
+    assert_eq!(
+        incoming.map(|to| to.host.to_string()),
+        Some("a2".to_owned())
+    );
+}
+
+#[test]
 fn failback_waits_for_the_hold_down_and_for_synced_storage() {
     let mut w = two_sites();
     running(&mut w, "web1", "a", 0, "b1");

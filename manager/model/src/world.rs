@@ -73,6 +73,9 @@ pub struct HostView {
     pub state: Option<Seen<HostState>>,
     /// What it says of VMs.
     pub vms: BTreeMap<VmName, Seen<VmReport>>,
+    /// Since when its session has said that no guard works, by this manager's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unguarded_since: Option<Instant>,
     /// What it found in the heartbeat slots of other hosts.
     #[serde(default)]
     pub saw: BTreeMap<HostName, Seen<Sighting>>,

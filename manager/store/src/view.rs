@@ -20,6 +20,7 @@ use crate::keyspace::Key;
 use crate::record::{ReadChange, Record, What};
 use holdfast_model::event::Event;
 use holdfast_model::fence::FenceRecord;
+use holdfast_model::host::GuardState;
 use holdfast_model::id::{
     ClusterName, HostName, Incarnation, ManagerName, OpId, Revision, VmName, VmUuid,
 };
@@ -281,7 +282,12 @@ impl View {
                 self.host(host).spec = Some(seen(value, revision, now));
             }
             (Key::HostSession(host), Record::HostSession(value)) => {
-                self.host(host).session = Some(seen(value, revision, now));
+                let host = self.host(host);
+                host.unguarded_since = match value.guard {
+                    GuardState::Absent => host.unguarded_since.or(Some(now)),
+                    GuardState::Working => None,
+                };
+                host.session = Some(seen(value, revision, now));
             }
             (Key::HostReport(host), Record::HostReport(value)) => {
                 self.host(host).report = Some(seen(value, revision, now));
@@ -334,7 +340,10 @@ impl View {
             Key::Policy => self.policy = None,
             Key::Manager(name) => drop(self.managers.remove(&name)),
             Key::HostSpec(host) => self.clear_host(host, |view| view.spec = None),
-            Key::HostSession(host) => self.clear_host(host, |view| view.session = None),
+            Key::HostSession(host) => self.clear_host(host, |view| {
+                view.session = None;
+                view.unguarded_since = None;
+            }),
             Key::HostReport(host) => self.clear_host(host, |view| view.report = None),
             Key::HostState(host) => self.clear_host(host, |view| view.state = None),
             Key::HostVm(host, vm) => self.clear_host(host, |view| drop(view.vms.remove(&vm))),

@@ -55,6 +55,8 @@ pub fn of_guards(random: &mut Random, leased: bool) -> Drawn {
     let host = random.of(&HOSTS);
     let line = match random.below(if leased { 6 } else { 3 }) {
         0 | 1 => format!("guard {host} kill"),
+        // Long enough for its VMs to leave, now and then.
+        2 if random.below(4) == 0 => format!("freeze guard {host} {}s", 35 + random.below(60)),
         2 => format!("freeze guard {host} {}ms", 100 + random.below(8_000)),
         _ => {
             let damage = random.of(&["torn", "zeroed", "foreign", "flipped"]);

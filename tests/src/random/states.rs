@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// States, and what every line of the log about one of them says.
-const STATES: [(&str, &str); 36] = [
+const STATES: [(&str, &str); 37] = [
     ("agent: guard absent", "agent: its guard is absent"),
     (
         "guard: started again",
@@ -40,6 +40,10 @@ const STATES: [(&str, &str); 36] = [
     ),
     ("host: held down", ": held down for "),
     ("host: drained", " is drained"),
+    (
+        "host: left for its guard",
+        "without a working guard for too long",
+    ),
     ("libvirtd: started again", "libvirtd: started"),
     ("manager: leads", ": leads"),
     ("manager: deposed", "does not lead any more"),

@@ -1,9 +1,9 @@
 //! The planner: what the leader wants written next, given all it sees.
 //!
 //! ```text
-//! World ─> fencing ─> membership ─> migration ─> recovery ─> evacuation ─> operations ─> failback ─> Plan
-//!          who is     who is        settle what  start what  away from     stop, move,   go home
-//!          proven     there         is moving    must run    bad storage   drain
+//! World ─> fencing ─> membership ─> migration ─> recovery ─> evacuation ─> operations ─> leave ─> failback ─> Plan
+//!          who is     who is        settle what  start what  away from     stop, move    drain,   go home
+//!          proven     there         is moving    must run    bad storage                 no guard
 //!          gone
 //! ```
 //! Each step reads the world, adds transactions to the [`draft::Draft`] and reports what it found
@@ -18,6 +18,7 @@ mod failback;
 mod fencing;
 mod follows;
 mod grant;
+mod leave;
 mod membership;
 mod migration;
 mod operations;
@@ -45,6 +46,7 @@ pub fn plan(world: &World) -> Plan {
     recovery::step(&mut draft);
     evacuate::step(&mut draft);
     operations::step(&mut draft);
+    leave::step(&mut draft);
     failback::step(&mut draft);
     draft.finish()
 }

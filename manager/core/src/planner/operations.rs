@@ -1,8 +1,8 @@
-//! Operations: what operators asked for. Stop and delete come from the VM's spec, drain from the
-//! host's; move and restart are requests that are answered once.
+//! Operations: what operators asked of VMs. Stop and delete come from the VM's spec; move and restart are
+//! requests that are answered once. What is asked of hosts is in [`super::leave`].
 
 use super::draft::Draft;
-use super::facts::{is_drained, report_of, resolution};
+use super::facts::{report_of, resolution};
 use super::grant::migrate;
 use super::placement::{Choice, Request, choose, link_busy};
 use super::recovery::wants_to_run;
@@ -13,7 +13,6 @@ use holdfast_model::op::{Op, Request as Asked};
 use holdfast_model::plan::{PlannerStep, Report, Subject, Write};
 use holdfast_model::vm::{Intent, Owner, Runner, VmSpec};
 use holdfast_model::world::{Seen, VmView};
-use std::cmp::Reverse;
 
 pub(super) fn step(draft: &mut Draft) {
     let world = draft.world;
@@ -32,7 +31,6 @@ pub(super) fn step(draft: &mut Draft) {
             Asked::ConfirmOff { .. } => {} // fencing answers it
         }
     }
-    drain(draft);
 }
 
 fn stop_or_delete(draft: &mut Draft, name: &VmName, vm: &VmView) {
@@ -218,37 +216,6 @@ fn restart(draft: &mut Draft, op: &Seen<Op>, vm: &VmName) {
             let text = format!("restart asked for by {} waits: {why}", op.value.by);
             draft.report(PlannerStep::Operations, Subject::Vm(vm.clone()), text);
         }
-    }
-}
-
-/// Drained hosts give their VMs away, by priority.
-fn drain(draft: &mut Draft) {
-    let world = draft.world;
-    let mut leaving: Vec<(&VmName, &HostName, i32)> = Vec::new();
-    for (name, vm) in &world.vms {
-        let Some(holder) = vm
-            .owner
-            .as_ref()
-            .and_then(|owner| owner.value.holder.as_ref())
-        else {
-            continue;
-        };
-        if world
-            .hosts
-            .get(&holder.host)
-            .is_some_and(|host| is_drained(host))
-        {
-            let priority = vm.spec.as_ref().map_or(0, |spec| spec.value.priority);
-            leaving.push((name, &holder.host, priority));
-        }
-    }
-    leaving.sort_by_key(|(name, _, priority)| (Reverse(*priority), (*name).clone()));
-    for (name, host, _) in leaving {
-        let Ok(settled) = settled(draft, name) else {
-            continue;
-        };
-        let reason = format!("{host} is drained");
-        try_migration(draft, PlannerStep::Operations, name, &settled, None, reason);
     }
 }
 

@@ -117,6 +117,7 @@ pub fn host(world: &mut World, host: &str, site: &str) {
             old,
         )),
         vms: BTreeMap::new(),
+        unguarded_since: None,
         saw: BTreeMap::new(),
     };
     world.hosts.insert(name(host), Arc::new(view));
