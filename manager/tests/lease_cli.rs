@@ -50,6 +50,22 @@ fn a_volume_is_made_shown_and_mended() {
         "{err}"
     );
 
+    // Over it only if that is said twice: once as `--force`, once when it is known what is there.
+    let over = ["create", "--cluster", "test", "--force"];
+    let before = std::fs::read(&path).unwrap();
+    let (code, _, err) = said(&holdfast(&over, &path));
+    assert!(code == Some(2) && err.contains("--yes"), "{err}");
+    let (code, out, err) = said(&holdfast(&[&over[..], &["--dry-run"]].concat(), &path));
+    assert!(code == Some(0) && out.contains("would make"), "{out}");
+    assert!(err.contains("of cluster prod"), "{err}");
+    let untouched = std::fs::read(&path).unwrap() == before;
+    assert!(untouched, "something was written");
+    let other = dir.path().join("other");
+    std::fs::write(&other, vec![7; 8192]).unwrap();
+    let yes = [&over[..], &["--yes", "--hosts", "8"]].concat();
+    let (code, out, err) = said(&holdfast(&yes, &other));
+    assert!(code == Some(0) && out.contains("of cluster test"), "{err}");
+
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     let (mailbox, claim) = (2 + 8 + 3, 2 + 2 * 8 + 5);
     for sector in [0, mailbox, claim] {

@@ -13,7 +13,7 @@ use holdfast_model::lease::{Kind, Layout, Record, SUPERBLOCKS, Superblock};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::{ErrorKind, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -137,6 +137,15 @@ impl Volume {
             volume.write(number, 1, Record::Superblock(superblock.clone()))?;
         }
         Ok(volume)
+    }
+
+    /// What a volume that is made there would destroy, in words; none if nothing is there.
+    pub fn would_destroy(path: &Path) -> Result<Option<String>, VolumeError> {
+        match open_direct(path, OFlags::RDONLY) {
+            Ok(file) => found(&file, path),
+            Err(VolumeError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens a volume. With a damaged superblock its copy is used, see [`Volume::damage`].
@@ -316,19 +325,26 @@ impl Volume {
     }
 }
 
-/// Something is there: a lease volume, or other data?
 fn refuse_if_used(file: &File, path: &Path) -> Result<(), VolumeError> {
+    match found(file, path)? {
+        None => Ok(()),
+        Some(what) => Err(VolumeError::Exists {
+            path: path.to_owned(),
+            what,
+        }),
+    }
+}
+
+/// Something is there: a lease volume, or other data?
+fn found(file: &File, path: &Path) -> Result<Option<String>, VolumeError> {
     let head = read_at(file, path, 0, 16 * 4096)?;
-    let what = match heads(&head) {
-        (Ok((id, _, superblock)), _) | (_, Ok((id, _, superblock))) => {
-            format!("it is lease volume {id} of cluster {}", superblock.cluster)
-        }
-        _ if head.iter().all(|byte| *byte == 0) => return Ok(()),
-        _ => "there is other data on it".to_owned(),
-    };
-    Err(VolumeError::Exists {
-        path: path.to_owned(),
-        what,
+    Ok(match heads(&head) {
+        (Ok((id, _, superblock)), _) | (_, Ok((id, _, superblock))) => Some(format!(
+            "it is lease volume {id} of cluster {}",
+            superblock.cluster
+        )),
+        _ if head.iter().all(|byte| *byte == 0) => None,
+        _ => Some("there is other data on it".to_owned()),
     })
 }
 

@@ -3,7 +3,7 @@
 use super::args::{Output, Sure};
 use super::error::CliError;
 use super::paint::{Line, Tone, table};
-use super::{hint, print, print_json};
+use super::{confirm, hint, print, print_json};
 use clap::{Args, Subcommand, ValueEnum};
 use holdfast_lease::error::VolumeError;
 use holdfast_lease::survey::{Damage, Slot, Survey, survey};
@@ -59,9 +59,12 @@ pub struct CreateArguments {
     /// Slots for VMs
     #[arg(long, default_value_t = Layout::default().vms_max)]
     vms: u32,
-    /// Also over a volume or other data
+    /// Also over a volume or other data, once you have said so (or with --yes)
     #[arg(long)]
     force: bool,
+    /// Not asked
+    #[command(flatten)]
+    sure: Sure,
 }
 
 /// See [`StorageClass`].
@@ -106,6 +109,13 @@ fn create(arguments: &CreateArguments, output: Output) -> Result<(), CliError> {
         created_ms: now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0)),
     };
     let layout = superblock.layout;
+    layout
+        .check()
+        .map_err(|error| CliError::Lease(error.to_string()))?;
+    if !may_create(arguments)? {
+        let line = format!("would make a lease volume of {} bytes", layout.bytes());
+        return print(&(line + "\n"));
+    }
     let volume = Volume::create(&arguments.volume, &superblock, arguments.force);
     let volume = volume.map_err(refused)?;
     if output == Output::Json {
@@ -120,6 +130,28 @@ fn create(arguments: &CreateArguments, output: Output) -> Result<(), CliError> {
         layout.bytes() as f64 / f64::from(1 << 20),
     ));
     print(&(line.draw() + "\n"))
+}
+
+/// Whether it is to be done now. Over what is there already only once the operator has said so.
+fn may_create(arguments: &CreateArguments) -> Result<bool, CliError> {
+    let (path, sure) = (&arguments.volume, arguments.sure);
+    let there = Volume::would_destroy(path).map_err(refused)?;
+    if let Some(what) = there.filter(|_| !sure.yes || !arguments.force) {
+        if !arguments.force {
+            let path = path.to_owned();
+            return Err(refused(VolumeError::Exists { path, what }));
+        }
+        let about = format!("make a new lease volume over {}: {what}", path.display());
+        let warning = "hosts that hold leases on it lose them, and what else is there is gone";
+        if sure.dry.dry_run {
+            hint(&format!("would {about}; {warning}"));
+            return Ok(false);
+        }
+        confirm::can_ask()?;
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        confirm::confirm(&about, &[warning.to_owned()], &name.to_string_lossy())?;
+    }
+    Ok(!sure.dry.dry_run)
 }
 
 fn show(path: &Path, output: Output) -> Result<(), CliError> {

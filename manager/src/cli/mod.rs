@@ -3,6 +3,7 @@
 
 pub mod args;
 mod client;
+mod confirm;
 mod doctor;
 mod error;
 mod files;

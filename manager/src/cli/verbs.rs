@@ -5,12 +5,11 @@ use super::client::Verb;
 use super::error::CliError;
 use super::files::ReadVm;
 use super::paint::{Line, Tone};
-use super::{Session, files, hint, print, print_json};
+use super::{Session, confirm, files, hint, print, print_json};
 use crate::api::write::Outcome;
 use crate::schema::{SchemaOf, schema};
 use holdfast_model::id::VmName;
 use serde_json::Value;
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// No body.
@@ -78,16 +77,12 @@ impl Session {
             return self.tell(&outcome);
         }
         if !sure.yes {
-            if !std::io::stdin().is_terminal() {
-                let text = "this destroys something: add --yes to do it without being asked, or \
-                            --dry-run to see what would happen";
-                return Err(CliError::Usage(text.to_owned()));
-            }
+            confirm::can_ask()?;
             let outcome: Outcome = self.client.change(verb, &trial(path, dry), NONE)?;
             if !outcome.changed {
                 return self.tell(&outcome);
             }
-            confirm(&outcome, name)?;
+            confirm::confirm(&outcome.text, &outcome.warnings, name)?;
         }
         let outcome = self.client.change(verb, path, NONE)?;
         self.tell(&outcome)
@@ -180,35 +175,6 @@ fn steps(title: &str, lines: &[String]) -> String {
         out += &format!("  {line}\n");
     }
     out
-}
-
-/// Has the operator type the name of what is at stake.
-fn confirm(outcome: &Outcome, name: &str) -> Result<(), CliError> {
-    let mut text = Line::new()
-        .add(Tone::Warn, format!("about to {}", outcome.text))
-        .draw()
-        + "\n";
-    for warning in &outcome.warnings {
-        text += &format!("  {warning}\n");
-    }
-    text += &format!("Type {name} to do it: ");
-    let mut err = anstream::stderr().lock();
-    err.write_all(text.as_bytes())
-        .and_then(|()| err.flush())
-        .map_err(CliError::Write)?;
-    let mut answer = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|source| CliError::Read {
-            path: "the answer".to_owned(),
-            source,
-        })?;
-    if answer.trim() == name {
-        Ok(())
-    } else {
-        Err(CliError::NotConfirmed)
-    }
 }
 
 #[cfg(test)]
