@@ -362,7 +362,7 @@ async fn the_daemon_binary_refuses_a_bad_file_and_lives_without_etcd() {
     let ended = tokio::time::timeout(BOUND, daemon(&bad).output()).await;
     let Output { status, stderr, .. } = ended.expect("it ends").expect("it runs");
     let text = String::from_utf8_lossy(&stderr);
-    assert_eq!(status.code(), Some(1), "{text}");
+    assert_eq!(status.code(), Some(2), "{text}");
     assert!(
         text.contains("bad.toml, line 2") && text.contains("did you mean `listen`?"),
         "{text}"
@@ -376,7 +376,7 @@ async fn the_daemon_binary_refuses_a_bad_file_and_lives_without_etcd() {
         let ended = tokio::time::timeout(BOUND, daemon(&tls).args(more).output()).await;
         let Output { status, stderr, .. } = ended.expect("it ends").expect("it runs");
         let text = String::from_utf8_lossy(&stderr);
-        assert_eq!(status.code(), Some(1), "{text}");
+        assert_eq!(status.code(), Some(2), "{text}");
         let says = "tls.toml, line 6, column 1: `https://192.0.2.1:2379`: TLS to etcd is not \
                     supported yet; write http://";
         assert!(text.contains(says), "{text}");

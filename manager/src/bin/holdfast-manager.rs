@@ -32,7 +32,11 @@ fn main() -> ExitCode {
         .init();
     let config = match load(&arguments.config) {
         Ok(config) => config,
-        Err(error) => return fail(&error),
+        // As the agent and the guard do: what is wrong stands in the file, not in the world.
+        Err(error) => {
+            fail(&error);
+            return ExitCode::from(2);
+        }
     };
     if arguments.check {
         return ExitCode::SUCCESS;
