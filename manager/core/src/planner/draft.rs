@@ -1,10 +1,9 @@
 //! A plan in the making: what was decided so far in this round, and what it uses up.
 
 use super::capacity::Load;
-use super::facts::site_of;
+use super::facts::{cluster_age_ms, site_of};
 use super::follows;
-use super::placement::{Place, places};
-use super::settle::cluster_age_ms;
+use super::places::{Place, places};
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::fence::FenceStage;
 use holdfast_model::host::HostState;
@@ -67,7 +66,8 @@ impl<'w> Draft<'w> {
 
     /// The age of the oldest open session; none without any.
     pub fn cluster_age_ms(&self) -> Option<u64> {
-        *self.cluster_age_ms.get_or_init(|| cluster_age_ms(self))
+        let age_ms = || cluster_age_ms(self.world, &self.timing);
+        *self.cluster_age_ms.get_or_init(age_ms)
     }
 
     /// A migration from that host to that site has to wait, because of the link between.

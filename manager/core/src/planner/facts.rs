@@ -4,6 +4,7 @@ use holdfast_model::fence::{Evidence, FenceStage};
 use holdfast_model::host::{ExitKind, GuardState, RunState, Session, SessionState, VmReport};
 use holdfast_model::id::{Generation, HostName, SiteName, VmName};
 use holdfast_model::lease::StorageClass;
+use holdfast_model::timing::Timing;
 use holdfast_model::vm::{Owner, Runner};
 use holdfast_model::world::{HostView, Seen, World};
 
@@ -116,4 +117,17 @@ pub(super) fn is_drained(host: &HostView) -> bool {
     host.spec
         .as_ref()
         .is_some_and(|spec| spec.value.maintenance)
+}
+
+/// How long a life has renewed its session, by its own count of heartbeats: that needs neither a
+/// common clock nor this leader to have been there from the beginning.
+pub(super) fn session_age_ms(timing: &Timing, session: &Session) -> u64 {
+    session.beat.saturating_mul(timing.heartbeat_ms)
+}
+
+/// The age of the oldest open session; none without any.
+pub(super) fn cluster_age_ms(world: &World, timing: &Timing) -> Option<u64> {
+    let sessions = world.hosts.values().filter_map(|host| open_session(host));
+    let ages = sessions.map(|session| session_age_ms(timing, &session.value));
+    ages.max()
 }

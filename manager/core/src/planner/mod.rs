@@ -23,6 +23,7 @@ mod membership;
 mod migration;
 mod operations;
 mod placement;
+mod places;
 pub(crate) mod power;
 mod recovery;
 mod second_plane;

@@ -9,7 +9,7 @@
 //! waits.
 
 use super::draft::Draft;
-use super::facts::{is_drained, open_session, site_of};
+use super::facts::{is_drained, open_session, session_age_ms, site_of};
 use super::placement::{Request, wanted};
 use holdfast_model::host::{GuardState, Session, StorageState};
 use holdfast_model::id::HostName;
@@ -55,7 +55,9 @@ fn comes_until(draft: &Draft, host: &HostView) -> Option<Instant> {
     let settle_ms = draft.world.policy.placement.settle_ms;
     let since_ms = match open_session(host) {
         Some(session) if session.value.guard == GuardState::Absent => return None,
-        Some(session) if !is_found_out(host, &session.value) => age_ms(draft, &session.value),
+        Some(session) if !is_found_out(host, &session.value) => {
+            session_age_ms(&draft.timing, &session.value)
+        }
         Some(_) => return None,
         None => {
             let age_ms = draft.cluster_age_ms()?;
@@ -76,20 +78,4 @@ fn is_found_out(host: &HostView, session: &Session) -> bool {
     report
         .filter(|report| report.incarnation == session.incarnation)
         .is_some_and(|report| !matches!(report.storage, StorageState::Unknown { .. }))
-}
-
-/// How long a life has renewed its session, by its own count of heartbeats: that needs neither a
-/// common clock nor this leader to have been there from the beginning.
-fn age_ms(draft: &Draft, session: &Session) -> u64 {
-    session.beat.saturating_mul(draft.timing.heartbeat_ms)
-}
-
-/// The age of the oldest open session; none without any.
-pub(super) fn cluster_age_ms(draft: &Draft) -> Option<u64> {
-    let sessions = draft
-        .world
-        .hosts
-        .values()
-        .filter_map(|host| open_session(host));
-    sessions.map(|session| age_ms(draft, &session.value)).max()
 }
