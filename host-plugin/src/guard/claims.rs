@@ -181,6 +181,11 @@ impl Claims {
         due.into_iter().map(look).collect()
     }
 
+    /// There is nothing to look at, and so nothing to wake up for.
+    pub fn forget_looks(&mut self) {
+        self.looks.clear();
+    }
+
     /// When there may be something to do by itself.
     pub fn next_wake(&self) -> Option<Instant> {
         let first = self.looks.values().min().copied();

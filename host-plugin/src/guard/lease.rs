@@ -270,6 +270,11 @@ impl LeasePlane {
         }
     }
 
+    /// Nothing of this life runs here any more, or soon will not: its claims are not looked at again.
+    pub fn forget_claims(&mut self) {
+        self.claims.forget_looks();
+    }
+
     /// Does what is due. `control`: how the other plane stands.
     pub fn step(&mut self, control: PlaneState, now: Instant) {
         let agent = match control {

@@ -100,6 +100,27 @@ impl Bench {
         self.guard = start_guard(&self.config);
     }
 
+    /// How often the guard's own thread has gone on after a wait, or was interrupted, and for how long it
+    /// has had a CPU, in the kernel's ticks of 10 ms.
+    pub fn effort(&self) -> (u64, u64) {
+        let pid = self.guard.0.id();
+        let read = |name: &str| {
+            let file = format!("/proc/{pid}/task/{pid}/{name}");
+            std::fs::read_to_string(file).expect("it runs")
+        };
+        let number = |word: Option<&str>| -> u64 {
+            let number = word.and_then(|word| word.parse().ok());
+            number.expect("a number")
+        };
+        let status = read("status");
+        let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+        let switches = lines.map(|line| number(line.split_whitespace().nth(1)));
+        let stat = read("stat");
+        let (_, stat) = stat.rsplit_once(')').expect("a name");
+        let ticks = stat.split_whitespace().skip(11).take(2);
+        (switches.sum(), ticks.map(|word| number(Some(word))).sum())
+    }
+
     /// libvirtd's status file of a domain.
     pub fn status_file(&self, vm: &str, uuid: &str, pid: u32) {
         let text = format!(

@@ -223,3 +223,28 @@ fn a_claim_that_was_hidden_or_damaged_is_written_again() {
     back();
     assert!(vm.child.is_alive());
 }
+
+/// It runs at a real-time priority: what it does not leave alone nobody else gets.
+#[test]
+fn a_guard_whose_life_is_over_leaves_the_cpu_alone() {
+    let leased = Leased::new();
+    let mut vm = Vm::leased("a");
+    vm.slot = Some(SLOT);
+    let mut agent = leased.armed();
+    let own = wanted(&vm, 4, &[]);
+    assert_eq!(claim(&mut agent, Some(SLOT), &own), ClaimState::Held);
+    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    leased.ask_to_release(0, "i1");
+    vm.assert_killed();
+    let pause = std::time::Duration::from_secs(1);
+    // Its claim was due to be looked at again within two.
+    std::thread::sleep(2 * pause);
+    let before = leased.bench.effort();
+    std::thread::sleep(pause);
+    let after = leased.bench.effort();
+    let (woken, ticks) = (after.0 - before.0, after.1 - before.1);
+    assert!(
+        woken < 60 && ticks < 10,
+        "in a second it woke up {woken} times and took the CPU for {ticks} ticks"
+    );
+}

@@ -58,6 +58,21 @@ impl Leased {
         until("a heartbeat is on the volume", || self.slot(slot))
     }
 
+    /// As a peer that has closed its session would.
+    pub fn ask_to_release(&self, slot: u32, incarnation: &str) {
+        let mail = Mail {
+            to: "h1".parse().expect("a name"),
+            incarnation: life(incarnation),
+            message: 9,
+            ask: Ask::Release,
+            by: "h2".parse().expect("a name"),
+        };
+        let number = self.volume.superblock().layout.mailbox(slot);
+        let record = Record::Mailbox(Some(mail));
+        let written = self.volume.write(number.expect("a mailbox"), 1, record);
+        written.expect("written");
+    }
+
     fn write(&self, slot: u32, heartbeat: Heartbeat) {
         let number = self.volume.superblock().layout.heartbeat(slot);
         let record = Record::Heartbeat(Some(heartbeat));
@@ -131,26 +146,13 @@ fn it_releases_everything_when_its_mailbox_says_so() {
     agent.arm_in("i1", 60_000, Some(0)).expect("armed");
     valid_storage(&mut agent);
     assert_eq!(agent.watch(&vm), Ok(Answer::Done));
-    let number = leased.volume.superblock().layout.mailbox(0);
-    let mail = |incarnation: &str| Mail {
-        to: "h1".parse().expect("a name"),
-        incarnation: life(incarnation),
-        message: 9,
-        ask: Ask::Release,
-        by: "h2".parse().expect("a name"),
-    };
-    let number = number.expect("a mailbox");
-    let write = |mail| {
-        let record = Record::Mailbox(Some(mail));
-        leased.volume.write(number, 1, record).expect("written");
-    };
-    write(mail("another-life"));
+    leased.ask_to_release(0, "another-life");
     let before = leased.beats(0).counter;
     until("it has read its mailbox again", || {
         (leased.beats(0).counter > before + 5_000).then_some(())
     });
     assert!(vm.child.is_alive(), "it was for another life");
-    write(mail("i1"));
+    leased.ask_to_release(0, "i1");
     vm.assert_killed();
     until("the heartbeat says so", || {
         let found = leased.slot(0).filter(|b| b.phase == HostPhase::Released);

@@ -37,6 +37,9 @@ impl Guard {
     /// Goes on with what was asked for, and looks at the claims of this life again.
     pub(super) fn step_claims(&mut self, now: Instant) {
         let Phase::Armed(armed) = self.deadline.phase() else {
+            if let Some(lease) = &mut self.lease {
+                lease.forget_claims();
+            }
             return;
         };
         let holder = Holder {
