@@ -233,6 +233,9 @@ fn small(name: &str, site: &'static str) -> VmWish {
 fn with_vms(lab: &Lab, wishes: &[VmWish], body: impl FnOnce(&Cluster) -> Result<()>) -> Result<()> {
     let cluster = Cluster::of(lab);
     cluster.wait_sites_online(PATIENCE)?;
+    // A second fault while a copy is behind is more than such storage promises to bear: what was written
+    // in between may be refused to everybody until somebody says which copy is right.
+    lab.wait_storage_in_sync(PATIENCE)?;
     cluster.run_vms(wishes, PATIENCE)?;
     body(&cluster)?;
     for wish in wishes {
