@@ -175,20 +175,29 @@ fn up(arguments: UpArguments) -> Result<()> {
     Ok(())
 }
 
-/// Builds into the target directory this program is in.
+/// Builds the daemons into the target directory this program is in.
 pub(crate) fn build_daemons() -> Result<()> {
+    build(&[
+        "--package",
+        "holdfast-manager",
+        "--package",
+        "holdfast-host",
+    ])
+}
+
+/// The same as the tests build them: where those were built there is nothing left to do. Libraries that
+/// only tests need switch features of others on, so that all would be built a second time without them.
+pub(crate) fn build_daemons_with_tests() -> Result<()> {
+    build(&["--workspace", "--bins", "--tests"])
+}
+
+fn build(what: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let own = holdfast_lab::programs::own_bin_dir();
     let mut command = Command::new(cargo);
     command
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "holdfast-manager",
-            "--package",
-            "holdfast-host",
-        ])
+        .args(["build", "--quiet"])
+        .args(what)
         .args(own.ends_with("release").then_some("--release"))
         .args(
             own.parent()

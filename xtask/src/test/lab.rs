@@ -17,6 +17,8 @@ pub(super) fn all(progress: &Progress) -> Result<Tally> {
             ..Tally::default()
         });
     }
+    let build = crate::lab::build_daemons_with_tests;
+    progress.step("build the daemons", build)?;
     run(ALL.iter().collect(), progress)
 }
 
@@ -27,6 +29,7 @@ pub(super) fn one(name: &str, progress: &Progress) -> Result<Tally> {
             "there is no stage or lab test `{name}`; `cargo xtask test --only list` names them"
         )));
     }
+    progress.step("build the daemons", crate::lab::build_daemons)?;
     run(found, progress)
 }
 
@@ -39,7 +42,6 @@ fn is_root() -> bool {
 }
 
 fn run(scenarios: Vec<&Scenario>, progress: &Progress) -> Result<Tally> {
-    progress.step("build the daemons", crate::lab::build_daemons)?;
     let mut lab: Option<Lab> = None;
     let mut tally = Tally::default();
     for scenario in scenarios {
