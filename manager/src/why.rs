@@ -210,12 +210,14 @@ pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHo
 /// Its fencing device, and what the journal says of it last: only the leader has the answers themselves.
 fn device_line(view: &View, name: &HostName) -> Option<String> {
     let (device, how) = view.policy.as_ref()?.value.fencing.device_of(name)?;
-    let of_power = |event: &&Event| {
+    let of_power = |(_, event): &(&String, &Event)| {
         let power = matches!(event.kind, EventKind::PowerAsked | EventKind::PowerAnswered);
         power && event.host.as_ref() == Some(name)
     };
-    let last = view.events.values().rev().find(of_power);
-    let last = last.map_or("not asked as far as the journal goes", |event| &event.text);
+    let last = view.events.iter().rev().find(of_power);
+    let last = last.map_or("not asked as far as the journal goes", |(_, event)| {
+        &event.text
+    });
     Some(format!("fencing device {device} ({}): {last}", how.agent))
 }
 

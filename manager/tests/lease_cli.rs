@@ -94,6 +94,17 @@ fn a_volume_is_made_shown_and_mended() {
     let damaged = shown["damaged"].as_array().unwrap();
     assert_eq!(damaged.len(), 1, "{shown}");
     assert_eq!(damaged[0]["slot"], 5);
+    // One that was cut short is not told of sector by sector.
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..4096 * 10]).unwrap();
+    let (_, out, _) = said(&holdfast(&["show"], &path));
+    let lines: Vec<&str> = out.lines().filter(|l| l.contains("cut short")).collect();
+    assert_eq!(lines.len(), 2, "mailboxes and claims: {out}");
+    assert!(
+        lines[0].contains("sectors 10 to 17 (mailbox 0 to 7), each"),
+        "{out}"
+    );
+    std::fs::write(&path, &whole).unwrap();
     // Emptied only by who says that etcd knows better.
     let (code, out, _) = said(&holdfast(&["repair", "--claims", "--yes"], &path));
     assert!(

@@ -18,7 +18,6 @@ use holdfast_store::view::View;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// Events sent at once if nothing is asked for, and at most.
@@ -105,11 +104,8 @@ fn list(view: &View, wanted: &Wanted, after: Option<&str>, limit: usize) -> Page
         items.reverse();
         return Page { items, next: None };
     };
-    let later = (Bound::Excluded(after), Bound::Unbounded);
-    let later = view
-        .events
-        .range::<str, _>(later)
-        .filter(|(_, event)| wanted.takes(event));
+    let later = view.events.after(after);
+    let later = later.filter(|(_, event)| wanted.takes(event));
     let mut items: Vec<Listed> = later.take(limit + 1).map(listed).collect();
     let more = items.len() > limit;
     items.truncate(limit);
@@ -127,8 +123,7 @@ struct Follow {
     last: String,
 }
 
-/// First what there is, then what comes. Events are told in the order of their ids; one whose
-/// writer's clock is behind the newest that was told is left out.
+/// First what there is, then what comes, in the order in which it was written.
 fn follow(
     cache: Cache,
     wanted: Wanted,
@@ -136,7 +131,7 @@ fn follow(
     last: Option<String>,
 ) -> impl Stream<Item = Result<Message, Infallible>> {
     let last = last
-        .or_else(|| cache.read(|view| view.events.keys().next_back().cloned()))
+        .or_else(|| cache.read(|view| view.events.iter().next_back().map(|(id, _)| id.clone())))
         .unwrap_or_default();
     let state = Follow {
         cache,
@@ -170,7 +165,7 @@ fn incidents(view: &View) -> Vec<Incident> {
         .iter()
         .filter_map(|(name, host)| Some((name.clone(), host.spec.as_ref()?.value.site.clone())))
         .collect();
-    build(view.events.values(), &sites)
+    build(view.events.iter().map(|(_, event)| event), &sites)
 }
 
 /// `GET /v1/timeline`: all incidents in the events that are kept, oldest first.

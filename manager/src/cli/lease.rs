@@ -1,17 +1,17 @@
 //! `holdfast lease …`: lease volumes, made, looked at and mended where they are. No manager is asked.
 
+mod draw;
+
 use super::args::{Output, Sure};
 use super::error::CliError;
-use super::paint::{Line, Tone, table};
+use super::paint::{Line, Tone};
 use super::{confirm, hint, print, print_json};
 use clap::{Args, Subcommand, ValueEnum};
 use holdfast_lease::error::VolumeError;
-use holdfast_lease::survey::{Damage, Slot, Survey, survey};
+use holdfast_lease::survey::{Damage, survey};
 use holdfast_lease::volume::{Access, Volume};
 use holdfast_model::id::ClusterName;
-use holdfast_model::lease::{Ask, Claim, Heartbeat, Holder, HostPhase, Kind, Layout, Mail, Record};
-use holdfast_model::lease::{StorageClass, Superblock};
-use holdfast_model::time::UnixMs;
+use holdfast_model::lease::{Kind, Layout, Record, StorageClass, Superblock};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -160,7 +160,7 @@ fn show(path: &Path, output: Output) -> Result<(), CliError> {
     if output == Output::Json {
         return print_json(&found);
     }
-    print(&draw(&found))
+    print(&draw::draw(&found))
 }
 
 /// What was done, and what is left.
@@ -264,105 +264,4 @@ fn told(done: &Repaired, anything: bool, dry_run: bool) -> Result<(), CliError> 
         hint(&Line::new().add(Tone::Warn, "note: ").text(text).draw());
     }
     Ok(())
-}
-
-fn draw(found: &Survey) -> String {
-    let Superblock {
-        cluster,
-        class,
-        layout,
-        created_ms,
-    } = &found.superblock;
-    let mut out = Line::new()
-        .add(Tone::Bold, format!("lease volume {}", found.volume))
-        .text(format!(
-            "  cluster {cluster}  class {class}  {} B sectors  made {}",
-            layout.sector_size,
-            crate::wall::moment(UnixMs(*created_ms)),
-        ))
-        .draw();
-    out += "\n";
-    for damage in &found.damaged {
-        let text = format!(
-            "sector {} ({} {}): {}",
-            damage.sector, damage.kind, damage.slot, damage.problem
-        );
-        out += &(Line::new().add(Tone::Bad, "damaged  ").text(text).draw() + "\n");
-    }
-    let used = format!(
-        "\nhosts  {} of {} slots, VMs {} of {}\n",
-        found.hosts.len(),
-        layout.hosts_max,
-        found.claims.len(),
-        layout.vms_max
-    );
-    out += &used;
-    if !found.hosts.is_empty() {
-        let heads = [
-            "SLOT",
-            "HOST",
-            "PHASE",
-            "COUNTER",
-            "EVERY",
-            "DEADLINE",
-            "INCARNATION",
-        ];
-        out += &table(&heads, found.hosts.iter().map(host_row).collect());
-    }
-    if !found.mail.is_empty() {
-        out += &table(
-            &["SLOT", "TO", "MESSAGE", "ASKS", "BY"],
-            found.mail.iter().map(mail_row).collect(),
-        );
-    }
-    if !found.claims.is_empty() {
-        let heads = ["SLOT", "VM", "GENERATION", "HOLDER", "INCOMING"];
-        out += &table(&heads, found.claims.iter().map(claim_row).collect());
-    }
-    out
-}
-
-fn plain(text: impl ToString) -> (Tone, String) {
-    (Tone::Plain, text.to_string())
-}
-
-fn host_row(slot: &Slot<Heartbeat>) -> Vec<(Tone, String)> {
-    let host = &slot.record;
-    vec![
-        plain(slot.slot),
-        plain(&host.host),
-        match host.phase {
-            HostPhase::Holding => (Tone::Good, "holding".to_owned()),
-            HostPhase::Released => (Tone::Dim, "released".to_owned()),
-        },
-        plain(host.counter),
-        plain(format!("{} ms", host.period_ms)),
-        plain(format!("{} ms", host.runner_deadline_ms)),
-        (Tone::Dim, host.incarnation.to_string()),
-    ]
-}
-
-fn mail_row(slot: &Slot<Mail>) -> Vec<(Tone, String)> {
-    let Ask::Release = slot.record.ask;
-    vec![
-        plain(slot.slot),
-        plain(&slot.record.to),
-        plain(slot.record.message),
-        plain("release everything"),
-        plain(&slot.record.by),
-    ]
-}
-
-fn claim_row(slot: &Slot<Claim>) -> Vec<(Tone, String)> {
-    let runner = |runner: &Option<Holder>| match runner {
-        Some(runner) => plain(&runner.host),
-        None => (Tone::Dim, "-".to_owned()),
-    };
-    vec![
-        plain(slot.slot),
-        plain(&slot.record.vm),
-        plain(slot.record.generation),
-        runner(&slot.record.holder),
-        runner(&slot.record.incoming),
-    ]
 }

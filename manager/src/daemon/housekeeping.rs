@@ -84,5 +84,9 @@ fn too_old(view: &View) -> Vec<String> {
         return Vec::new();
     }
     let excess = view.events.len() - kept;
-    view.events.keys().take(excess).cloned().collect()
+    view.events
+        .iter()
+        .take(excess)
+        .map(|(id, _)| id.clone())
+        .collect()
 }

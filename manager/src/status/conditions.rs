@@ -216,8 +216,8 @@ impl Scene<'_> {
                 Severity::Warning,
                 "no-guard",
                 format!(
-                    "no guard works on host {name}: it takes no VMs, and its silence proves \
-                     nothing. Start holdfast-guard there"
+                    "no guard works on host {name}: it takes no VMs, its silence proves nothing, and \
+                     what it runs leaves before long. Start holdfast-guard there"
                 ),
             );
         }

@@ -4,14 +4,14 @@ use super::assemble::assemble;
 use super::{HostLane, Incident, IncidentKind, Mark, Phase, VmLane};
 use crate::wall::stamp;
 use holdfast_model::event::{Event, EventKind};
-use holdfast_model::id::{Generation, HostName, SiteName, VmName};
+use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::time::UnixMs;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Losses and moves this close together are one incident.
 const TOGETHER_MS: u64 = 60_000;
 
-/// The incidents in these events (oldest first), oldest first. `sites` tells where hosts stand.
+/// The incidents in these events (in the order in which they were written), oldest first. `sites` tells where hosts stand.
 pub fn build<'a>(
     events: impl IntoIterator<Item = &'a Event>,
     sites: &BTreeMap<HostName, SiteName>,
@@ -42,10 +42,6 @@ struct Builder<'a> {
     drafts: Vec<Draft>,
     /// Where each VM was last known to run.
     at: BTreeMap<VmName, HostName>,
-    /// The newest grant of each VM that was told.
-    grants: BTreeMap<VmName, Generation>,
-    /// VMs that were told to run before their grant was.
-    early: BTreeMap<VmName, Generation>,
     /// VMs that ended on a host and were not granted again since.
     exits: BTreeMap<VmName, UnixMs>,
 }
@@ -56,8 +52,6 @@ impl Default for Builder<'_> {
             sites: &NO_SITES,
             drafts: Vec::new(),
             at: BTreeMap::new(),
-            grants: BTreeMap::new(),
-            early: BTreeMap::new(),
             exits: BTreeMap::new(),
         }
     }
@@ -139,7 +133,8 @@ impl Builder<'_> {
                 self.granted(vm, host.as_ref(), event);
             }
             (EventKind::VmRunning, host, Some(vm)) => {
-                self.running(vm, host.as_ref(), event.generation, at);
+                self.progress(vm, host.as_ref(), Phase::Running, at);
+                self.moved_to(vm, host.as_ref());
             }
             (EventKind::VmExited, _, Some(vm)) => {
                 self.exits.entry(vm.clone()).or_insert(at);
@@ -153,7 +148,6 @@ impl Builder<'_> {
                 self.moving(vm, host.as_ref(), event);
             }
             (EventKind::MigrationDone, host, Some(vm)) => {
-                self.note_grant(vm, event.generation);
                 self.progress(vm, host.as_ref(), Phase::Moved, at);
                 self.moved_to(vm, host.as_ref());
             }
@@ -162,30 +156,6 @@ impl Builder<'_> {
             }
             _ => {}
         }
-    }
-
-    fn note_grant(&mut self, vm: &VmName, generation: Option<Generation>) {
-        if let Some(generation) = generation {
-            self.grants.insert(vm.clone(), generation);
-        }
-    }
-
-    fn running(
-        &mut self,
-        vm: &VmName,
-        host: Option<&HostName>,
-        generation: Option<Generation>,
-        at: UnixMs,
-    ) {
-        // Hosts tell it by their own clocks: it may seem to come before its grant.
-        if let (Some(granted), Some(generation)) = (self.grants.get(vm), generation)
-            && *granted < generation
-        {
-            self.early.insert(vm.clone(), generation);
-            return;
-        }
-        self.progress(vm, host, Phase::Running, at);
-        self.moved_to(vm, host);
     }
 
     fn moved_to(&mut self, vm: &VmName, host: Option<&HostName>) {
@@ -226,7 +196,7 @@ impl Builder<'_> {
         let mark = draft.mark(at, phase);
         draft.host(host, sites).marks.push(mark);
         for vm in vms {
-            draft.vm(&vm, Some(host)).marks.push(mark);
+            draft.vm(&vm, Some(host)).reach(mark);
         }
     }
 
@@ -274,7 +244,7 @@ impl Builder<'_> {
                 draft.mark(at, Phase::Granted),
             ];
             let lane = draft.vm(vm, from.as_ref());
-            lane.marks.extend(marks);
+            marks.into_iter().for_each(|mark| lane.reach(mark));
             lane.to = to.cloned();
             self.reason(vm, event);
         } else if again {
@@ -286,19 +256,13 @@ impl Builder<'_> {
             if let Some(draft) = self.drafts.last_mut().filter(fresh) {
                 let mark = draft.mark(at, Phase::Granted);
                 let lane = draft.vm(vm, None);
-                lane.marks.push(mark);
+                lane.reach(mark);
                 lane.to = to.cloned();
                 self.reason(vm, event);
             }
         }
         if let Some(host) = to {
             self.at.insert(vm.clone(), host.clone());
-        }
-        self.note_grant(vm, event.generation);
-        if let Some(early) = self.early.remove(vm)
-            && Some(early) == event.generation
-        {
-            self.running(vm, to, event.generation, at);
         }
     }
 
@@ -327,7 +291,7 @@ impl Builder<'_> {
         };
         let mark = draft.mark(at, phase);
         let lane = draft.vm(vm, None);
-        lane.marks.push(mark);
+        lane.reach(mark);
         if to.is_some() {
             lane.to = to.cloned();
         }
@@ -338,7 +302,7 @@ impl Builder<'_> {
         let from = from.or(self.at.get(vm)).cloned();
         let draft = self.draft(&[IncidentKind::Moves], event.at);
         let mark = draft.mark(event.at, Phase::Moving);
-        draft.vm(vm, from.as_ref()).marks.push(mark);
+        draft.vm(vm, from.as_ref()).reach(mark);
         self.reason(vm, event);
     }
 

@@ -6,7 +6,8 @@
 //! vm2    lost ─────────────── proven ───── granted ──── running
 //! ```
 //! Milliseconds count from the start of an incident: a lost host's last heartbeat. Events carry wall clocks, so the
-//! figures are for people; no decision uses them.
+//! figures are for people; no decision uses them. What came first is what was written first, whatever the
+//! clocks of its writers say.
 
 mod assemble;
 mod build;
@@ -131,6 +132,15 @@ pub struct Summary {
 }
 
 impl VmLane {
+    /// It reached a phase; not before the one it reached before, whatever the clock says.
+    fn reach(&mut self, mark: Mark) {
+        let before_ms = self.marks.last().map_or(0, |last| last.at_ms);
+        self.marks.push(Mark {
+            at_ms: mark.at_ms.max(before_ms),
+            ..mark
+        });
+    }
+
     /// When a phase was last reached.
     pub fn at(&self, phase: Phase) -> Option<u64> {
         last(&self.marks, phase)

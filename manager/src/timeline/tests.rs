@@ -1,4 +1,5 @@
 use super::*;
+use holdfast_model::id::Generation;
 use std::str::FromStr;
 
 /// `AT KIND SUBJECTS…`: `vm:NAME`, `host:NAME`, `g:N`.
@@ -211,14 +212,24 @@ fn trimmed_history_still_tells_what_is_known() {
     );
 }
 
+/// It is told by two clocks; the one that runs it is behind.
+#[test]
+fn a_first_start_is_no_incident_whatever_the_clocks_say() {
+    let script = "
+1010 vm-granted vm:v1 host:a1 g:1
+1005 vm-running vm:v1 host:a1 g:1
+";
+    assert_eq!(told(script), "");
+}
+
 #[test]
 fn a_host_whose_clock_is_behind_does_not_leave_a_lane_open() {
     let script = START.to_owned()
         + "
 100000 host-suspect host:a1
 103000 host-fenced host:a1
-103005 vm-running vm:v1 host:b1 g:2
 103010 vm-granted vm:v1 host:b1 g:2
+103005 vm-running vm:v1 host:b1 g:2
 ";
     assert_eq!(
         told(&script),

@@ -18,6 +18,7 @@ pub mod api;
 pub mod cache;
 pub mod clock;
 pub mod etcd;
+pub mod events;
 pub mod freshness;
 pub mod guarded;
 pub mod guards;

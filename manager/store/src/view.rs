@@ -16,9 +16,9 @@
 //! Keys that this version does not know are left alone.
 
 use crate::api::{Batch, KeyValue, Listing};
+use crate::events::Events;
 use crate::keyspace::Key;
 use crate::record::{ReadChange, Record, What};
-use holdfast_model::event::Event;
 use holdfast_model::fence::FenceRecord;
 use holdfast_model::host::GuardState;
 use holdfast_model::id::{
@@ -58,7 +58,7 @@ pub struct View {
     /// Index: the VM that has a slot of a lease volume.
     pub vm_slots: BTreeMap<(String, u32), Seen<VmUuid>>,
     /// Events by their id, which sorts by time.
-    pub events: BTreeMap<String, Event>,
+    pub events: Events,
     /// Records this version cannot read: key and reason.
     pub unreadable: BTreeMap<String, String>,
     /// The newest revision seen; of one prefix alone, the revision its view is of.
@@ -325,7 +325,7 @@ impl View {
             (Key::Op(id), Record::Op(value)) => {
                 self.ops.insert(id, seen(value, revision, now));
             }
-            (Key::Event(id), Record::Event(value)) => drop(self.events.insert(id, value)),
+            (Key::Event(id), Record::Event(value)) => self.events.insert(id, value, revision),
             // A record is read by its key: there is no other pair.
             _ => {}
         }
@@ -357,7 +357,7 @@ impl View {
                 Arc::make_mut(&mut self.fences).remove(&(host, incarnation));
             }
             Key::Op(id) => drop(self.ops.remove(&id)),
-            Key::Event(id) => drop(self.events.remove(&id)),
+            Key::Event(id) => self.events.remove(&id),
         }
     }
 

@@ -60,7 +60,10 @@ pub(super) fn beat(
                 )));
             }
         }
-        Ok(_) | Err(VolumeError::Sector { .. }) => {}
+        Err(VolumeError::Sector { source, .. }) => {
+            tracing::warn!(slot, why = %source, "its slot is damaged; it is written anew");
+        }
+        Ok(_) => {}
         Err(error) => return Err(failed(error)),
     }
     let counter = heartbeat.counter;

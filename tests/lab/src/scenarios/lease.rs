@@ -9,7 +9,6 @@ use super::checks::{
     given_up, moved_over, proven, runs_on, same_grant, wait_host, wait_lease, wait_told,
 };
 use super::{PATIENCE, expect, host_of, small, with_vms};
-use crate::configs::LEASE_VOLUME;
 use crate::error::Result;
 use crate::lab::Lab;
 use crate::run::wait_until;
@@ -114,40 +113,6 @@ pub(super) fn etcd_away(lab: &Lab) -> Result<()> {
         expect(given_up == known, || {
             format!("hosts were given up for an outage of etcd: {given_up:?}, before {known:?}")
         })
-    })
-}
-
-pub(super) fn volume_damaged(lab: &Lab) -> Result<()> {
-    with_vms(lab, &[small("vol", "a")], |cluster| {
-        let before = cluster.vm("vol")?;
-        let host = host_of(cluster, "vol")?;
-        let second = Duration::from_secs(10);
-        let on_host = |argv: &[&str]| cluster.lab.exec(&host, argv, second)?.ok("on the volume");
-        wait_lease(cluster, &host, Plane::Valid)?;
-        // Every heartbeat slot is overwritten with zeros: their owners write them anew.
-        let of = format!("of={LEASE_VOLUME}");
-        let scribble = [
-            "dd",
-            "if=/dev/zero",
-            &of,
-            "bs=4096",
-            "seek=2",
-            "count=64",
-            "conv=notrunc",
-        ];
-        on_host(&scribble)?;
-        let begun = cluster.lab.observer_log()?.last_beat("vol");
-        let since_ms = begun.map_or(0, |beat| beat.at_ms);
-        runs_on(cluster, &before, since_ms, THREE_TTLS)?;
-        wait_lease(cluster, &host, Plane::Valid)?;
-        // And then it is gone: the plane lapses, nothing stops, and it is told.
-        let away = format!("{LEASE_VOLUME}.away");
-        on_host(&["mv", LEASE_VOLUME, &away])?;
-        wait_lease(cluster, &host, Plane::Lapsed)?;
-        wait_told(cluster, "lease-lapsed", "")?;
-        on_host(&["mv", &away, LEASE_VOLUME])?;
-        wait_lease(cluster, &host, Plane::Valid)?;
-        same_grant(cluster, &before)
     })
 }
 

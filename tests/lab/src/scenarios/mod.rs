@@ -9,6 +9,7 @@ mod etcd_disk;
 mod etcd_set_back;
 mod fence;
 mod lease;
+mod lease_damage;
 mod life;
 mod migration;
 mod power;
@@ -180,8 +181,8 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "lease-volume-damaged",
-        what: "38: heartbeat slots are zeroed, the volume is gone: nothing stops, and it is told",
-        run: lease::volume_damaged,
+        what: "38: slots are zeroed, foreign, flipped, torn, the file is cut short, is gone: nothing stops",
+        run: lease_damage::damaged,
     },
     Scenario {
         name: "fence-device",
