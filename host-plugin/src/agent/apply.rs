@@ -1,7 +1,6 @@
 //! What the loop does: the guardian's decision, as tasks.
 
-use super::claim::{Claiming, Place};
-use super::jobs::Target;
+use super::target::{Claiming, Place, Target};
 use super::vms::{Revisions, Vms};
 use holdfast_core::guardian::{Action, Decision, Grant, HostWorld};
 use holdfast_model::host::{RunState, VmReport};

@@ -6,15 +6,13 @@
 //! not known ─> guard: what stands in its window ─> settle in the store ─┘   └─> refused: it is not started
 //! ```
 
-use super::jobs::{Target, Tools};
+use super::target::{Claiming, Target, Tools};
 use crate::guard::claims::ClaimState;
 use crate::guard::protocol::{Answer, Call};
 use holdfast_core::guardian::EndKind;
-use holdfast_core::lease::claim::Wanted;
 use holdfast_core::lease::slots::{Found, choose};
-use holdfast_model::id::{Revision, VmName, VmUuid};
-use holdfast_model::lease::{Claim, Holder, StorageClass};
-use holdfast_model::vm::Owner;
+use holdfast_model::id::{Revision, VmUuid};
+use holdfast_model::lease::{Claim, StorageClass};
 use holdfast_store::api::{Compare, Txn, TxnOp, TxnOutcome};
 use holdfast_store::cache::Cache;
 use holdfast_store::guards::encode;
@@ -29,50 +27,6 @@ const CLAIM_WAIT: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(10);
 /// Between two questions for how it stands: a claim takes a read, a write and a read.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
-
-/// What is claimed for a grant, and where.
-#[derive(Debug, Clone)]
-pub struct Claiming {
-    /// The volume's id.
-    pub volume: String,
-    /// The VM's slot, if it is settled already.
-    pub slot: Option<u32>,
-    /// What is written there.
-    pub wanted: Wanted,
-}
-
-impl Claiming {
-    /// For a grant to this life.
-    pub fn of(owner: &Owner, uuid: &VmUuid, vm: &VmName, holder: Holder, at: Place) -> Self {
-        let follows = owner.follows.iter().map(|grant| {
-            let holder = Holder {
-                host: grant.runner.host.clone(),
-                incarnation: grant.runner.incarnation.clone(),
-            };
-            (grant.generation, holder)
-        });
-        Self {
-            volume: at.volume,
-            slot: at.slot,
-            wanted: Wanted {
-                vm: vm.clone(),
-                uuid: uuid.clone(),
-                generation: owner.generation,
-                holder,
-                follows: follows.collect(),
-            },
-        }
-    }
-}
-
-/// Where a VM's claim stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The volume's id.
-    pub volume: String,
-    /// The slot, if it is settled.
-    pub slot: Option<u32>,
-}
 
 /// What protects a VM that runs here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! Events this host writes, for people: that a VM runs, and that the guard stopped one.
 
-use super::jobs::Tools;
 use super::life::Life;
+use super::target::Tools;
 use crate::guard::protocol::{KillReason, Killed};
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::id::{Generation, VmName};

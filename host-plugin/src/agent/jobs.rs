@@ -9,26 +9,20 @@
 //! The re-check is linearizable: the owner record is the one that was decided on, the session is
 //! ours, and the deadline is far enough away.
 
-use super::claim::{self, Claiming, Cover};
+use super::claim::{self, Cover};
 use super::life::Life;
 use super::peer::migrate_target;
-use super::records::{Records, WriteError};
-use crate::config::Config;
+use super::records::WriteError;
+use super::target::{Outcome, Target, Tools};
 use crate::domain_xml::prepare;
-use crate::domain_xml::stamp::{Phase, Stamp};
-use crate::driver::{DomainRef, DriverError, Left, SeenDomain, VmDriver};
-use crate::guard::client::GuardClient;
+use crate::driver::{DomainRef, DriverError, Left, SeenDomain};
 use crate::guard::protocol::{Call, Process};
 use holdfast_core::guardian::EndKind;
 use holdfast_model::host::{Session, SessionState};
-use holdfast_model::id::{Generation, HostName, Incarnation, Revision, VmName};
-use holdfast_model::lease::StorageClass;
+use holdfast_model::id::{HostName, Incarnation, Revision};
 use holdfast_model::time::UnixMs;
-use holdfast_model::vm::VmSpec;
-use holdfast_store::cache::Clock;
 use holdfast_store::clock::wall;
 use holdfast_store::keyspace::Key;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// An image that another process holds is tried again for this long: after a host is lost its
@@ -37,100 +31,6 @@ use std::time::Duration;
 const IMAGE_HELD_MS: u64 = 20_000;
 /// Between two of those attempts.
 const IMAGE_HELD_PAUSE: Duration = Duration::from_millis(250);
-/// What every job works with.
-#[derive(Clone)]
-pub struct Tools {
-    /// This host's configuration.
-    pub config: Arc<Config>,
-    /// libvirt.
-    pub driver: Arc<dyn VmDriver>,
-    /// The guard.
-    pub guard: GuardClient,
-    /// The store.
-    pub records: Records,
-    /// This machine's clock.
-    pub clock: Clock,
-}
-
-/// The grant a job is about.
-#[derive(Clone)]
-pub struct Target {
-    /// The VM.
-    pub vm: VmName,
-    /// Its definition.
-    pub spec: Option<VmSpec>,
-    /// The grant.
-    pub generation: Generation,
-    /// The owner record's revision that was decided on.
-    pub owner: Option<Revision>,
-    /// The storage lease of the grant.
-    pub lease: StorageClass,
-    /// What is claimed on the lease volume before it runs; none without a storage lease.
-    pub claim: Option<Box<Claiming>>,
-    /// This host's life; none while it has no session (only destroying is done then).
-    pub incarnation: Option<Incarnation>,
-    /// Where it is being migrated to, by the owner record.
-    pub incoming: Option<HostName>,
-    /// The domain as it was listed.
-    pub domain: Option<SeenDomain>,
-}
-
-/// How a job ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// What is known of the grant's end by it.
-    pub end: Option<EndKind>,
-    /// That end is proven by its process's exit; libvirt's list is not needed to believe it.
-    pub has_exited: bool,
-    /// When it set vCPUs going.
-    pub resumed_at: Option<UnixMs>,
-    /// Why it did not do what it was for, in words.
-    pub failure: Option<String>,
-}
-
-impl Outcome {
-    fn failed(reason: impl Into<String>) -> Self {
-        Self {
-            failure: Some(reason.into()),
-            ..Self::default()
-        }
-    }
-
-    fn ended(end: EndKind) -> Self {
-        Self {
-            end: Some(end),
-            ..Self::default()
-        }
-    }
-}
-
-impl Target {
-    /// The domain of this grant.
-    pub fn reference(&self) -> Option<DomainRef> {
-        let listed = self.domain.as_ref().map(|domain| domain.uuid.clone());
-        let uuid = listed.or_else(|| Some(self.spec.as_ref()?.uuid.clone()))?;
-        Some(DomainRef {
-            uuid,
-            vm: self.vm.clone(),
-            generation: self.generation,
-        })
-    }
-
-    fn life(&self) -> Result<&Incarnation, String> {
-        let none = || "this host has no session".to_owned();
-        self.incarnation.as_ref().ok_or_else(none)
-    }
-
-    fn stamp(&self, tools: &Tools) -> Result<Stamp, String> {
-        Ok(Stamp {
-            cluster: tools.config.cluster.clone(),
-            vm: self.vm.clone(),
-            generation: self.generation,
-            incarnation: self.life()?.clone(),
-            phase: Phase::Created,
-        })
-    }
-}
 
 /// Creates the domain and sets it going. `Starting` is in the store already.
 pub async fn start(tools: &Tools, target: &Target) -> Outcome {

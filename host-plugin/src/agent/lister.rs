@@ -4,7 +4,7 @@
 //! A list tells what was so when it *began*. So what ended after that (a call, a word of the guard)
 //! is judged only by a list that began later: [`Lister::next`] is the number of the first such one.
 
-use super::jobs::Tools;
+use super::target::Tools;
 use crate::domain_xml::stamp::{Phase, Stamp};
 use crate::driver::libvirt::on_thread;
 use crate::driver::{Activity, DomainRef, SeenDomain};

@@ -2,9 +2,9 @@
 //! heartbeat slots is told under this host's session, and the leader's request to release is written into
 //! their mailboxes. What is told when is `holdfast_core::lease::lookout`.
 
-use super::jobs::Tools;
 use super::life::Life;
 use super::records::WriteError;
+use super::target::Tools;
 use crate::guard::protocol::{Answer, Call};
 use holdfast_core::lease::lookout::{Case, Lookout, is_news, sighting};
 use holdfast_model::host::StoragePlane;

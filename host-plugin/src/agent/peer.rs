@@ -1,6 +1,6 @@
 //! Where a migration goes: what the peer says of itself, as the two URIs libvirt wants.
 
-use super::jobs::Tools;
+use super::target::Tools;
 use crate::driver::MigrateTarget;
 use holdfast_model::host::HostReport;
 use holdfast_model::id::HostName;

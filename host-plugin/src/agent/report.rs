@@ -1,8 +1,8 @@
 //! What this host says of itself: written when it changes, under the session.
 
-use super::jobs::Tools;
 use super::life::Life;
 use super::records::WriteError;
+use super::target::Tools;
 use crate::config::CapacitySection;
 use holdfast_model::host::{Capacity, HostReport, LeaseState, LibvirtState, StorageState};
 use holdfast_store::guards::{HostWrite, encode};

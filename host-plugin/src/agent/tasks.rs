@@ -1,7 +1,8 @@
 //! One call per VM at a time, each a task of its own.
 
-use super::jobs::{self, Outcome, Target, Tools};
+use super::jobs;
 use super::peer::migrate_target;
+use super::target::{Outcome, Target, Tools};
 use crate::driver::{DomainRef, SeenDomain};
 use holdfast_core::guardian::{Action, Job};
 use holdfast_model::host::VmReport;

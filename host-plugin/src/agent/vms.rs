@@ -8,10 +8,10 @@
 //! ```
 
 use super::claim::Cover;
-use super::jobs::{Outcome, Tools};
 use super::life::Life;
 use super::lister::Lister;
 use super::seen::Seen;
+use super::target::{Outcome, Tools};
 use super::tasks::{Finished, Tasks};
 use crate::driver::DriverEvent;
 use crate::guard::client::Stopped;
