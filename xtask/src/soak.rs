@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use holdfast_lab::guest::GuestKind;
 use holdfast_lab::soak::{Soak, Soaked, soak};
+use holdfast_lab::stalls::Who;
 use holdfast_lab::trial::{Cluster, VmWish};
 use holdfast_lab::{Lab, LabError, LabOptions, Progress, Result, catch_interrupts};
 
@@ -113,6 +114,14 @@ fn tell(soaked: &Soaked) {
     ];
     for (what, value) in rows {
         anstream::println!("{what:<30} {value}");
+    }
+    for stall in &soaked.stalls {
+        let who = match stall.who {
+            Who::Machine => "the machine stood still",
+            Who::Ordinary => "something took all CPUs",
+        };
+        let seconds = stall.length_ms as f64 / 1_000.0;
+        anstream::println!("  {who} for {seconds:.1} s: what happened then proves nothing");
     }
     for line in soaked.given_up.iter().chain(&soaked.stops) {
         anstream::println!("  {line}");

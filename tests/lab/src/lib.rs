@@ -43,6 +43,7 @@ mod run;
 pub mod scenarios;
 mod slow;
 pub mod soak;
+pub mod stalls;
 mod state;
 mod status;
 mod storage;

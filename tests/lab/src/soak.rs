@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::error::{LabError, Result};
 use crate::layout::Role;
 use crate::run::interrupted;
+use crate::stalls::{Stall, Stalls};
 use crate::trial::Cluster;
 
 /// A session that was closed, a host that was given up.
@@ -58,6 +59,9 @@ pub struct Soaked {
     pub overlaps: usize,
     /// VMs that did not just run on, by their own signs.
     pub restarted: Vec<String>,
+    /// Moments in which the machine itself stood still, or something took all of its CPUs: whatever happened
+    /// in one proves nothing about the cluster.
+    pub stalls: Vec<Stall>,
 }
 
 impl Soaked {
@@ -136,6 +140,7 @@ pub fn soak(cluster: &Cluster, soak: Soak, mut tell: impl FnMut(&str)) -> Result
     let mut load_max = 0_f64;
     lab.lose_packets(soak.loss_percent)?;
     let busy = Busy::start(soak.busy_loops)?;
+    let stalls = Stalls::watch();
     let begin = Instant::now();
     let mut next = 0;
     while begin.elapsed() < soak.length {
@@ -183,6 +188,7 @@ pub fn soak(cluster: &Cluster, soak: Soak, mut tell: impl FnMut(&str)) -> Result
         stops: seen.of(STOPS),
         overlaps: proof.overlaps,
         restarted: restarted.map(|vm| vm.name.to_string()).collect(),
+        stalls: stalls.seen(),
     })
 }
 
