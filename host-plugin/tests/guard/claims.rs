@@ -69,6 +69,17 @@ impl Leased {
         written.expect("written");
     }
 
+    /// A VM that runs under a claim in [`SLOT`].
+    fn with_a_claim(&self) -> (Agent, Vm) {
+        let mut vm = Vm::leased("a");
+        vm.slot = Some(SLOT);
+        let mut agent = self.armed();
+        let own = wanted(&vm, 4, &[]);
+        assert_eq!(claim(&mut agent, Some(SLOT), &own), ClaimState::Held);
+        assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+        (agent, vm)
+    }
+
     fn armed(&self) -> Agent {
         let mut agent = self.bench.connect();
         agent.arm_in("i1", 60_000, Some(0)).expect("armed");
@@ -186,12 +197,7 @@ fn a_vm_that_was_passed_over_is_killed_although_both_planes_are_valid() {
 #[test]
 fn a_claim_that_was_hidden_or_damaged_is_written_again() {
     let leased = Leased::new();
-    let mut vm = Vm::leased("a");
-    vm.slot = Some(SLOT);
-    let mut agent = leased.armed();
-    let own = wanted(&vm, 4, &[]);
-    assert_eq!(claim(&mut agent, Some(SLOT), &own), ClaimState::Held);
-    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    let (_agent, mut vm) = leased.with_a_claim();
     let stands = leased.claim_in(SLOT).expect("a claim");
     let back = || {
         let again = || match leased.volume.read(leased.number(SLOT)).map(|s| s.record) {
@@ -228,12 +234,7 @@ fn a_claim_that_was_hidden_or_damaged_is_written_again() {
 #[test]
 fn a_guard_whose_life_is_over_leaves_the_cpu_alone() {
     let leased = Leased::new();
-    let mut vm = Vm::leased("a");
-    vm.slot = Some(SLOT);
-    let mut agent = leased.armed();
-    let own = wanted(&vm, 4, &[]);
-    assert_eq!(claim(&mut agent, Some(SLOT), &own), ClaimState::Held);
-    assert_eq!(agent.watch(&vm), Ok(Answer::Done));
+    let (_agent, mut vm) = leased.with_a_claim();
     leased.ask_to_release(0, "i1");
     vm.assert_killed();
     let pause = std::time::Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use holdfast_model::status::Plane;
 
 use super::checks::{given_up, runs_on, same_grant, wait_lease, went_elsewhere};
-use super::{PATIENCE, expect, host_of, small, with_vms};
+use super::{PATIENCE, THREE_TTLS, expect, host_of, small, with_vms};
 use crate::clock::{now_ms, unix_ms};
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
@@ -37,8 +37,6 @@ pub(super) fn apart(lab: &Lab) -> Result<()> {
 
 /// An hour, and no deadline, session, lease or hold-down that is counted in seconds survives it.
 const JUMP_S: i64 = 3_600;
-/// More than three times the default profile's deadline.
-const THREE_TTLS: Duration = Duration::from_secs(14);
 
 /// The wall clocks of a VM's host and of all managers jump by an hour, against each other and back: the VM
 /// runs on. Then its host loses its power, while they are two hours apart.

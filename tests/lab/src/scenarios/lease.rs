@@ -8,14 +8,12 @@ use holdfast_model::status::Plane;
 use super::checks::{
     given_up, moved_over, proven, runs_on, same_grant, wait_host, wait_lease, wait_told,
 };
-use super::{PATIENCE, expect, host_of, small, with_vms};
+use super::{PATIENCE, THREE_TTLS, expect, host_of, small, with_vms};
 use crate::error::Result;
 use crate::lab::Lab;
 use crate::run::wait_until;
 use crate::trial::Cluster;
 
-/// More than three times the default profile's deadline.
-const THREE_TTLS: Duration = Duration::from_secs(14);
 /// Ten of them, and more.
 const TEN_TTLS: Duration = Duration::from_secs(45);
 

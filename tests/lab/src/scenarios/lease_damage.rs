@@ -5,7 +5,7 @@ use std::time::Duration;
 use holdfast_model::status::Plane;
 
 use super::checks::{runs_on, same_grant, wait_lease, wait_told};
-use super::{PATIENCE, expect, host_of, small, with_vms};
+use super::{PATIENCE, THREE_TTLS, expect, host_of, small, with_vms};
 use crate::clock::now_ms;
 use crate::configs::LEASE_VOLUME;
 use crate::error::{LabError, Result};
@@ -15,8 +15,6 @@ use crate::trial::Cluster;
 
 /// More than a default profile's deadline.
 const A_DEADLINE: Duration = Duration::from_secs(5);
-/// More than three of them.
-const THREE_TTLS: Duration = Duration::from_secs(14);
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What is done to the sectors of all hosts, by name; `V` is the volume, `OTHER` another cluster's. A host's
@@ -66,7 +64,7 @@ fn sectors(cluster: &Cluster, host: &str, name: &str, script: &str) -> Result<()
     let known = read()?.len();
     let since_ms = now_ms();
     on_host(cluster, host, script)?;
-    // The guard of this host, or of a peer, has met it: it is written over within a second.
+    // The guard of this host has met it, and has written its slot over.
     wait_until(&format!("{name} sectors to be met"), PATIENCE, "", || {
         let text = read().map_err(|error| error.to_string())?;
         let news = text.get(known..).unwrap_or_default();

@@ -215,6 +215,8 @@ pub const ALL: &[Scenario] = &[
 /// How long anything may take on a loaded machine: libvirt alone takes 100 s to give a migration up whose
 /// peer is just gone.
 const PATIENCE: Duration = Duration::from_secs(240);
+/// More than three times the default profile's deadline.
+const THREE_TTLS: Duration = Duration::from_secs(14);
 
 /// A VM of a scenario.
 fn wish(name: &str, site: &'static str, kind: GuestKind) -> VmWish {
