@@ -34,12 +34,14 @@ use std::path::PathBuf;
 /// An agent that has not been heard of for this long is silent, in milliseconds. It says something at
 /// least every second.
 const AGENT_SILENT_MS: u64 = 3_000;
-/// Slots beyond the highest one in use are read this often besides: every so many reads.
+/// The whole volume is read this often besides: every so many reads.
 const READ_ALL_EVERY: u64 = 16;
 /// Two looks that no heartbeat of its own calls for are at least this far apart, in milliseconds.
 const LOOK_PAUSE_MS: u32 = 200;
-/// Free slots that are named to an agent without one.
-const FREE_NAMED: usize = 8;
+/// Free slots that are named to an agent without one. A host that joins takes one of them, so it has a slot
+/// at most this far beyond the highest one in use; read up to there, its heartbeats are seen from the first
+/// one on, and the wait for its silence does not begin only when somebody asks.
+const FREE_NAMED: u32 = 8;
 
 /// The volume, as an agent needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -386,7 +388,8 @@ impl LeasePlane {
         }
         self.looks += 1;
         let all = self.info.is_none() || self.looks.is_multiple_of(READ_ALL_EVERY);
-        let slots = if all { u32::MAX } else { self.highest + 1 };
+        let some = self.highest.saturating_add(1 + FREE_NAMED);
+        let slots = if all { u32::MAX } else { some };
         let (own, acknowledged) = (self.slot, self.acknowledged);
         let began = boottime();
         let failed = |error: VolumeError| Done::Look(Err(error.to_string()));
@@ -432,7 +435,7 @@ impl LeasePlane {
                 None => {}
             }
         }
-        free.truncate(FREE_NAMED);
+        free.truncate(FREE_NAMED as usize);
         let before = self.info.as_ref();
         self.info = Some(VolumeInfo {
             own: own.or_else(|| before.and_then(|info| info.own)),

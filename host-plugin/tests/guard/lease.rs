@@ -97,6 +97,23 @@ pub fn valid_storage(agent: &mut Agent) {
     });
 }
 
+/// Another host's heartbeat.
+fn theirs() -> Heartbeat {
+    Heartbeat {
+        host: "h2".parse().expect("a name"),
+        incarnation: life("theirs"),
+        boot_id: "b2".parse().expect("a name"),
+        counter: 7,
+        phase: HostPhase::Holding,
+        agent: AgentState::Connected,
+        answered: 0,
+        period_ms: 1_000,
+        runner_deadline_ms: 4_000,
+        kill_bound_ms: 1_000,
+        watchdog_bound_ms: 0,
+    }
+}
+
 #[test]
 fn a_storage_lease_keeps_a_vm_alive_without_a_session_and_its_loss_does_not() {
     let leased = Leased::new();
@@ -206,19 +223,7 @@ fn what_was_obsolete_in_its_mailbox_stays_so_for_the_next_guard() {
 fn a_slot_of_another_host_is_left_alone() {
     let leased = Leased::new();
     let mut agent = leased.bench.connect();
-    let other = Heartbeat {
-        host: "h2".parse().expect("a name"),
-        incarnation: life("theirs"),
-        boot_id: "b2".parse().expect("a name"),
-        counter: 7,
-        phase: HostPhase::Holding,
-        agent: AgentState::Connected,
-        answered: 0,
-        period_ms: 1_000,
-        runner_deadline_ms: 4_000,
-        kill_bound_ms: 1_000,
-        watchdog_bound_ms: 0,
-    };
+    let other = theirs();
     leased.write(2, other.clone());
     agent.arm_in("i1", 60_000, Some(2)).expect("armed");
     let problem = until("it is told", || planes(&mut agent).2);
@@ -251,6 +256,35 @@ fn a_slot_of_another_host_is_left_alone() {
         planes(&mut agent).2
     });
     assert!(problem.contains("two hosts have one slot"), "{problem}");
+}
+
+#[test]
+fn a_peer_that_joins_in_a_higher_slot_is_watched_before_anybody_asks() {
+    let leased = Leased::new();
+    let mut agent = leased.bench.connect();
+    agent.arm_in("i1", 60_000, Some(0)).expect("armed");
+    valid_storage(&mut agent);
+    let beats_later = || {
+        let before = leased.beats(0).counter;
+        until("it has written more heartbeats", || {
+            (leased.beats(0).counter > before + 2_000).then_some(())
+        });
+    };
+    beats_later();
+    leased.write(5, theirs());
+    beats_later();
+    let answer = agent.call(Call::Observe {
+        slot: 5,
+        incarnation: life("theirs"),
+        closed: boottime(),
+    });
+    let Ok(Answer::Observed { finding, .. }) = answer else {
+        panic!("{answer:?}");
+    };
+    assert!(
+        matches!(finding, Finding::Holding { counter: 7, .. }),
+        "{finding:?}: its wait would begin only now"
+    );
 }
 
 #[test]
