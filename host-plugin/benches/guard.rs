@@ -6,24 +6,22 @@
 //! cargo bench -p holdfast-host --bench guard -- 5 10          # shorter
 //! ```
 //! One guard with a lease volume with 32 peers, whose heartbeats change once a second, and 500 watched
-//! processes with a claim each; an agent's end of the socket renews the session and asks for the volume once a second, as an
-//! agent does. "Late" is the time between two heartbeats less the period, by the counters on the volume:
+//! processes with a claim each; an agent's end of the socket renews the session and asks for the volume once
+//! a second, as an agent does. "Late" is the time between two heartbeats less the period, by the counters on the volume:
 //! each is the time at which the guard's loop sent it to the thread that writes.
 
 #[allow(dead_code, reason = "what the tests need besides")]
 #[path = "../tests/guard/bench.rs"]
 mod bench;
 
-use bench::{Agent, Bench, Owned, life, until};
+use bench::{Agent, Bench, Owned, life, peer, until};
 use holdfast_core::lease::claim::Wanted;
 use holdfast_host::guard::claims::ClaimState;
 use holdfast_host::guard::protocol::{Answer, Call, Process};
 use holdfast_host::process::{ProcessId, start_ticks};
 use holdfast_lease::volume::Volume;
 use holdfast_model::id::{Generation, Revision};
-use holdfast_model::lease::{
-    AgentState, Heartbeat, Holder, HostPhase, Layout, Record, StorageClass, Superblock,
-};
+use holdfast_model::lease::{Holder, Layout, Record, StorageClass, Superblock};
 use holdfast_store::clock::boottime;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -208,19 +206,7 @@ impl Host {
         assert!(matches!(volume, Ok(Answer::Volume { .. })), "{volume:?}");
         self.beat += 1;
         for slot in 0..if self.peers { PEERS } else { 0 } {
-            let heartbeat = Heartbeat {
-                host: format!("peer{slot}").parse().expect("a name"),
-                incarnation: life("theirs"),
-                boot_id: "b2".parse().expect("a name"),
-                counter: self.beat,
-                phase: HostPhase::Holding,
-                agent: AgentState::Connected,
-                answered: 0,
-                period_ms: 1_000,
-                runner_deadline_ms: 4_000,
-                kill_bound_ms: 1_000,
-                watchdog_bound_ms: 0,
-            };
+            let heartbeat = peer(&format!("peer{slot}"), self.beat);
             let number = self.volume.superblock().layout.heartbeat(slot);
             let record = Record::Heartbeat(Some(heartbeat));
             let written = self

@@ -4,7 +4,7 @@ use holdfast_host::guard::protocol::{Answer, Call, Killed, Message, Process, Req
 use holdfast_host::process::{ProcessId, verified};
 use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::{Generation, Incarnation};
-use holdfast_model::lease::StorageClass;
+use holdfast_model::lease::{AgentState, Heartbeat, HostPhase, StorageClass};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -292,4 +292,21 @@ pub fn names(killed: &[Killed]) -> Vec<String> {
     let mut names: Vec<String> = killed.iter().map(|k| k.vm.to_string()).collect();
     names.sort();
     names
+}
+
+/// Another host's heartbeat on the lease volume, with the bounds of the `default` profile.
+pub fn peer(host: &str, counter: u64) -> Heartbeat {
+    Heartbeat {
+        host: host.parse().expect("a name"),
+        incarnation: life("theirs"),
+        boot_id: "b2".parse().expect("a name"),
+        counter,
+        phase: HostPhase::Holding,
+        agent: AgentState::Connected,
+        answered: 0,
+        period_ms: 1_000,
+        runner_deadline_ms: 4_000,
+        kill_bound_ms: 1_000,
+        watchdog_bound_ms: 0,
+    }
 }

@@ -1,6 +1,6 @@
 //! The guard on a real lease volume, by direct I/O.
 
-use super::bench::{Agent, Bench, DEADLINE_MS, Vm, life, names, until};
+use super::bench::{Agent, Bench, DEADLINE_MS, Vm, life, names, peer, until};
 use holdfast_core::guardian::deadline::Phase;
 use holdfast_core::guardian::planes::PlaneState;
 use holdfast_core::lease::mailbox::HELD_MS;
@@ -9,7 +9,7 @@ use holdfast_host::guard::protocol::{Answer, Call};
 use holdfast_lease::volume::Volume;
 use holdfast_model::id::Revision;
 use holdfast_model::lease::{
-    AgentState, Ask, Heartbeat, HostPhase, Layout, Mail, Record, StorageClass, Superblock,
+    Ask, Heartbeat, HostPhase, Layout, Mail, Record, StorageClass, Superblock,
 };
 use holdfast_store::clock::boottime;
 use std::path::PathBuf;
@@ -95,23 +95,6 @@ pub fn valid_storage(agent: &mut Agent) {
     until("the storage plane is valid", || {
         (planes(agent).1 == PlaneState::Valid).then_some(())
     });
-}
-
-/// Another host's heartbeat.
-fn theirs() -> Heartbeat {
-    Heartbeat {
-        host: "h2".parse().expect("a name"),
-        incarnation: life("theirs"),
-        boot_id: "b2".parse().expect("a name"),
-        counter: 7,
-        phase: HostPhase::Holding,
-        agent: AgentState::Connected,
-        answered: 0,
-        period_ms: 1_000,
-        runner_deadline_ms: 4_000,
-        kill_bound_ms: 1_000,
-        watchdog_bound_ms: 0,
-    }
 }
 
 #[test]
@@ -223,7 +206,7 @@ fn what_was_obsolete_in_its_mailbox_stays_so_for_the_next_guard() {
 fn a_slot_of_another_host_is_left_alone() {
     let leased = Leased::new();
     let mut agent = leased.bench.connect();
-    let other = theirs();
+    let other = peer("h2", 7);
     leased.write(2, other.clone());
     agent.arm_in("i1", 60_000, Some(2)).expect("armed");
     let problem = until("it is told", || planes(&mut agent).2);
@@ -271,7 +254,7 @@ fn a_peer_that_joins_in_a_higher_slot_is_watched_before_anybody_asks() {
         });
     };
     beats_later();
-    leased.write(5, theirs());
+    leased.write(5, peer("h2", 7));
     beats_later();
     let answer = agent.call(Call::Observe {
         slot: 5,

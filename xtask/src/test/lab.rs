@@ -46,11 +46,13 @@ fn run(scenarios: Vec<&Scenario>, progress: &Progress) -> Result<Tally> {
     let mut tally = Tally::default();
     for scenario in scenarios {
         let start = Instant::now();
+        let mut before = None;
         let result = match lab.take() {
             Some(lab) => Ok(lab),
             None => bring_up(progress),
         }
         .and_then(|up| {
+            before = events(&up).pop();
             let result = (scenario.run)(&up);
             lab = Some(up);
             result
@@ -74,7 +76,7 @@ fn run(scenarios: Vec<&Scenario>, progress: &Progress) -> Result<Tally> {
                 anstream::println!("  {red}FAILED{Reset} {name} ({seconds:.1} s): {text}");
                 tally.failed += 1;
                 if let Some(lab) = lab.take() {
-                    tell(&lab);
+                    tell(&lab, before.as_deref());
                     lab.down()?;
                 }
             }
@@ -99,15 +101,28 @@ fn bring_up(progress: &Progress) -> Result<Lab> {
     )
 }
 
-/// What a reader of a failed run needs and cannot get afterwards. The last decisions come first: often
-/// only the beginning of a report is read.
-fn tell(lab: &Lab) {
-    for argv in [&["events"][..], &["status"][..]] {
-        if let Ok(out) = lab.cli(argv) {
-            let lines: Vec<&str> = out.stdout.lines().collect();
-            let last = &lines[lines.len().saturating_sub(40)..];
-            println!("{}\n{}", last.join("\n"), out.stderr);
-        }
+/// Every event so far, one line each, the latest last; none if nobody answers.
+fn events(lab: &Lab) -> Vec<String> {
+    let out = lab.cli(&["events"]).map(|out| out.stdout);
+    let text = out.unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// What came after a line; everything if it is not there.
+fn after<'a>(lines: &'a [String], last: Option<&str>) -> &'a [String] {
+    let found = lines
+        .iter()
+        .rposition(|line| Some(line.as_str()) == last)
+        .map_or(0, |at| at + 1);
+    &lines[found..]
+}
+
+/// What a reader of a failed run needs and cannot get afterwards. This scenario's own decisions come first,
+/// and none of those before it: often only the beginning of a report is read.
+fn tell(lab: &Lab, before: Option<&str>) {
+    println!("{}", after(&events(lab), before).join("\n"));
+    if let Ok(out) = lab.cli(&["status"]) {
+        println!("{}{}", out.stdout, out.stderr);
     }
     for machine in &lab.layout().machines {
         for service in ["manager", "agent", "guard"] {
@@ -121,5 +136,19 @@ fn tell(lab: &Lab) {
             println!("--- {} {service}", machine.name);
             println!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after;
+
+    #[test]
+    fn a_report_tells_only_of_what_came_after() {
+        let lines = ["one", "two", "three"].map(str::to_owned);
+        assert_eq!(after(&lines, Some("two")), ["three"]);
+        assert_eq!(after(&lines, Some("three")), [""; 0]);
+        assert_eq!(after(&lines, None), lines);
+        assert_eq!(after(&lines, Some("another")), lines);
     }
 }
