@@ -4,11 +4,12 @@
 //! told, and shrunk to a scenario file.
 
 use clap::Parser;
+use holdfast_model::timing::Profile;
 use holdfast_tests::random::coverage::Coverage;
-use holdfast_tests::random::large::{self, Size};
+use holdfast_tests::random::large::{self, Lost, Size};
 use holdfast_tests::random::set_back;
 use holdfast_tests::random::shrink::{Shrunk, shrink};
-use holdfast_tests::random::{Seeded, run, soak};
+use holdfast_tests::random::{PROFILES, Seeded, run, soak};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,12 +41,19 @@ struct Arguments {
     /// Threads; as many as there are cores, if not given.
     #[arg(long)]
     threads: Option<usize>,
-    /// A large cluster instead: so many hosts, at two sites; a site of it is lost, and comes back.
+    /// A large cluster instead: so many hosts, at two sites; a site of it is lost, and comes back. For how
+    /// long its VMs were away is told.
     #[arg(long, requires = "vms")]
     hosts: Option<u64>,
     /// With so many VMs.
     #[arg(long, requires = "hosts")]
     vms: Option<u64>,
+    /// What a large cluster loses.
+    #[arg(long, requires = "hosts", value_enum, default_value_t = Lost::Site)]
+    lose: Lost,
+    /// The timing profile of a large cluster, with a lease volume; both are drawn, if not given.
+    #[arg(long, requires = "hosts", value_parser = ["fast", "default", "patient"])]
+    profile: Option<String>,
     /// Histories in which the store is set back to a backup, instead of faults of every kind.
     #[arg(long, conflicts_with_all = ["hosts", "all_states"])]
     set_back: bool,
@@ -70,9 +78,19 @@ struct Arguments {
 }
 
 impl Arguments {
+    fn size(&self, hosts: u64, vms: u64) -> Size {
+        let named = |(name, _): &&(&str, Profile)| Some(*name) == self.profile.as_deref();
+        Size {
+            hosts,
+            vms,
+            lost: self.lose,
+            profile: PROFILES.iter().find(named).map(|(_, profile)| *profile),
+        }
+    }
+
     fn run(&self, seed: u64) -> Seeded {
         match (self.hosts, self.vms) {
-            (Some(hosts), Some(vms)) => large::run(seed, Size { hosts, vms }),
+            (Some(hosts), Some(vms)) => large::run(seed, self.size(hosts, vms)),
             _ if self.set_back => set_back::run(seed),
             _ if self.soak.is_some() => soak::run(seed, self.soak.unwrap_or(1)),
             _ => run(seed),
@@ -126,6 +144,8 @@ struct Sum {
     seeds: u64,
     simulated_ms: u64,
     coverage: Coverage,
+    /// Of all VMs that were lost, in all seeds.
+    away_ms: Vec<u64>,
     /// The first one that failed.
     failed: Option<(u64, Seeded)>,
 }
@@ -168,6 +188,7 @@ fn run_all(first: u64, count: u64, threads: usize, arguments: &Arguments) -> Sum
             sum.seeds += 1;
             sum.simulated_ms += done.simulated_ms;
             sum.coverage.add(&done.coverage);
+            sum.away_ms.extend(&done.away_ms);
             let earlier = sum.failed.as_ref().is_none_or(|(other, _)| seed < *other);
             if !done.run.errors.is_empty() && earlier {
                 end.fetch_min(seed, Ordering::SeqCst);
@@ -194,6 +215,13 @@ fn tell(first: u64, sum: &Sum, took: &Took, verbose: bool) {
         sum.hours() / took.cpu_s,
         took.wall_s
     );
+    if let Some((least, median, most)) = spread(&sum.away_ms) {
+        println!(
+            "{} VMs were lost with their host, and away for {least} / {median} / {most} ms (least, median, \
+             most)",
+            sum.away_ms.len()
+        );
+    }
     if verbose {
         let Coverage {
             faults,
@@ -207,6 +235,14 @@ fn tell(first: u64, sum: &Sum, took: &Took, verbose: bool) {
         println!("states, by the log");
         counts(states);
     }
+}
+
+/// The least, the one in the middle, the most.
+fn spread(all: &[u64]) -> Option<(u64, u64, u64)> {
+    let mut sorted = all.to_vec();
+    sorted.sort_unstable();
+    let (least, most) = (*sorted.first()?, *sorted.last()?);
+    Some((least, *sorted.get(sorted.len() / 2)?, most))
 }
 
 fn counts<T: AsRef<str>>(counts: &BTreeMap<T, u64>) {
@@ -226,6 +262,7 @@ fn as_json(first: u64, sum: &Sum, took: &Took) -> String {
         "faults": sum.coverage.faults,
         "together": sum.coverage.together,
         "states": sum.coverage.states,
+        "away_ms": spread(&sum.away_ms),
     })
     .to_string()
 }

@@ -12,6 +12,8 @@ pub(super) struct History {
     pub sim: Sim,
     pub errors: Vec<String>,
     pub coverage: Coverage,
+    /// See [`Seeded::away_ms`].
+    pub away_ms: Vec<u64>,
     text: String,
 }
 
@@ -22,6 +24,7 @@ impl History {
             sim: Sim::default(),
             errors: Vec::new(),
             coverage: Coverage::default(),
+            away_ms: Vec::new(),
             text: format!("# {title}\n"),
         }
     }
@@ -99,6 +102,7 @@ impl History {
                 errors: self.errors,
             },
             simulated_ms: sim.ctx.now,
+            away_ms: self.away_ms,
             coverage: self.coverage,
         }
     }

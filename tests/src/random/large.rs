@@ -1,18 +1,51 @@
-//! A cluster of a size that nobody has in a laboratory: a site of it is lost, and comes back. What takes a
-//! time that grows with the square of hosts or VMs, in the cores or here, shows at once.
+//! A cluster of a size that nobody has in a laboratory: a site or a host of it is lost, and comes back. What
+//! takes a time that grows with the square of hosts or VMs, in the cores or here, shows at once; how long the
+//! lost VMs are away is told as well ([`super::away`]).
 
-use super::Seeded;
 use super::draw::Random;
 use super::history::History;
+use super::{PROFILES, Seeded, away};
 use crate::scenario::expect;
+use holdfast_model::timing::Profile;
 
-/// How large.
+/// How large, and what becomes of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     /// Hypervisors, half of them at each site.
     pub hosts: u64,
     /// VMs, likewise.
     pub vms: u64,
+    /// What loses its power.
+    pub lost: Lost,
+    /// This timing profile, with a lease volume on storage with a quorum; drawn, both, if none.
+    pub profile: Option<Profile>,
+}
+
+/// What loses its power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Lost {
+    /// A whole site.
+    Site,
+    /// One host.
+    Host,
+}
+
+impl Lost {
+    /// As in a scenario: `site a`, `host b0003`.
+    fn draw(self, random: &mut Random, hosts: u64) -> String {
+        match self {
+            Lost::Site => format!("site {}", random.of(&["a", "b"])),
+            Lost::Host => format!("host {}", host_name(random.below(hosts))),
+        }
+    }
+}
+
+fn site_of(n: u64) -> &'static str {
+    ["a", "b"][(n % 2) as usize]
+}
+
+fn host_name(n: u64) -> String {
+    format!("{}{n:04}", site_of(n))
 }
 
 const VM_MIB: u64 = 512;
@@ -33,16 +66,18 @@ pub fn run(seed: u64, size: Size) -> Seeded {
     set_up(&mut history, &mut random, size);
     until(&mut history, STARTED_S, "all running");
     history.carry_out("mark");
-    let site = random.of(&["a", "b"]);
+    let lost = size.lost.draw(&mut random, size.hosts);
     history.carry_out(&format!("advance {}ms", 1_000 + random.below(5_000)));
-    switch(&mut history, site, "off");
+    switch(&mut history, &lost, "off");
+    let off_ms = history.sim.ctx.now;
     history.carry_out("advance 1s");
     if expect::met(&mut history.sim, "all running").is_ok() {
-        let text = format!("site {site} lost its power, and all VMs run on");
+        let text = format!("{lost} lost its power, and all VMs run on");
         history.errors.push(text);
     }
     until(&mut history, STARTED_S, "all running");
-    switch(&mut history, site, "on");
+    history.away_ms = away::since(&history.sim.ctx.truth, off_ms);
+    switch(&mut history, &lost, "on");
     for _ in 0..BACK_S {
         history.carry_out("advance 1s");
     }
@@ -53,8 +88,13 @@ pub fn run(seed: u64, size: Size) -> Seeded {
 }
 
 fn set_up(history: &mut History, random: &mut Random, size: Size) {
-    let volume = random.of(&["volume quorum", "volume quorum", "# no lease volume"]);
-    let profile = random.of(&["fast", "default", "patient"]);
+    let drawn = random.of(&["volume quorum", "volume quorum", "# no lease volume"]);
+    let (drawn_profile, _) = random.of(&PROFILES);
+    let name_of = |wanted| PROFILES.iter().find(|(_, profile)| *profile == wanted);
+    let (volume, profile) = match size.profile.and_then(name_of) {
+        Some((name, _)) => ("volume quorum", *name),
+        None => (drawn, drawn_profile),
+    };
     let lines = [
         "site a",
         "site b",
@@ -71,19 +111,17 @@ fn set_up(history: &mut History, random: &mut Random, size: Size) {
     let at_a_site = (size.hosts / 2).max(1);
     let vms_on_a_host = (size.vms * 5 / 4).div_ceil(at_a_site) + 1;
     for n in 0..size.hosts {
-        let site = ["a", "b"][(n % 2) as usize];
+        let (host, site) = (host_name(n), site_of(n));
         let memory = vms_on_a_host * VM_MIB;
         history.carry_out(&format!(
-            "host {site}{n:04} site={site} memory={memory} cpus={vms_on_a_host}"
+            "host {host} site={site} memory={memory} cpus={vms_on_a_host}"
         ));
-        history.carry_out(&format!(
-            "clock {site}{n:04} drift {}",
-            random.below(2_001) as i64 - 1_000
-        ));
+        let ppm = random.below(2_001) as i64 - 1_000;
+        history.carry_out(&format!("clock {host} drift {ppm}"));
     }
     history.carry_out("advance 10s");
     for n in 0..size.vms {
-        let site = ["a", "b"][(n % 2) as usize];
+        let site = site_of(n);
         let priority = n % 5;
         history.carry_out(&format!(
             "vm vm{n:05} memory={VM_MIB} site={site} priority={priority}"
@@ -105,8 +143,8 @@ fn until(history: &mut History, seconds: u64, demanded: &str) {
     history.carry_out(&format!("expect {demanded}"));
 }
 
-fn switch(history: &mut History, site: &str, power: &str) {
-    let line = format!("power site {site} {power}");
+fn switch(history: &mut History, lost: &str, power: &str) {
+    let line = format!("power {lost} {power}");
     if history.carry_out(&line) {
         history.coverage.count(&line);
     }

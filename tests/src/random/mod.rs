@@ -4,6 +4,7 @@
 //! The same seed gives the same run. What is done is recorded as a scenario, so a failure is a text
 //! file that repeats it without the generator: a fixed bug becomes a scenario file.
 
+pub mod away;
 pub mod coverage;
 mod draw;
 mod families;
@@ -36,7 +37,8 @@ const HOSTS: [&str; 4] = ["a1", "a2", "b1", "b2"];
 const VMS: [&str; 5] = ["db1", "db2", "web1", "web2", "app1"];
 /// The one that has no storage lease.
 const UNLEASED: &str = "app1";
-const PROFILES: [(&str, Profile); 3] = [
+/// The timing profiles by name.
+pub const PROFILES: [(&str, Profile); 3] = [
     ("fast", Profile::Fast),
     ("default", Profile::Default),
     ("patient", Profile::Patient),
@@ -84,6 +86,9 @@ pub struct Seeded {
     pub run: Run,
     /// How much time passed in the cluster, in milliseconds.
     pub simulated_ms: u64,
+    /// For how long the VMs were away that were lost with a host or a site of a large cluster, in
+    /// milliseconds and in order.
+    pub away_ms: Vec<u64>,
     /// Which faults were carried out, how often.
     pub coverage: Coverage,
 }
