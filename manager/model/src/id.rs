@@ -190,6 +190,17 @@ name!(
     "fencing device"
 );
 name!(
+    /// An extension, unique in the cluster.
+    ExtensionName,
+    "extension"
+);
+name!(
+    /// What an operator has given a name so that extensions can use it: an HTTP target, a program, a path, a
+    /// command.
+    TargetName,
+    "target"
+);
+name!(
     /// A virtual machine, unique in the cluster.
     VmName,
     "VM"

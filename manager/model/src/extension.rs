@@ -1,0 +1,391 @@
+//! Extensions: what one says of itself (its manifest), what it may, and what it may cost.
+//!
+//! Effective rights are three sets cut with each other: what the manifest asks for, what the operator
+//! granted when it was installed, and what the component really imports. What is in only two of them is not
+//! there.
+
+use crate::id::{ExtensionName, TargetName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What an extension is for. Each kind has a WIT package of its own.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExtensionKind {
+    /// Rules hosts out for a VM, or ranks them; in the managers.
+    Placement,
+    /// Switches hosts off and says how their power stands; in the leader.
+    Fencing,
+    /// Says how a host's storage stands; in the agents.
+    StorageCheck,
+    /// Hears of what happens; in the leader.
+    Events,
+}
+
+impl ExtensionKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Placement,
+        Self::Fencing,
+        Self::StorageCheck,
+        Self::Events,
+    ];
+
+    /// As manifests and commands spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Placement => "placement",
+            Self::Fencing => "fencing",
+            Self::StorageCheck => "storage-check",
+            Self::Events => "events",
+        }
+    }
+
+    /// What one call may cost unless the manifest or the operator says otherwise.
+    pub fn default_limits(self) -> Limits {
+        let (cpu_ms, wall_ms) = match self {
+            Self::Placement => (20, 50),
+            Self::Fencing => (200, 30_000),
+            Self::StorageCheck => (200, 5_000),
+            Self::Events => (200, 1_000),
+        };
+        Limits {
+            cpu_ms,
+            wall_ms,
+            memory_mib: 32,
+            answer_kib: 256,
+            requests: 16,
+        }
+    }
+}
+
+impl fmt::Display for ExtensionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// `extension.toml`: what an extension says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Its name, unique in a cluster.
+    pub name: ExtensionName,
+    /// Its own version: three numbers with dots.
+    pub version: String,
+    /// What it is for.
+    pub kind: ExtensionKind,
+    /// What it does, in one sentence, for who decides whether to install it.
+    pub summary: String,
+    /// What a call may cost at the most.
+    #[serde(default)]
+    pub limits: LimitsAsked,
+    /// What it needs.
+    #[serde(default)]
+    pub rights: Rights,
+}
+
+/// Longest summary, in characters: one line of a table.
+const SUMMARY_MAX: usize = 200;
+
+impl Manifest {
+    /// The first thing in it that cannot work: the key, what is wrong, what to do.
+    pub fn fault(&self) -> Option<(&'static str, String, String)> {
+        let numbers: Vec<&str> = self.version.split('.').collect();
+        let number = |text: &&str| text.parse::<u32>().is_ok_and(|n| n.to_string() == **text);
+        if numbers.len() != 3 || !numbers.iter().all(number) {
+            return Some((
+                "version",
+                format!("`{}` is not a version", self.version),
+                "use three numbers, such as \"1.0.0\"".to_owned(),
+            ));
+        }
+        let summary = self.summary.trim();
+        if summary.is_empty()
+            || summary.chars().count() > SUMMARY_MAX
+            || summary.contains(char::is_control)
+        {
+            return Some((
+                "summary",
+                "it is empty, has several lines or is too long".to_owned(),
+                format!("say in one sentence of at most {SUMMARY_MAX} characters what it does"),
+            ));
+        }
+        if let Some((key, text)) = self.limits().fault() {
+            return Some((
+                key,
+                text,
+                "see `holdfast config schema extension`".to_owned(),
+            ));
+        }
+        let (right, advice) = self.rights.fault(self.kind)?;
+        Some(("rights", right, advice))
+    }
+
+    /// What a call may cost: the kind's limits, and what the manifest says instead.
+    pub fn limits(&self) -> Limits {
+        self.limits.over(self.kind.default_limits())
+    }
+}
+
+/// What one call may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// CPU time, in milliseconds.
+    pub cpu_ms: u64,
+    /// Time by the clock, waiting included, in milliseconds.
+    pub wall_ms: u64,
+    /// Its memory, in MiB, tables included.
+    pub memory_mib: u64,
+    /// What it may hand over in one call, answer and words together, in KiB.
+    pub answer_kib: u64,
+    /// HTTP requests, programs and probes.
+    pub requests: u64,
+}
+
+/// Largest accepted limits: an extension that needs more does not belong into a failover.
+pub const LIMITS_MAX: Limits = Limits {
+    cpu_ms: 5_000,
+    wall_ms: 120_000,
+    memory_mib: 512,
+    answer_kib: 4_096,
+    requests: 64,
+};
+
+impl Limits {
+    /// Each limit by its key.
+    pub fn all(&self) -> [(&'static str, u64); 5] {
+        [
+            ("cpu_ms", self.cpu_ms),
+            ("wall_ms", self.wall_ms),
+            ("memory_mib", self.memory_mib),
+            ("answer_kib", self.answer_kib),
+            ("requests", self.requests),
+        ]
+    }
+
+    /// The first that is out of range, in words.
+    pub fn fault(&self) -> Option<(&'static str, String)> {
+        let mut pairs = self.all().into_iter().zip(LIMITS_MAX.all());
+        pairs.find_map(|((key, value), (_, most))| {
+            let good = (1..=most).contains(&value);
+            (!good).then(|| (key, format!("`{key}` is {value}; it can be 1 to {most}")))
+        })
+    }
+}
+
+/// What a manifest, or an operator, sets instead of the kind's limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsAsked {
+    /// CPU time of one call, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// Time of one call by the clock, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall_ms: Option<u64>,
+    /// Memory, in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
+    /// What one call may hand over, in KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_kib: Option<u64>,
+    /// HTTP requests, programs and probes of one call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+}
+
+impl LimitsAsked {
+    /// These, and the base's where nothing is said.
+    pub fn over(&self, base: Limits) -> Limits {
+        Limits {
+            cpu_ms: self.cpu_ms.unwrap_or(base.cpu_ms),
+            wall_ms: self.wall_ms.unwrap_or(base.wall_ms),
+            memory_mib: self.memory_mib.unwrap_or(base.memory_mib),
+            answer_kib: self.answer_kib.unwrap_or(base.answer_kib),
+            requests: self.requests.unwrap_or(base.requests),
+        }
+    }
+}
+
+/// What an extension may do besides computing. Nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rights {
+    /// Write to its log.
+    pub log: bool,
+    /// Read the cluster's records whose keys begin with one of these (`hosts/`, `vms/web`).
+    pub state: BTreeSet<String>,
+    /// Send HTTP requests to these targets, each with what may be sent: a method, a space and a path, in
+    /// which a `*` stands for anything (`GET /redfish/v1/*`).
+    pub http: BTreeMap<TargetName, BTreeSet<String>>,
+    /// Run these programs.
+    pub programs: BTreeSet<TargetName>,
+    /// Look at these paths.
+    pub paths: BTreeSet<TargetName>,
+    /// Run these status commands.
+    pub commands: BTreeSet<TargetName>,
+}
+
+/// Methods that a pattern of [`Rights::http`] may begin with.
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+impl Rights {
+    /// Each right in one line of words, in a fixed order: what an operator is shown and asked about.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.log {
+            lines.push("log".to_owned());
+        }
+        lines.extend(self.state.iter().map(|key| format!("read state {key}")));
+        for (target, requests) in &self.http {
+            lines.extend(
+                requests
+                    .iter()
+                    .map(|each| format!("send to {target}: {each}")),
+            );
+        }
+        lines.extend(
+            self.programs
+                .iter()
+                .map(|name| format!("run program {name}")),
+        );
+        lines.extend(self.paths.iter().map(|name| format!("look at path {name}")));
+        lines.extend(
+            self.commands
+                .iter()
+                .map(|name| format!("run status command {name}")),
+        );
+        lines
+    }
+
+    /// What these have that the others do not.
+    pub fn beyond(&self, others: &Rights) -> Vec<String> {
+        let known: BTreeSet<String> = others.lines().into_iter().collect();
+        let mut lines = self.lines();
+        lines.retain(|line| !known.contains(line));
+        lines
+    }
+
+    /// What is in both.
+    pub fn and(&self, others: &Rights) -> Rights {
+        fn both<T: Ord + Clone>(a: &BTreeSet<T>, b: &BTreeSet<T>) -> BTreeSet<T> {
+            a.intersection(b).cloned().collect()
+        }
+        let http = self.http.iter().filter_map(|(target, requests)| {
+            let shared = both(requests, others.http.get(target)?);
+            (!shared.is_empty()).then(|| (target.clone(), shared))
+        });
+        Rights {
+            log: self.log && others.log,
+            state: both(&self.state, &others.state),
+            http: http.collect(),
+            programs: both(&self.programs, &others.programs),
+            paths: both(&self.paths, &others.paths),
+            commands: both(&self.commands, &others.commands),
+        }
+    }
+
+    /// What cannot be, for this kind: what is wrong, what to do.
+    fn fault(&self, kind: ExtensionKind) -> Option<(String, String)> {
+        let has = |what: &str, given: bool, kinds: &[ExtensionKind]| {
+            (given && !kinds.contains(&kind)).then(|| {
+                (
+                    format!("an extension of kind {kind} cannot have `{what}`"),
+                    format!("remove `{what}` from [rights]"),
+                )
+            })
+        };
+        use ExtensionKind::{Events, Fencing, StorageCheck};
+        let patterns = self.http.values().flatten();
+        let odd = patterns.into_iter().find(|each| !is_pattern(each));
+        odd.map(|each| {
+            (
+                format!("`{each}` is not a request"),
+                "write a method, a space and a path, such as \"GET /redfish/v1/*\"".to_owned(),
+            )
+        })
+        .or_else(|| has("http", !self.http.is_empty(), &[Fencing, Events]))
+        .or_else(|| has("programs", !self.programs.is_empty(), &[Fencing]))
+        .or_else(|| has("paths", !self.paths.is_empty(), &[StorageCheck]))
+        .or_else(|| has("commands", !self.commands.is_empty(), &[StorageCheck]))
+    }
+}
+
+fn is_pattern(text: &str) -> bool {
+    text.split_once(' ').is_some_and(|(method, path)| {
+        METHODS.contains(&method) && path.starts_with('/') && !path.contains(char::is_whitespace)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(rights: Rights) -> Manifest {
+        Manifest {
+            name: "rack-spread".parse().expect("a name"),
+            version: "1.2.0".to_owned(),
+            kind: ExtensionKind::Fencing,
+            summary: "Keeps groups apart.".to_owned(),
+            limits: LimitsAsked::default(),
+            rights,
+        }
+    }
+
+    fn http(requests: &[&str]) -> Rights {
+        let requests = requests.iter().map(|each| (*each).to_owned()).collect();
+        Rights {
+            log: true,
+            http: BTreeMap::from([("bmc".parse().expect("a name"), requests)]),
+            ..Rights::default()
+        }
+    }
+
+    #[test]
+    fn faults_say_the_key_and_what_to_do() {
+        assert_eq!(manifest(http(&["GET /redfish/v1/*"])).fault(), None);
+        let mut cases = Vec::new();
+        for version in ["1.0", "1.0.0-beta", "01.0.0", "", "1.0.0.0"] {
+            let mut bad = manifest(Rights::default());
+            bad.version = version.to_owned();
+            cases.push((bad, "version"));
+        }
+        for summary in ["", "  ", "two\nlines", &"x".repeat(201)] {
+            let mut bad = manifest(Rights::default());
+            bad.summary = summary.to_owned();
+            cases.push((bad, "summary"));
+        }
+        for requests in ["/redfish", "GET redfish", "get /x", "GET /a b", "TRACE /"] {
+            cases.push((manifest(http(&[requests])), "rights"));
+        }
+        let mut bad = manifest(Rights::default());
+        bad.limits.cpu_ms = Some(0);
+        cases.push((bad.clone(), "cpu_ms"));
+        bad.limits = LimitsAsked {
+            memory_mib: Some(100_000),
+            ..LimitsAsked::default()
+        };
+        cases.push((bad, "memory_mib"));
+        let mut bad = manifest(http(&["GET /"]));
+        bad.kind = ExtensionKind::Placement;
+        cases.push((bad, "rights"));
+        for (bad, key) in cases {
+            assert_eq!(bad.fault().map(|fault| fault.0), Some(key), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn rights_are_cut_and_compared() {
+        let old = http(&["GET /a", "GET /b"]);
+        let new = http(&["GET /b", "POST /c"]);
+        assert_eq!(new.beyond(&old), ["send to bmc: POST /c"]);
+        assert_eq!(new.and(&old), http(&["GET /b"]));
+        assert_eq!(old.beyond(&old), [""; 0]);
+        assert_eq!(http(&["GET /a"]).and(&http(&["GET /b"])).http.len(), 0);
+    }
+}
