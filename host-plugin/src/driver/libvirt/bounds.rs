@@ -4,13 +4,10 @@ use std::time::Duration;
 
 /// After this, a connection that is not open is reported as unreachable (and still waited for).
 pub const OPEN: Duration = Duration::from_secs(5);
-/// Keepalive interval in seconds, and how many may stay unanswered: a daemon that stands still is
-/// noticed within (count + 1) intervals. A busy machine may hold a daemon up for a second or two;
-/// a connection that is given up too early costs a new one and a list, nothing more.
-pub const KEEPALIVE: (i32, u32) = (2, 2);
 /// Between two pings.
 pub const PING_EVERY: Duration = Duration::from_secs(3);
-/// For a ping's answer.
+/// For a ping's answer. A busy machine may hold a daemon up for a second or two; a connection that is given up
+/// too early costs a new one and a list, nothing more.
 pub const PING: Duration = Duration::from_secs(4);
 /// First and longest wait before another attempt to connect.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(200);

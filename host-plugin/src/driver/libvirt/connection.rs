@@ -19,8 +19,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use virt::connect::Connect;
 
-/// Several connections, so that slow calls of one kind do not hold up another: libvirtd works on
-/// five requests of one client at a time and queues the rest.
+/// Connections by kind of call, so that slow calls of one kind do not hold up another.
 pub struct Lanes {
     /// Lists and looks.
     pub monitor: Lane,
@@ -96,9 +95,12 @@ fn open_all(uri: &str, sink: &Sink) -> Result<Lanes, String> {
         true => Ok(first.clone()),
         false => open_one(uri),
     };
-    let monitor = Lane::new(Arc::new(another().map_err(words)?), 4);
-    let control = Lane::new(Arc::new(another().map_err(words)?), 5);
-    let urgent = Lane::new(Arc::new(another().map_err(words)?), 5);
+    let lane = |calls: usize| -> Result<Lane, String> {
+        let connections = (0..calls).map(|_| another().map(Arc::new));
+        let connections: Result<_, _> = connections.collect();
+        Ok(Lane::new(connections.map_err(words)?))
+    };
+    let (monitor, control, urgent) = (lane(4)?, lane(5)?, lane(5)?);
     subscribe(&first, sink).map_err(words)?;
     if !uri.starts_with("test:") {
         subscribe_close(&first, sink).map_err(words)?;
@@ -107,22 +109,15 @@ fn open_all(uri: &str, sink: &Sink) -> Result<Lanes, String> {
         monitor,
         control,
         urgent,
-        events: Lane::new(Arc::new(first), 1),
+        events: Lane::new(vec![Arc::new(first)]),
     })
 }
 
-/// One connection with keepalives.
+/// One connection. Without libvirt's own keepalives: their timer, firing while a call waits for its answer,
+/// does to the connection what two calls at a time do (see [`super::lane`]). What they are for, our own pings
+/// do; the daemon's are answered all the same.
 pub fn open_one(uri: &str) -> Result<Connect, virt::error::Error> {
-    let connection = Connect::open(Some(uri))?;
-    // The test driver has none; a connection without them still has our own pings.
-    let (interval_s, count) = bounds::KEEPALIVE;
-    if let Err(error) = connection.set_keep_alive(interval_s, count) {
-        tracing::debug!(
-            reason = error.message(),
-            "this connection has no keepalives"
-        );
-    }
-    Ok(connection)
+    Connect::open(Some(uri))
 }
 
 /// Waits for the end of a connection, or for a ping without an answer; returns the reason. Each lane's

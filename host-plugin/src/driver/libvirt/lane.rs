@@ -1,39 +1,77 @@
-//! A lane: one connection, and calls on it that are bounded.
+//! A lane: connections for calls of one kind, one call at a time on each, and each call bounded.
 //!
 //! libvirt's calls block, and a call to a daemon that stands still may block for ever. So each call
 //! runs on a thread of its own that can be left behind; the caller waits for the answer or for its
 //! bound. Calls left behind hold their place in the lane, so a daemon that stands still cannot
 //! gather threads without end: the lane is full then, and says so.
+//!
+//! Why not several calls on one connection, which libvirt allows: before 10.3 (CVE-2024-4418) a thread that
+//! waits for its answer and is woken by another's call may leave a pointer to its own stack behind in the
+//! connection, and whoever uses that next dies of it. Seen once in the lab, with libvirt 9.0 as Debian 12 has
+//! it. A keepalive timer wakes it just so: see [`super::connection::open_one`].
 
 use super::translate::{Failure, translate};
 use crate::driver::DriverError;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use virt::connect::Connect;
 
-/// A connection with room for so many calls at once.
+/// Connections for calls of one kind.
 #[derive(Clone)]
 pub struct Lane {
-    connection: Arc<Connect>,
+    all: Vec<Arc<Connect>>,
+    /// Those without a call: as many as there are permits to take one.
+    free: Arc<Mutex<Vec<Arc<Connect>>>>,
     places: Arc<Semaphore>,
 }
 
+/// A connection that a call has to itself; free again with its end.
+struct Place {
+    connection: Arc<Connect>,
+    free: Arc<Mutex<Vec<Arc<Connect>>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        locked(&self.free).push(Arc::clone(&self.connection));
+    }
+}
+
+fn locked(free: &Mutex<Vec<Arc<Connect>>>) -> MutexGuard<'_, Vec<Arc<Connect>>> {
+    // Each change is one push or pop.
+    free.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Lane {
-    /// A lane over an open connection.
-    pub fn new(connection: Arc<Connect>, places: usize) -> Self {
+    /// A lane over open connections.
+    pub fn new(connections: Vec<Arc<Connect>>) -> Self {
         Self {
-            connection,
-            places: Arc::new(Semaphore::new(places)),
+            free: Arc::new(Mutex::new(connections.clone())),
+            places: Arc::new(Semaphore::new(connections.len())),
+            all: connections,
         }
     }
 
-    /// Its connection has ended. Nobody is asked for that, so it needs no place among the calls.
+    /// One of its connections has ended. Nobody is asked for that, so it needs no place among the calls.
     pub async fn is_closed(&self, bound: Duration) -> bool {
-        let connection = Arc::clone(&self.connection);
-        let alive = on_thread("alive", bound, move || connection.is_alive()).await;
-        matches!(alive, Ok(Ok(false)))
+        let all = self.all.clone();
+        let alive = on_thread("alive", bound, move || {
+            all.iter().any(|each| matches!(each.is_alive(), Ok(false)))
+        });
+        alive.await == Ok(true)
+    }
+
+    async fn place(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        let connection = locked(&self.free).pop()?;
+        Some(Place {
+            connection,
+            free: Arc::clone(&self.free),
+            _permit: permit,
+        })
     }
 
     /// Makes a call. `name` is for messages; `bound` covers the wait for a place too.
@@ -44,22 +82,16 @@ impl Lane {
         call: impl FnOnce(&Connect) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, DriverError> {
         let begin = Instant::now();
-        let place = match timeout(bound, Arc::clone(&self.places).acquire_owned()).await {
-            Ok(Ok(place)) => place,
-            _ => {
-                let reason = format!("earlier calls stand still, no place for {name}");
-                return Err(DriverError::Unreachable { reason });
-            }
+        let Ok(Some(place)) = timeout(bound, self.place()).await else {
+            let reason = format!("earlier calls stand still, no place for {name}");
+            return Err(DriverError::Unreachable { reason });
         };
-        let connection = Arc::clone(&self.connection);
         let left = bound.saturating_sub(begin.elapsed());
         let answer = on_thread(name, left, move || {
-            let result = call(&connection).map_err(|failure| {
-                let alive = connection.is_alive().unwrap_or(false);
+            call(&place.connection).map_err(|failure| {
+                let alive = place.connection.is_alive().unwrap_or(false);
                 translate(name, failure, alive)
-            });
-            drop((connection, place));
-            result
+            })
         });
         match answer.await {
             Ok(result) => result,
@@ -87,5 +119,63 @@ pub async fn on_thread<T: Send + 'static>(
         Ok(Ok(value)) => Ok(value),
         Ok(Err(_)) => Err("its thread died".to_owned()),
         Err(_) => Err(format!("nothing within {:.1} s", bound.as_secs_f64())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::sync::Barrier;
+
+    const WAIT: Duration = Duration::from_secs(30);
+
+    fn open() -> Arc<Connect> {
+        let opened = Connect::open(Some("test:///default"));
+        Arc::new(opened.expect("the test driver"))
+    }
+
+    #[tokio::test]
+    async fn no_two_calls_share_a_connection() {
+        let lane = Lane::new(vec![open(), open()]);
+        let both = Arc::new(Barrier::new(2));
+        for _ in 0..3 {
+            let call = || {
+                let both = Arc::clone(&both);
+                lane.call("look", WAIT, move |connection| {
+                    both.wait(); // both are under way now
+                    Ok(connection.as_ptr() as usize)
+                })
+            };
+            let (one, other) = tokio::join!(call(), call());
+            let used = BTreeSet::from([one.expect("it"), other.expect("it")]);
+            let all = lane.all.iter().map(|each| each.as_ptr() as usize);
+            assert_eq!(used, all.collect(), "and both are free again");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_lane_says_so() {
+        let lane = Lane::new(vec![open()]);
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let stuck = lane.call("stand still", Duration::from_millis(50), move |_| {
+            let _ = ended.recv();
+            Ok(())
+        });
+        let stuck = stuck.await.expect_err("it has no answer");
+        assert!(
+            matches!(stuck, DriverError::OutcomeUnknown { .. }),
+            "{stuck:?}"
+        );
+        let full = lane
+            .call("look", Duration::from_millis(50), |_| Ok(()))
+            .await;
+        assert!(
+            matches!(full, Err(DriverError::Unreachable { .. })),
+            "{full:?}"
+        );
+        drop(end);
+        let again = lane.call("look", WAIT, |_| Ok(())).await;
+        assert!(again.is_ok(), "the place is free once the call has ended");
     }
 }

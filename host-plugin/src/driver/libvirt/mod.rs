@@ -70,7 +70,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// libvirt's built-in test hypervisor: no processes, no daemon, no keepalives.
+    /// libvirt's built-in test hypervisor: no processes, no daemon.
     fn is_test(&self) -> bool {
         self.uri.starts_with("test:")
     }
@@ -300,7 +300,7 @@ impl VmDriver for LibvirtDriver {
         // Nothing was asked for yet.
         let connection = connection.await.and_then(|opened| opened);
         let connection = connection.map_err(|reason| DriverError::Unreachable { reason })?;
-        let lane = Lane::new(Arc::new(connection), 1);
+        let lane = Lane::new(vec![Arc::new(connection)]);
         let (ours, wanted) = (Arc::clone(&self.ours), domain.clone());
         let held = lane.call("find", bounds::SHORT, move |connection| {
             let (handle, stamp) = ours.look_up(connection, &wanted)?;

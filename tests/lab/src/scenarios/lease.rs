@@ -18,7 +18,7 @@ use crate::trial::Cluster;
 const TEN_TTLS: Duration = Duration::from_secs(45);
 
 /// An agent's connections to libvirtd: for events, looks, changes, and what is urgent.
-const AGENTS_CONNECTIONS: usize = 4;
+const AGENTS_CONNECTIONS: usize = 15;
 
 pub(super) fn isolated(lab: &Lab) -> Result<()> {
     with_vms(lab, &[small("iso", "a")], |cluster| {
