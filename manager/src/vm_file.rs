@@ -7,6 +7,7 @@
 //! ```
 
 use crate::domain_xml::{DomainXml, XmlError};
+use holdfast_model::advice::{Labels, label_fault};
 use holdfast_model::id::{NameError, SiteName, VmName, VmUuid};
 use holdfast_model::policy::Policy;
 use holdfast_model::vm::{SiteRule, VmSpec};
@@ -48,6 +49,9 @@ pub struct VmFile {
     /// (true if nothing is said). Set it to false for a VM whose disks are elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_lease: Option<bool>,
+    /// Words for placement extensions, all of them: they replace the present ones. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
     /// The libvirt domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain_xml: Option<String>,
@@ -98,6 +102,9 @@ pub enum VmFileError {
     /// A rule without what it is about.
     #[error("`site_rule = \"must\"` needs a `preferred_site`; add one or leave the rule out")]
     RuleWithoutSite,
+    /// A label.
+    #[error("`labels`: {0}")]
+    Labels(String),
     /// The UUID cannot change under a VM.
     #[error(
         "VM `{name}` has the UUID {now}, the file gives it {new}; if this is another VM, give it \
@@ -174,6 +181,11 @@ impl VmFile {
             storage_lease: self
                 .storage_lease
                 .unwrap_or(present.is_none_or(|present| present.storage_lease)),
+            labels: self
+                .labels
+                .clone()
+                .or_else(|| present.map(|present| present.labels.clone()))
+                .unwrap_or_default(),
         };
         check_numbers(&spec)?;
         Ok(spec)
@@ -235,7 +247,7 @@ fn check_numbers(spec: &VmSpec) -> Result<(), VmFileError> {
     if spec.site_rule == SiteRule::Must && spec.preferred_site.is_none() {
         return Err(VmFileError::RuleWithoutSite);
     }
-    Ok(())
+    label_fault(&spec.labels).map_or(Ok(()), |fault| Err(VmFileError::Labels(fault)))
 }
 
 /// Refuses a preferred site that is not one of the cluster's. Without a policy nobody knows yet.

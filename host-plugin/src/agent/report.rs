@@ -7,6 +7,7 @@ use crate::config::CapacitySection;
 use holdfast_model::host::{Capacity, HostReport, LeaseState, LibvirtState, StorageState};
 use holdfast_store::guards::{HostWrite, encode};
 use holdfast_store::keyspace::Key;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -25,6 +26,7 @@ pub async fn report_for_ever(
     let mut written: Option<HostReport> = None;
     let mut capacity: Option<Capacity> = None;
     let mut looks = 0u32;
+    let labels = Arc::new(tools.config.labels.clone());
     loop {
         let libvirt = tools.driver.state();
         looks = looks.wrapping_add(1);
@@ -46,6 +48,7 @@ pub async fn report_for_ever(
                 storage: storage.borrow_and_update().clone(),
                 migrate_address: tools.config.libvirt.migrate_address.clone(),
                 lease: lease.borrow_and_update().clone(),
+                labels: Arc::clone(&labels),
             };
             if written.as_ref() != Some(&report) {
                 match write(&tools, &report).await {

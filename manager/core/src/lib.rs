@@ -1,6 +1,7 @@
 //! The two pure cores.
 //!
 //! - [`planner`]: one per cluster, on the leading manager. `World in -> Plan out`.
+//! - [`advice`]: who answers for placement extensions.
 //! - [`guardian`]: one per host. `HostWorld in -> Decision out`, and the runner's deadline.
 //! - [`lease`]: the storage plane: heartbeats on a volume, and what they prove.
 //! - [`power`]: what the leader remembers of fencing devices' answers.
@@ -10,6 +11,7 @@
 //! beside this crate says so to the compiler. What decides in production is what is simulated.
 #![warn(missing_docs)]
 
+pub mod advice;
 pub mod guardian;
 pub mod lease;
 pub mod planner;

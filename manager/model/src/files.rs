@@ -4,6 +4,7 @@
 //! Each file says by itself what in it cannot work, so that the check of a configuration and the
 //! start of a daemon refuse the same things.
 
+use crate::advice::{Labels, label_fault};
 use crate::id::{ClusterName, DeviceName, HostName, ManagerName, SiteName};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -121,6 +122,9 @@ pub struct HostFile {
     /// The lease volume, by which VMs outlive a loss of etcd.
     #[serde(default)]
     pub lease: LeaseSection,
+    /// Words for placement extensions, such as the rack it stands in.
+    #[serde(default)]
+    pub labels: Labels,
 }
 
 impl HostFile {
@@ -143,7 +147,8 @@ impl HostFile {
             let advice = "add `path = \"/where/the/storage/is/mounted\"` under [storage]";
             Some(Fault::new("check", "there is no path to check", advice))
         } else {
-            None
+            let fault = label_fault(&self.labels);
+            fault.map(|what| Fault::new("labels", what, "shorten or correct it"))
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A hypervisor: what operators want of it, what it says of itself, what the leader holds of it.
 
+use crate::advice::Labels;
 use crate::id::{BootId, Generation, HostName, Incarnation, MachineId, SiteName};
 use crate::lease::StorageClass;
 use crate::timing::required_taker_wait_ms;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// `hosts/H/spec`: desired. Written by the host when it first joins, then by operators.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +122,13 @@ pub struct HostReport {
     /// Its heartbeat on the lease volume.
     #[serde(default)]
     pub lease: LeaseState,
+    /// Words that its operator put on it, for placement extensions.
+    #[serde(default, skip_serializing_if = "no_labels")]
+    pub labels: Arc<Labels>,
+}
+
+fn no_labels(labels: &Arc<Labels>) -> bool {
+    labels.is_empty()
 }
 
 /// How a host's heartbeat on its lease volume stands, by the host's own word.

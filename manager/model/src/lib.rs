@@ -6,7 +6,8 @@
 //! - [`files`]: what a manager and a host read about themselves
 //! - [`host`], [`vm`], [`fence`], [`op`], [`leader`], [`event`]: the records kept in etcd
 //! - [`power`]: fencing devices, what is asked of them and what they answer
-//! - [`extension`]: what extensions say of themselves, may do and may cost
+//! - [`extension`]: what extensions say of themselves, may do and may cost; [`advice`]: what placement
+//!   extensions are asked and answer
 //! - [`lease`]: what stands on a lease volume
 //! - [`world`], [`plan`]: what the planner reads and what it answers
 //! - [`status`]: what the HTTP API sends
@@ -15,6 +16,7 @@
 //! that people write refuse them.
 #![warn(missing_docs)]
 
+pub mod advice;
 pub mod event;
 pub mod extension;
 pub mod fence;

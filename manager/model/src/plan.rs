@@ -1,6 +1,7 @@
 //! What the planner answers: writes to make, each step one transaction, and a report of what each
 //! step of the planner found and waits for.
 
+use crate::advice::Advised;
 use crate::event::Event;
 use crate::fence::FenceRecord;
 use crate::host::{HostState, Session};
@@ -18,6 +19,9 @@ pub struct Plan {
     /// What is asked of fencing devices: the one thing a manager does besides writing. After the steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asks: Vec<PowerAsk>,
+    /// What placement extensions said to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advised: Vec<Advised>,
     /// What was found, and what is waited for.
     pub reports: Vec<Report>,
     /// When to look again even if nothing changes.
@@ -152,6 +156,8 @@ pub enum PlannerStep {
     Recovery,
     /// What operators asked for.
     Operations,
+    /// What placement extensions failed to say.
+    Placement,
     /// Live migrations under way.
     Migration,
     /// What goes home.

@@ -1,5 +1,6 @@
 //! A virtual machine: what operators want, and who owns it.
 
+use crate::advice::Labels;
 use crate::id::{Generation, HostName, Incarnation, SiteName, VmName, VmUuid};
 use crate::lease::StorageClass;
 use schemars::JsonSchema;
@@ -44,6 +45,9 @@ pub struct VmSpec {
     /// plane.
     #[serde(default = "leased")]
     pub storage_lease: bool,
+    /// Words that operators put on it, for placement extensions.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 fn leased() -> bool {

@@ -170,6 +170,7 @@ fn vm(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
         site_rule: SiteRule::Should,
         spread: None,
         storage_lease: true,
+        labels: Default::default(),
     };
     for (key, value) in words.settings()? {
         match key.as_str() {

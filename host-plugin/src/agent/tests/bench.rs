@@ -250,6 +250,7 @@ impl Bench {
             site_rule: SiteRule::Should,
             spread: None,
             storage_lease: true,
+            labels: Default::default(),
         };
         self.put(&Key::VmSpec(name("web")), &spec);
     }

@@ -5,7 +5,7 @@ use holdfast_model::host::RunState;
 use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::vm::{Owner, VmSpec};
 use holdfast_model::world::World;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one host carries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) struct HostLoad {
     pub starts: u32,
     /// Live migrations in or out.
     pub migrations: u32,
+    /// VMs granted to it or on their way to it.
+    pub vms: u32,
     /// VMs per spread group.
     pub spread: BTreeMap<String, u32>,
 }
@@ -27,6 +29,7 @@ static NOTHING: HostLoad = HostLoad {
     vcpus: 0,
     starts: 0,
     migrations: 0,
+    vms: 0,
     spread: BTreeMap::new(),
 };
 
@@ -36,6 +39,8 @@ pub(super) struct Load {
     hosts: BTreeMap<HostName, HostLoad>,
     links: BTreeMap<(SiteName, SiteName), u32>,
     shares: BTreeMap<VmName, Vec<Share>>,
+    /// The VMs of each spread group, with their hosts.
+    groups: BTreeMap<String, BTreeSet<(VmName, HostName)>>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +73,12 @@ impl Load {
         self.hosts.get(host).unwrap_or(&NOTHING)
     }
 
+    /// The VMs of a spread group that have a host, by name; one that may be on two hosts comes twice.
+    pub fn members(&self, group: &str) -> impl Iterator<Item = (&VmName, &HostName)> {
+        let members = self.groups.get(group).into_iter().flatten();
+        members.map(|(vm, host)| (vm, host))
+    }
+
     /// Migrations between the site of a host and another one.
     pub fn link(&self, world: &World, from: &HostName, to: Option<&SiteName>) -> u32 {
         site_of(world, from)
@@ -79,11 +90,11 @@ impl Load {
     /// Counts a VM as its owner record says, instead of what it counted before.
     pub fn replace(&mut self, world: &World, vm: &VmName, owner: &Owner) {
         for share in self.shares.remove(vm).unwrap_or_default() {
-            self.count(&share, false);
+            self.count(vm, &share, false);
         }
         let shares = shares(world, vm, owner);
         for share in &shares {
-            self.count(share, true);
+            self.count(vm, share, true);
         }
         self.shares.insert(vm.clone(), shares);
     }
@@ -100,12 +111,12 @@ impl Load {
             Share::Start(host.clone()),
         ];
         for share in &promised {
-            self.count(share, true);
+            self.count(vm, share, true);
         }
         self.shares.entry(vm.clone()).or_default().extend(promised);
     }
 
-    fn count(&mut self, share: &Share, add: bool) {
+    fn count(&mut self, vm: &VmName, share: &Share, add: bool) {
         let change = |n: &mut u32, by: u32| {
             *n = if add {
                 n.saturating_add(by)
@@ -127,8 +138,15 @@ impl Load {
                     load.memory_mib.saturating_sub(*memory_mib)
                 };
                 change(&mut load.vcpus, *vcpus);
+                change(&mut load.vms, 1);
                 if let Some(group) = spread {
                     change(load.spread.entry(group.clone()).or_default(), 1);
+                    let members = self.groups.entry(group.clone()).or_default();
+                    let member = (vm.clone(), host.clone());
+                    match add {
+                        true => members.insert(member),
+                        false => members.remove(&member),
+                    };
                 }
             }
             Share::Start(host) => {

@@ -1,9 +1,12 @@
 //! A plan in the making: what was decided so far in this round, and what it uses up.
 
+use super::advised;
 use super::capacity::Load;
 use super::facts::{cluster_age_ms, site_of};
 use super::follows;
 use super::places::{Place, places};
+use crate::advice::Advisor;
+use holdfast_model::advice::Advised;
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::fence::FenceStage;
 use holdfast_model::host::HostState;
@@ -21,6 +24,10 @@ use std::collections::BTreeSet;
 pub(super) struct Draft<'w> {
     /// What is decided on.
     pub world: &'w World,
+    /// Who answers for placement extensions.
+    pub advisor: &'w dyn Advisor,
+    /// What they answered.
+    advised: RefCell<Vec<Advised>>,
     /// The bounds in force.
     pub timing: Timing,
     /// Counted when it is first asked for: most rounds place nothing.
@@ -38,9 +45,11 @@ pub(super) struct Draft<'w> {
 }
 
 impl<'w> Draft<'w> {
-    pub fn new(world: &'w World) -> Self {
+    pub fn new(world: &'w World, advisor: &'w dyn Advisor) -> Self {
         Self {
             world,
+            advisor,
+            advised: RefCell::default(),
             timing: world.policy.timing.resolve(),
             load: OnceCell::new(),
             places: OnceCell::new(),
@@ -94,7 +103,30 @@ impl<'w> Draft<'w> {
     }
 
     pub fn finish(self) -> Plan {
-        self.plan
+        let mut plan = Plan {
+            advised: self.advised.into_inner(),
+            ..self.plan
+        };
+        for advised in &plan.advised {
+            for text in advised::silent(&advised.advice) {
+                let report = Report {
+                    step: PlannerStep::Placement,
+                    subject: Subject::Vm(advised.vm.clone()),
+                    text,
+                    refused: Vec::new(),
+                    until: None,
+                };
+                if !plan.reports.contains(&report) {
+                    plan.reports.push(report);
+                }
+            }
+        }
+        plan
+    }
+
+    /// Placement extensions were asked, and said so.
+    pub fn advised(&self, advised: Advised) {
+        self.advised.borrow_mut().push(advised);
     }
 
     /// Whether this round already wrote this VM's owner, or has to leave it alone.

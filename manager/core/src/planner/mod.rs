@@ -10,6 +10,7 @@
 //! and waits for. A VM or a host is written at most once per plan: what depends on that write is
 //! decided in the next round, on what the store then says. All waits count from `seen_at`.
 
+mod advised;
 mod capacity;
 mod draft;
 mod evacuate;
@@ -33,13 +34,19 @@ mod storm;
 
 pub use facts::{Resolution, resolution};
 
+use crate::advice::{Advisor, NoAdvisor};
 use draft::Draft;
 use holdfast_model::plan::Plan;
 use holdfast_model::world::World;
 
-/// Decides. The same world always gives the same plan.
+/// Decides without placement extensions. The same world always gives the same plan.
 pub fn plan(world: &World) -> Plan {
-    let mut draft = Draft::new(world);
+    plan_with(world, &NoAdvisor)
+}
+
+/// Decides. The same world and the same answers always give the same plan, and the answers are in it.
+pub fn plan_with(world: &World, advisor: &dyn Advisor) -> Plan {
+    let mut draft = Draft::new(world, advisor);
     fencing::step(&mut draft);
     membership::step(&mut draft);
     set_back::step(&mut draft);

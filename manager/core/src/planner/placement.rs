@@ -1,8 +1,9 @@
 //! Placement: which host a VM goes to, and why not the others.
 //!
-//! Two phases, as schedulers do it: filters say no with a reason, then the rest is ranked. Answers
-//! of placement extensions will enter here, as further filters and one more rank.
+//! Two phases, as schedulers do it: filters say no with a reason, then the rest is ranked. What placement
+//! extensions say comes in between, as further refusals and one more rank ([`super::advised`]).
 
+use super::advised;
 use super::capacity::HostLoad;
 use super::draft::Draft;
 use super::places::{Place, Refusal};
@@ -44,16 +45,26 @@ pub(super) enum Choice {
 
 /// Lower is better, field by field.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Clone)]
-struct Rank {
+pub(super) struct Rank {
     held_down: bool,
     /// Before the site: a VM that cannot start at home starts elsewhere.
     failed_too_often: bool,
     away_from_site: bool,
+    /// What extensions make of it.
+    advised: Reverse<u64>,
     not_the_last: bool,
     failures: u32,
     spread: u32,
-    free_memory_mib: Reverse<u64>,
-    name: HostName,
+    pub free_memory_mib: Reverse<u64>,
+    pub name: HostName,
+}
+
+/// A host that passed the filters.
+pub(super) struct Candidate<'p> {
+    pub rank: Rank,
+    pub place: &'p Place<'p>,
+    pub report: &'p HostReport,
+    runner: &'p Runner,
 }
 
 impl Rank {
@@ -74,30 +85,53 @@ pub(super) fn choose(draft: &Draft, request: &Request) -> Choice {
     let mut ranked = Vec::new();
     for place in draft.places() {
         match candidate(draft, request, place) {
-            Ok((rank, runner)) => ranked.push((rank, runner, place)),
+            Ok(candidate) => ranked.push(candidate),
             Err(reason) => refused.push((place.name, reason)),
         }
     }
-    ranked.sort_by(|a, b| a.0.cmp(&b.0));
-    let Some((best_rank, _, best)) = ranked.first() else {
+    heed_extensions(draft, request, &mut ranked, &mut refused);
+    ranked.sort_by(|a, b| a.rank.cmp(&b.rank));
+    let Some(best) = ranked.first() else {
         let refused = refused.into_iter();
         let told = refused.map(|(host, reason)| (host.clone(), reason.into_owned()));
         return Choice::Nowhere(told.collect());
     };
     let good = ranked
         .iter()
-        .take_while(|(rank, ..)| rank.as_good_as(best_rank));
+        .take_while(|each| each.rank.as_good_as(&best.rank));
     let mut busy = None;
-    for (_, runner, place) in good {
+    for Candidate { runner, place, .. } in good {
         match over_budget(draft, request, place) {
             None => return Choice::Host((*runner).clone()),
             Some(budget) => busy = busy.or(Some((budget, place.name))),
         }
     }
     if let (Some((Budget::Link(_), _)), Some(from)) = (&busy, request.leaving) {
-        draft.link_is_full(from, best.site);
+        draft.link_is_full(from, best.place.site);
     }
     Choice::Busy(busy.map_or_else(String::new, |(budget, host)| budget.told(request, host)))
+}
+
+/// Asks placement extensions about the hosts that are left.
+fn heed_extensions<'p>(
+    draft: &Draft,
+    request: &Request,
+    ranked: &mut Vec<Candidate<'p>>,
+    refused: &mut Vec<(&'p HostName, Refusal)>,
+) {
+    let Some(heard) = advised::ask(draft, request, ranked) else {
+        return;
+    };
+    let asked = std::mem::take(ranked).into_iter();
+    for ((mut each, refusal), score) in asked.zip(heard.refusals).zip(heard.scores) {
+        match refusal {
+            Some(words) => refused.push((each.place.name, words.into())),
+            None => {
+                each.rank.advised = Reverse(score);
+                ranked.push(each);
+            }
+        }
+    }
 }
 
 /// What is used up, with how much of it is under way.
@@ -163,8 +197,8 @@ fn link_told(under_way: u32) -> String {
 fn candidate<'p>(
     draft: &Draft,
     request: &Request,
-    place: &'p Place,
-) -> Result<(Rank, &'p Runner), Refusal> {
+    place: &'p Place<'p>,
+) -> Result<Candidate<'p>, Refusal> {
     let (runner, held_down) = place.takes_vms.as_ref().map_err(Refusal::clone)?;
     wanted(request, place.name, place.host)?;
     let report = place.healthy.as_ref().map_err(Refusal::clone)?;
@@ -191,6 +225,7 @@ fn candidate<'p>(
             .preferred_site
             .as_ref()
             .is_some_and(|s| Some(s) != place.site),
+        advised: Reverse(0),
         failed_too_often,
         not_the_last: request.last != Some(place.name),
         failures,
@@ -198,7 +233,12 @@ fn candidate<'p>(
         free_memory_mib: Reverse(free_memory_mib),
         name: place.name.clone(),
     };
-    Ok((rank, runner))
+    Ok(Candidate {
+        rank,
+        place,
+        report,
+        runner,
+    })
 }
 
 /// Whether the request allows this host.

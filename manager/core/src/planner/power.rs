@@ -13,6 +13,7 @@
 use super::draft::Draft;
 use super::facts::{open_session, silence_ms};
 use super::storm;
+use crate::advice::NoAdvisor;
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::FenceStage;
 use holdfast_model::host::{GuardState, Session, SessionState};
@@ -236,7 +237,7 @@ pub(super) fn report(draft: &mut Draft, name: &HostName, host: &HostView, text: 
 
 /// A step that writes an event and nothing else.
 pub(crate) fn told(world: &World, kind: EventKind, host: &HostName, text: String) -> Step {
-    let event = Draft::new(world).host_event(kind, host, text.clone());
+    let event = Draft::new(world, &NoAdvisor).host_event(kind, host, text.clone());
     Step {
         writes: Vec::new(),
         events: vec![event],

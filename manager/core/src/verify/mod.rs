@@ -4,6 +4,7 @@
 //! alone, for every write. Is this safe, whatever the planner thought? A plan with a violation is
 //! not executed, and that is a bug to report.
 
+mod advised;
 mod hosts;
 mod owners;
 mod power;
@@ -41,6 +42,8 @@ pub enum Rule {
     ForcedByStorage,
     /// Only a VM that nobody holds is removed.
     DeletedWhenStopped,
+    /// No VM goes to a host that a placement extension has ruled out.
+    HeedsExtensions,
 }
 
 /// One broken rule.
@@ -79,6 +82,7 @@ pub fn verify(world: &World, plan: &Plan) -> Vec<Violation> {
         }
     }
     owners::room(world, plan, &mut found);
+    advised::check(world, plan, &mut found);
     found.0
 }
 

@@ -101,6 +101,7 @@ pub fn host(world: &mut World, host: &str, site: &str) {
                 storage: StorageState::Synced,
                 migrate_address: host.to_owned(),
                 lease: holdfast_model::host::LeaseState::NotUsed,
+                labels: Default::default(),
             },
             12,
             old,
@@ -147,6 +148,7 @@ pub fn spec(vm: &str, site: &str, priority: i32, memory_mib: u64) -> VmSpec {
         site_rule: SiteRule::Should,
         spread: None,
         storage_lease: true,
+        labels: Default::default(),
     }
 }
 

@@ -84,6 +84,7 @@ impl Here {
             site_rule: SiteRule::Should,
             spread: None,
             storage_lease: true,
+            labels: Default::default(),
         };
         let spec = Some(spec);
         self.0.grants.insert(vm(), Grant { owner, spec });
