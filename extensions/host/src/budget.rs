@@ -1,0 +1,156 @@
+//! What one call may cost, and what became of that: CPU time, time by the clock, memory, what is handed over.
+//!
+//! CPU time is that of the thread the guest runs on, so a guest is not blamed for a busy machine; time by the
+//! clock is another limit beside it.
+
+use crate::error::CallError;
+use holdfast_model::extension::Limits;
+use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant};
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+const MIB: usize = 1 << 20;
+/// What one entry of a table takes, in bytes, at the most.
+const TABLE_ENTRY_BYTES: usize = 16;
+/// Parts of one guest: more than any toolchain makes (wasm.md: 64 were enough for all that were tried).
+const PARTS_MAX: usize = 64;
+
+/// The budget of one store. Counts what it takes over its whole life, and what one call may cost.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limits: Limits,
+    /// Memory and tables, of all parts together.
+    taken_bytes: usize,
+    call: Option<Call>,
+    /// The first limit that was met.
+    broken: Option<CallError>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    cpu_at_start: Duration,
+    started: Instant,
+}
+
+/// What a call took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// CPU time of its thread.
+    pub cpu: Duration,
+    /// Time by the clock.
+    pub wall: Duration,
+    /// Memory of the guest after it, in bytes.
+    pub memory_bytes: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            taken_bytes: 0,
+            call: None,
+            broken: None,
+        }
+    }
+
+    /// A call begins on this thread.
+    pub(crate) fn begin(&mut self) {
+        self.broken = None;
+        self.call = Some(Call {
+            cpu_at_start: thread_cpu(),
+            started: Instant::now(),
+        });
+    }
+
+    /// It is over; what it took.
+    pub(crate) fn end(&mut self) -> Cost {
+        let call = self.call.take();
+        call.map_or_else(Cost::default, |call| Cost {
+            cpu: thread_cpu().saturating_sub(call.cpu_at_start),
+            wall: call.started.elapsed(),
+            memory_bytes: self.taken_bytes,
+        })
+    }
+
+    /// The limit that ended the call, if one did.
+    pub(crate) fn broken(&mut self) -> Option<CallError> {
+        self.broken.take()
+    }
+
+    /// Asked on every tick while the guest computes.
+    pub(crate) fn look(&mut self) -> UpdateDeadline {
+        let Some(call) = self.call else {
+            // The start of an instance, which has the same limits as a call, is one as well.
+            return UpdateDeadline::Interrupt;
+        };
+        let (cpu_ms, wall_ms) = (self.limits.cpu_ms, self.limits.wall_ms);
+        let used = thread_cpu().saturating_sub(call.cpu_at_start);
+        if used > Duration::from_millis(cpu_ms) {
+            self.broken.get_or_insert(CallError::CpuTime {
+                used_ms: u64::try_from(used.as_millis()).unwrap_or(u64::MAX),
+                limit_ms: cpu_ms,
+            });
+            return UpdateDeadline::Interrupt;
+        }
+        if call.started.elapsed() > Duration::from_millis(wall_ms) {
+            let late = CallError::WallTime { limit_ms: wall_ms };
+            self.broken.get_or_insert(late);
+            return UpdateDeadline::Interrupt;
+        }
+        UpdateDeadline::Continue(1)
+    }
+
+    fn take(&mut self, more_bytes: usize) -> wasmtime::Result<bool> {
+        let limit = usize::try_from(self.limits.memory_mib).unwrap_or(usize::MAX);
+        let wanted = self.taken_bytes.saturating_add(more_bytes);
+        if wanted > limit.saturating_mul(MIB) {
+            self.broken.get_or_insert(CallError::Memory {
+                wanted_mib: wanted.div_ceil(MIB) as u64,
+                limit_mib: self.limits.memory_mib,
+            });
+            // A trap: a guest that is told "no" by its allocator may go on with nonsense.
+            return Err(wasmtime::Error::msg("more memory than it may have"));
+        }
+        self.taken_bytes = wanted;
+        Ok(true)
+    }
+}
+
+impl ResourceLimiter for Budget {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.take(desired.saturating_sub(current))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let entries = desired.saturating_sub(current);
+        self.take(entries.saturating_mul(TABLE_ENTRY_BYTES))
+    }
+
+    fn instances(&self) -> usize {
+        PARTS_MAX
+    }
+
+    fn tables(&self) -> usize {
+        PARTS_MAX
+    }
+
+    fn memories(&self) -> usize {
+        PARTS_MAX
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}

@@ -1,0 +1,213 @@
+//! Placement extensions: asked by the planner, in the middle of a decision.
+//!
+//! One instance is kept warm between calls and made anew after [`CALLS_MAX`] of them, or after a failure. It
+//! has no clock, no randomness and no way out, so the same question gets the same answer on every machine; what
+//! a guest keeps in its memory from one question to the next it keeps against its contract, and `ext check`
+//! looks for it.
+
+mod v0_1;
+
+use crate::breaker::{Breaker, BreakerState};
+use crate::budget::Cost;
+use crate::error::{CallError, ExtensionError};
+use crate::instance::{Guest, store, within};
+use crate::journal::Journal;
+use crate::loaded::Loaded;
+use holdfast_model::advice::{Question, Said, Score};
+use holdfast_model::extension::{ExtensionKind, Limits};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use v0_1::{Functions, Given, Hooks, one_line};
+use wasmtime::Store;
+use wasmtime::component::{InstancePre, Linker};
+
+/// A guest that leaks does not do so for ever.
+const CALLS_MAX: u32 = 10_000;
+
+/// One placement extension, ready to be asked.
+pub struct Placement {
+    instance_pre: InstancePre<Guest>,
+    hooks: Hooks,
+    limits: Limits,
+    may_log: bool,
+    journal: Journal,
+    state: Mutex<State>,
+    epoch: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    warm: Option<Warm>,
+    breaker: Breaker,
+}
+
+struct Warm {
+    store: Store<Guest>,
+    functions: Functions,
+    calls: u32,
+}
+
+/// An answer with what it cost.
+pub struct Answered {
+    /// The answer, or why there is none.
+    pub said: Result<Said, CallError>,
+    /// What it cost; nothing if it was not asked.
+    pub cost: Cost,
+}
+
+impl Placement {
+    /// Prepares it; nothing of it runs yet.
+    ///
+    /// # Errors
+    /// If it is none for placement, or does not fit the contract.
+    pub fn new(loaded: &Loaded, limits: Limits, may_log: bool) -> Result<Self, ExtensionError> {
+        let kind = loaded.surface().kind;
+        if kind != ExtensionKind::Placement {
+            return Err(ExtensionError::contract(
+                format!("it is for {kind}, not for placement"),
+                "install it under its own kind",
+            ));
+        }
+        let mut linker: Linker<Guest> = Linker::new(loaded.engine());
+        v0_1::add_to(&mut linker).map_err(ExtensionError::engine)?;
+        let instance_pre = linker
+            .instantiate_pre(loaded.component())
+            .map_err(|error| {
+                ExtensionError::contract(
+                    format!("it does not fit its contract: {error:#}"),
+                    "build it against the WIT of this Holdfast (`holdfast ext new` writes it)",
+                )
+            })?;
+        Ok(Self {
+            hooks: Hooks::of(&instance_pre),
+            instance_pre,
+            limits,
+            may_log,
+            journal: Journal::default(),
+            state: Mutex::default(),
+            epoch: Instant::now(),
+        })
+    }
+
+    /// What it wrote to its log here.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether it is asked at present.
+    pub fn breaker(&self) -> BreakerState {
+        self.state().breaker.state(self.epoch.elapsed())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What a panic left half done is thrown away by `ask`: the warm instance is taken out while it is used.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks it, on this thread, within its limits. A panic of the host is a failure like any other.
+    pub fn ask(&self, question: &Question) -> Answered {
+        let mut state = self.state();
+        if let Err(wait) = state.breaker.ask(self.epoch.elapsed()) {
+            return Answered {
+                said: Err(CallError::Resting { wait }),
+                cost: Cost::default(),
+            };
+        }
+        let warm = state.warm.take().filter(|warm| warm.calls < CALLS_MAX);
+        let mut cost = Cost::default();
+        let asking = std::panic::AssertUnwindSafe(|| self.answer(warm, question, &mut cost));
+        let answer = std::panic::catch_unwind(asking)
+            .unwrap_or_else(|_| Err(CallError::Host("the extension host panicked".to_owned())));
+        let said = match answer {
+            Ok((warm, said)) => {
+                state.warm = Some(warm);
+                said
+            }
+            Err(error) => Err(error),
+        };
+        // "I cannot say" is an answer to its caller, and no sign that it is broken.
+        match &said {
+            Ok(_) | Err(CallError::Refused(_)) => state.breaker.answered(),
+            Err(_) => state.breaker.failed(self.epoch.elapsed()),
+        }
+        Answered { said, cost }
+    }
+
+    /// The instance, if it can be used again, and the answer; an error if it cannot.
+    #[allow(clippy::type_complexity, reason = "one caller, right above")]
+    fn answer(
+        &self,
+        warm: Option<Warm>,
+        question: &Question,
+        cost: &mut Cost,
+    ) -> Result<(Warm, Result<Said, CallError>), CallError> {
+        let mut warm = match warm {
+            Some(warm) => warm,
+            None => self.start(cost)?,
+        };
+        warm.calls += 1;
+        let Warm {
+            store, functions, ..
+        } = &mut warm;
+        let (given, took) = within(store, self.limits, |store| functions.ask(store, question));
+        cost.cpu += took.cpu;
+        cost.wall += took.wall;
+        cost.memory_bytes = took.memory_bytes;
+        let given = given?;
+        Ok((warm, judged(given, question)))
+    }
+
+    fn start(&self, cost: &mut Cost) -> Result<Warm, CallError> {
+        let engine = self.instance_pre.engine().clone();
+        let mut store = store(&engine, self.limits, self.journal.clone(), self.may_log);
+        let (started, took) = within(&mut store, self.limits, |store| {
+            let instance = self.instance_pre.instantiate(&mut *store)?;
+            self.hooks.load(store, &instance)
+        });
+        *cost = took;
+        Ok(Warm {
+            functions: started?,
+            store,
+            calls: 0,
+        })
+    }
+}
+
+/// What the planner can use of what a guest gave.
+fn judged(given: Given, question: &Question) -> Result<Said, CallError> {
+    let refused = |words: String| CallError::Refused(one_line(&words));
+    let mut said = (Vec::new(), Vec::new());
+    if let Some(refusals) = given.refusals {
+        said.0 = refusals.map_err(refused)?;
+        counted("verdicts", said.0.len(), question)?;
+    }
+    if let Some(scores) = given.scores {
+        said.1 = scored(&scores.map_err(refused)?, question)?;
+    }
+    Ok(Said::Answer {
+        refusals: said.0,
+        scores: said.1,
+    })
+}
+
+fn counted(what: &str, found: usize, question: &Question) -> Result<(), CallError> {
+    let wanted = question.candidates.len();
+    if found != wanted {
+        let words = format!("{found} {what} for {wanted} candidates");
+        return Err(CallError::Nonsense(words));
+    }
+    Ok(())
+}
+
+fn scored(found: &[f64], question: &Question) -> Result<Vec<Score>, CallError> {
+    counted("scores", found.len(), question)?;
+    let pairs = found.iter().zip(&question.candidates);
+    pairs
+        .map(|(score, candidate)| {
+            Score::new(*score).ok_or_else(|| {
+                let words = format!("{score} for {} is not from 0 to 100", candidate.host);
+                CallError::Nonsense(words)
+            })
+        })
+        .collect()
+}
