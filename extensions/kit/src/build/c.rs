@@ -56,7 +56,7 @@ fn clang() -> Result<PathBuf> {
 }
 
 /// Writes `extension.h`, `extension.c` and the object file with the contract in it.
-pub(crate) fn bindings(contracts: &Path, out: &Path) -> Result<()> {
+pub fn bindings(contracts: &Path, out: &Path) -> Result<()> {
     let (mut resolve, world) = wit::resolve(contracts)?;
     let mut files = Files::default();
     let mut generator = wit_bindgen_c::Opts::default().build();
