@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod extensions;
 mod lab;
 mod mutants;
 mod root;
@@ -45,6 +46,8 @@ enum Command {
     Sim(simulated::PassedOn),
     /// Does the simulation find seeded bugs? One build for each; takes a while
     Mutants(mutants::MutantsArguments),
+    /// Build the extensions of this checkout into components
+    Extensions(extensions::ExtensionsArguments),
     /// The two-site lab on this machine
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Scenario(passed) => simulated::run("holdfast-scenario", "dev", &passed),
         Command::Sim(passed) => simulated::run("holdfast-sim", "sim", &passed),
         Command::Mutants(arguments) => mutants::run(&arguments),
+        Command::Extensions(arguments) => extensions::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::LabInit { spec } => holdfast_lab::init::run(&spec).map(|()| ExitCode::FAILURE),
         Command::LabFence { socket } => holdfast_lab::boards::run(&socket),

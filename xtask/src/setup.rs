@@ -42,6 +42,15 @@ const LAB: [&str; 17] = [
     "strace",
     "libfaketime",
 ];
+/// To build extensions in C; the linker serves Debian's Rust too.
+const EXTENSIONS: [&str; 4] = [
+    "clang-16",
+    "lld-16",
+    "wasi-libc",
+    "libclang-rt-16-dev-wasm32",
+];
+/// To build extensions in Rust where rustup does not have the target or is not there.
+const RUST_OF_DEBIAN: [&str; 2] = ["rustc-web", "rust-web-src"];
 /// Package lists older than this are fetched again before anything is installed.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
@@ -71,6 +80,7 @@ pub(crate) fn run(arguments: &SetupArguments) -> Result<ExitCode> {
     } else {
         install(&progress, &missing)?;
     }
+    ensure_rust_target(&progress)?;
     if let Some(files) = linux::cached() {
         progress.line(&format!(
             "  the Linux guest's kernel is {}",
@@ -88,10 +98,31 @@ pub(crate) fn ensure(progress: &Progress) -> Result<()> {
     if !missing.is_empty() {
         install(progress, &missing)?;
     }
+    ensure_rust_target(progress)?;
     match linux::cached() {
         Some(_) => Ok(()),
         None => fetch_kernel(progress),
     }
+}
+
+/// What `cargo xtask extensions` needs, and no more.
+pub(crate) fn ensure_for_extensions(progress: &Progress) -> Result<()> {
+    let missing = missing_of(EXTENSIONS)?;
+    if !missing.is_empty() {
+        install(progress, &missing)?;
+    }
+    ensure_rust_target(progress)
+}
+
+/// A compiler for extensions in Rust: rustup's, else Debian's.
+fn ensure_rust_target(progress: &Progress) -> Result<()> {
+    let say = |text: &str| progress.line(&format!("  {text}"));
+    if holdfast_extension_kit::build::ensure_compiler(&say).is_ok() {
+        return Ok(());
+    }
+    install(progress, &missing_of(RUST_OF_DEBIAN)?)?;
+    let ready = holdfast_extension_kit::build::ensure_compiler(&say);
+    ready.map_err(|error| LabError::Refused(error.to_string()))
 }
 
 fn fetch_kernel(progress: &Progress) -> Result<()> {
@@ -100,15 +131,18 @@ fn fetch_kernel(progress: &Progress) -> Result<()> {
 }
 
 fn missing_packages() -> Result<Vec<&'static str>> {
+    missing_of(BUILD.into_iter().chain(LAB).chain(EXTENSIONS))
+}
+
+fn missing_of(all: impl IntoIterator<Item = &'static str>) -> Result<Vec<&'static str>> {
+    let all = all.into_iter();
     if find("apt-get").is_none() || find("dpkg-query").is_none() {
         let text = format!(
-            "no apt here; install by other means what Debian calls: {} {}",
-            BUILD.join(" "),
-            LAB.join(" ")
+            "no apt here; install by other means what Debian calls: {}",
+            all.collect::<Vec<_>>().join(" ")
         );
         return Err(LabError::Refused(text));
     }
-    let all = BUILD.into_iter().chain(LAB);
     Ok(all
         .filter(|package| installed_version(package).is_none())
         .collect())

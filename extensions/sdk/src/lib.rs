@@ -1,12 +1,31 @@
-//! trial
-#[allow(missing_docs)]
-pub mod placement_bindings {
-    wit_bindgen::generate!({
-        path: ["../../wit/host/0.1.0", "../../wit/placement/0.1.0"],
-        world: "holdfast:placement/placing",
-        pub_export_macro: true,
-        generate_all,
-        export_macro_name: "export_placing",
-        default_bindings_module: "holdfast_extension::placement_bindings",
-    });
-}
+//! What an extension of Holdfast written in Rust depends on.
+//!
+//! A scorer is one line, a filter another; a crate may have both:
+//!
+//! ```
+//! use holdfast_extension::placement::Verdict;
+//!
+//! holdfast_extension::scorer!(|_vm, host| (100 - host.vms.min(100)).into());
+//! holdfast_extension::filter!(|vm, host| match (vm.label("gpu"), host.label("gpu")) {
+//!     (Some(_), None) => Verdict::MayNot("it has no GPU".to_owned()),
+//!     _ => Verdict::May,
+//! });
+//! ```
+//!
+//! Whoever needs all candidates at once implements [`placement::Score`] or [`placement::Filter`] and exports the
+//! type with [`export_score!`] or [`export_filter!`]. Who hears of events implements [`events::Handle`].
+//!
+//! What the extension does not use it does not import: the component then asks for no right to it.
+
+#[doc(hidden)]
+pub mod bindings;
+pub mod events;
+pub mod host;
+mod panics;
+pub mod placement;
+
+pub use host::{agent, http, log, state};
+
+/// A type of the author's, as the generated code wants it.
+#[doc(hidden)]
+pub struct Shim<T>(core::marker::PhantomData<T>);

@@ -1,15 +1,33 @@
-//! trial
-use holdfast_extension::placement_bindings as b;
-use b::exports::holdfast::placement::{filter, score};
-struct A;
-impl filter::Guest for A {
-    fn filter(_vm: filter::Vm, c: Vec<filter::Candidate>) -> Result<Vec<filter::Verdict>, String> {
-        Ok(c.iter().map(|_| filter::Verdict::May).collect())
-    }
+//! Keeps the machines of a group apart: over racks (the hosts' label `rack`), then over hosts. Prefers a
+//! machine's own site, and among equals the host with more memory left.
+//!
+//! What is only preferred is a matter of [`score`]. A machine that must not share at all has the label
+//! `spread` = `host` or `spread` = `rack`: then it rather waits than to go where a peer is, see [`filter`].
+
+mod filter;
+mod score;
+#[cfg(test)]
+mod tests;
+
+use holdfast_extension::placement::{Candidate, Peer};
+
+holdfast_extension::export_filter!(filter::Spread);
+holdfast_extension::scorer!(score::score);
+
+/// The operator's label for where in a site a host stands.
+const RACK: &str = "rack";
+
+/// Whether the peer is on this very host.
+fn same_host(peer: &Peer, host: &Candidate) -> bool {
+    peer.host == host.host
 }
-impl score::Guest for A {
-    fn score(_vm: score::Vm, c: Vec<score::Candidate>) -> Result<Vec<f64>, String> {
-        Ok(c.iter().map(|c| c.memory_free_mib as f64).collect())
-    }
+
+/// Whether what takes down the peer's rack takes down this host. A host whose rack nobody named is taken for a
+/// rack of its own. Racks of two sites are two, even if they bear one name.
+fn same_rack(peer: &Peer, host: &Candidate) -> bool {
+    let labelled = || {
+        host.label(RACK)
+            .is_some_and(|rack| peer.label(RACK) == Some(rack))
+    };
+    same_host(peer, host) || (peer.site == host.site && labelled())
 }
-b::export_placing!(A with_types_in holdfast_extension::placement_bindings);

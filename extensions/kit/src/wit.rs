@@ -1,0 +1,91 @@
+//! The contracts, as the kit carries them with it.
+
+use std::path::Path;
+
+use wit_parser::{Resolve, WorldId};
+
+use crate::{KitError, Result};
+
+/// One file of a contract.
+#[derive(Debug, Clone, Copy)]
+pub struct File {
+    /// Its package's name and version: `placement-0.1.0`.
+    pub package: &'static str,
+    /// Its own name.
+    pub name: &'static str,
+    /// What is in it.
+    pub text: &'static str,
+}
+
+macro_rules! file {
+    ($package:literal, $version:literal, $name:literal) => {
+        File {
+            package: concat!($package, "-", $version),
+            name: $name,
+            text: include_str!(concat!(
+                "../../../wit/",
+                $package,
+                "/",
+                $version,
+                "/",
+                $name
+            )),
+        }
+    };
+}
+
+/// Every file of every contract.
+pub const FILES: &[File] = &[
+    file!("host", "0.1.0", "log.wit"),
+    file!("host", "0.1.0", "http.wit"),
+    file!("host", "0.1.0", "agent.wit"),
+    file!("host", "0.1.0", "state.wit"),
+    file!("placement", "0.1.0", "placement.wit"),
+    file!("events", "0.1.0", "events.wit"),
+];
+
+/// The world of an extension's own `wit/`.
+pub const WORLD: &str = "extension";
+
+/// Writes the contracts where the tools of all languages look for them: one folder for each package under
+/// `deps`.
+pub fn write_deps(deps: &Path) -> Result<()> {
+    for file in FILES {
+        let dir = deps.join(file.package);
+        std::fs::create_dir_all(&dir).map_err(KitError::io("create", &dir))?;
+        let path = dir.join(file.name);
+        std::fs::write(&path, file.text).map_err(KitError::io("write", &path))?;
+    }
+    Ok(())
+}
+
+/// Reads an extension's contracts from a folder that has `deps` in it.
+pub fn resolve(wit: &Path) -> Result<(Resolve, WorldId)> {
+    let mut resolve = Resolve::default();
+    let refused = |error: &dyn std::fmt::Display| KitError::wit(wit, error);
+    let (package, _) = resolve
+        .push_dir(wit)
+        .map_err(|error| refused(&format!("{error:#}")))?;
+    let world = resolve
+        .select_world(&[package], Some(WORLD))
+        .map_err(|error| refused(&format!("{error:#}")))?;
+    Ok((resolve, world))
+}
+
+/// The extension's own `wit/`, complete: where it carries no contracts of its own, ours are put beside its world
+/// in `work`.
+pub(crate) fn prepare(folder: &Path, work: &Path) -> Result<std::path::PathBuf> {
+    let own = folder.join("wit");
+    if own.join("deps").is_dir() {
+        return Ok(own);
+    }
+    let made = work.join("wit");
+    write_deps(&made.join("deps"))?;
+    for entry in std::fs::read_dir(&own).map_err(KitError::io("read", &own))? {
+        let path = entry.map_err(KitError::io("read", &own))?.path();
+        if let (true, Some(name)) = (path.is_file(), path.file_name()) {
+            std::fs::copy(&path, made.join(name)).map_err(KitError::io("copy", &path))?;
+        }
+    }
+    Ok(made)
+}

@@ -1,0 +1,85 @@
+//! What Holdfast offers to extensions. Each has to be asked for in `extension.toml` and granted by the operator.
+
+/// Words for operators: `holdfast ext logs NAME`. Right: `log = true`.
+pub mod log {
+    use crate::bindings::host::holdfast::host::log::write;
+
+    pub use crate::bindings::host::holdfast::host::log::Level;
+
+    /// For whoever looks for a fault.
+    pub fn debug(message: &str) {
+        write(Level::Debug, message);
+    }
+
+    /// What went as it should.
+    pub fn info(message: &str) {
+        write(Level::Info, message);
+    }
+
+    /// What an operator should look at some time.
+    pub fn warn(message: &str) {
+        write(Level::Warn, message);
+    }
+
+    /// What an operator should look at now.
+    pub fn error(message: &str) {
+        write(Level::Error, message);
+    }
+}
+
+/// HTTP to targets that the operator has given names. Right: `[rights.http]`.
+pub mod http {
+    use std::fmt;
+
+    pub use crate::bindings::host::holdfast::host::http::{Error, Method, Response, send};
+
+    /// Reads.
+    pub fn get(target: &str, path: &str) -> Result<Response, Error> {
+        send(target, Method::Get, path, None)
+    }
+
+    /// Sends JSON.
+    pub fn post(target: &str, path: &str, json: &str) -> Result<Response, Error> {
+        send(target, Method::Post, path, Some(json))
+    }
+
+    impl Error {
+        /// Whether the request had certainly no effect. Only one that was sent and not answered may have had.
+        pub fn nothing_was_done(&self) -> bool {
+            !matches!(self, Self::Unanswered(_))
+        }
+
+        /// For people.
+        pub fn words(&self) -> String {
+            match self {
+                Self::NoTarget(text) => format!("no such target: {text}"),
+                Self::NotAllowed(text) => format!("not allowed: {text}"),
+                Self::TooMany(text) => format!("too many requests: {text}"),
+                Self::Unreachable(text) => format!("not reachable: {text}"),
+                Self::Unanswered(text) => format!("no answer: {text}"),
+            }
+        }
+    }
+
+    impl fmt::Display for Method {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.pad(match self {
+                Self::Get => "GET",
+                Self::Post => "POST",
+                Self::Put => "PUT",
+                Self::Patch => "PATCH",
+                Self::Delete => "DELETE",
+            })
+        }
+    }
+}
+
+/// Programs that the operator has given names: fence agents. Right: `programs`.
+pub mod agent {
+    pub use crate::bindings::host::holdfast::host::agent::{Action, Argument, Ended, Error, run};
+}
+
+/// The cluster's records as they were when the call began. Right: `state`.
+pub mod state {
+    pub use crate::bindings::host::holdfast::host::state::{Entry, entries, get};
+}
