@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::blueprint;
 use crate::error::{LabError, Result};
@@ -163,12 +163,22 @@ impl Lab {
         self.storage_state().map(|state| state.in_sync())
     }
 
-    /// Waits until [`Lab::storage_in_sync`].
+    /// Waits until [`Lab::storage_in_sync`]. A brick that glusterd leaves down is started as an operator
+    /// would, and that is told.
     pub fn wait_storage_in_sync(&self, limit: Duration) -> Result<()> {
         let hint = "see `lab exec a-ctl -- gluster volume heal hf info`";
+        let begin = Instant::now();
+        let mut helped = false;
         wait_until("storage in sync", limit, hint, || {
             match self.storage_state() {
                 Ok(state) if state.in_sync() => Ok(()),
+                Ok(state) if !helped && begin.elapsed() > storage::BRICK_PATIENCE => {
+                    helped = true;
+                    if let Some(told) = storage::start_bricks(self, self.layout(), &state) {
+                        println!("  {told}");
+                    }
+                    Err(state.describe())
+                }
                 Ok(state) => Err(state.describe()),
                 Err(error) => Err(error.chain()),
             }

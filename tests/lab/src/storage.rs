@@ -198,6 +198,40 @@ pub(crate) fn state(lab: &impl Exec, layout: &Layout) -> Result<StorageState> {
     Err(last)
 }
 
+/// A brick whose machine has come back is up within seconds. After this long it stays away: GlusterFS 10.3 does
+/// not start it now and then, when machines and their quorum come back at about the same time (one of some
+/// dozens of such returns in this lab; docs/install.md has it).
+pub(crate) const BRICK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts bricks that are away although their machines are on; says so. None: there is no such brick.
+pub(crate) fn start_bricks(
+    lab: &impl Exec,
+    layout: &Layout,
+    state: &StorageState,
+) -> Option<String> {
+    let away: Vec<&Machine> = layout
+        .controls()
+        .filter(|machine| lab.power_of(machine) == Power::On)
+        .filter(|machine| {
+            let mut bricks = state.bricks.iter();
+            bricks.any(|(address, connected, _)| *address == machine.address && !connected)
+        })
+        .collect();
+    let first = away.first()?;
+    let names: Vec<&str> = away.iter().map(|machine| machine.name.as_str()).collect();
+    let seconds = BRICK_PATIENCE.as_secs();
+    let what = format!(
+        "storage: glusterd left the brick of {} down for {seconds} s",
+        names.join(" ")
+    );
+    Some(
+        match gluster(lab, first, &["volume", "start", VOLUME, "force"]) {
+            Ok(_) => format!("{what}; `gluster volume start {VOLUME} force` started it"),
+            Err(error) => format!("{what}, and it cannot be started: {}", error.chain()),
+        },
+    )
+}
+
 /// Whether the storage is mounted and answers inside a hypervisor.
 pub(crate) fn mounted(lab: &impl Exec, machine: &Machine) -> std::result::Result<(), String> {
     let argv = ["stat", "--file-system", "--format=%T", STORAGE_DIR];
