@@ -24,6 +24,6 @@ def tell(body: str) -> None:
     try:
         answer = http.send("hook", http.Method.POST, "/", body)
     except Err as error:
-        raise Err(f"the hook was not told: {error.value}") from None
+        raise Err(f"the hook was not told: {error.value.value}") from None
     if not 200 <= answer.status <= 299:
         log.write(log.Level.WARN, f"the hook answered {answer.status}")

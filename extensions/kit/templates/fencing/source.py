@@ -41,7 +41,8 @@ def reset(device: Device, kind: str) -> Ordered:
     except Err as error:
         # Only an unanswered one may have been done.
         unanswered = isinstance(error.value, http.Error_Unanswered)
-        return Ordered_Unknown(str(error.value)) if unanswered else Ordered_Refused(str(error.value))
+        said = error.value.value
+        return Ordered_Unknown(said) if unanswered else Ordered_Refused(said)
     said = f"the board answered {answer.status}"
     if 200 <= answer.status <= 299:
         return Ordered_Accepted()
@@ -63,7 +64,7 @@ class Fence(exports.Fence):
                 return Power_Unknown(f"the board answered {answer.status}")
             state = json.loads(answer.body).get("PowerState")
         except Err as error:
-            return Power_Unknown(str(error.value))
+            return Power_Unknown(error.value.value)
         except (ValueError, AttributeError):
             return Power_Unknown("the board's answer is not what Redfish says")
         # Only these very words: whatever else a board says is not known to be off.
