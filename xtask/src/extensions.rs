@@ -104,7 +104,7 @@ fn build_all(progress: &Progress, names: &[String], again: bool) -> Result<Vec<R
     }
     crate::setup::ensure_for_extensions(progress)?;
     let tools = Tools::of_user();
-    let shared = shared()?;
+    let (all, rust) = shared()?;
     let wanted = folders
         .into_iter()
         .filter(|(name, _)| names.is_empty() || names.contains(name));
@@ -112,7 +112,14 @@ fn build_all(progress: &Progress, names: &[String], again: bool) -> Result<Vec<R
         .map(|(name, folder)| {
             let outcome = match tools.lacking(folder.language) {
                 Some(why) => Outcome::Skipped(why),
-                None => one(progress, &name, &folder, &shared, again)?,
+                None => {
+                    let shared = if folder.language == Language::Rust {
+                        &rust
+                    } else {
+                        &all
+                    };
+                    one(progress, &name, &folder, shared, again)?
+                }
             };
             let language = folder.language;
             Ok(Row {
@@ -128,12 +135,12 @@ fn one(
     progress: &Progress,
     name: &str,
     folder: &Folder,
-    shared: &[u8],
+    shared: &Sha256,
     again: bool,
 ) -> Result<Outcome> {
     let dir = output().join(name);
     let (component, stamp) = (dir.join("component.wasm"), dir.join("sources.sha256"));
-    let mut hash = Sha256::new_with_prefix(shared);
+    let mut hash = shared.clone();
     add(&mut hash, &folder.path)?;
     let hash = format!("{:x}", hash.finalize());
     let built = std::fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == hash);
@@ -184,15 +191,18 @@ fn folders() -> Result<BTreeMap<String, Folder>> {
     Ok(all)
 }
 
-/// What all builds depend on besides the extension's own folder: the contracts, the SDK and the kit.
-fn shared() -> Result<Vec<u8>> {
-    let mut hash = Sha256::new();
-    let extensions = root().join("extensions");
-    for path in ["sdk", "kit/src", "Cargo.toml", "Cargo.lock"].map(|each| extensions.join(each)) {
-        add(&mut hash, &path)?;
+/// What builds depend on besides the extension's own folder: all of them on the contracts and the kit, those in
+/// Rust on the SDK too.
+fn shared() -> Result<(Sha256, Sha256)> {
+    let mut all = Sha256::new();
+    for path in ["wit", "extensions/kit/src", "extensions/kit/templates"] {
+        add(&mut all, &root().join(path))?;
     }
-    add(&mut hash, &root().join("wit"))?;
-    Ok(hash.finalize().to_vec())
+    let mut rust = all.clone();
+    for path in ["sdk", "Cargo.toml", "Cargo.lock"] {
+        add(&mut rust, &root().join("extensions").join(path))?;
+    }
+    Ok((all, rust))
 }
 
 /// Adds a file, or all files under a directory, names and contents.

@@ -73,7 +73,7 @@ pub enum KitError {
         what: String,
     },
     /// It imports what no host of Holdfast has.
-    #[error("{name} imports {}, which extensions do not get; remove what opens files, reads the clock, draws random numbers or prints", .imports.join(", "))]
+    #[error("{name} imports {}, which extensions do not get; remove what opens files, reads the clock or draws random numbers", .imports.join(", "))]
     Imports {
         /// The extension.
         name: String,

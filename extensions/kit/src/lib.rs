@@ -9,7 +9,9 @@ pub mod componentize;
 mod error;
 mod folder;
 mod language;
+pub mod new;
 mod run;
+mod templates;
 mod tools;
 pub mod wit;
 
@@ -18,4 +20,5 @@ pub use componentize::{Surface, componentize, surface};
 pub use error::{KitError, Result};
 pub use folder::{Folder, MANIFEST};
 pub use language::Language;
+pub use new::{Start, new};
 pub use tools::{Tools, find};

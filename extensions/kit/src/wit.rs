@@ -9,8 +9,10 @@ use crate::{KitError, Result};
 /// One file of a contract.
 #[derive(Debug, Clone, Copy)]
 pub struct File {
-    /// Its package's name and version: `placement-0.1.0`.
+    /// Its package's name.
     pub package: &'static str,
+    /// Its package's version.
+    pub version: &'static str,
     /// Its own name.
     pub name: &'static str,
     /// What is in it.
@@ -20,7 +22,8 @@ pub struct File {
 macro_rules! file {
     ($package:literal, $version:literal, $name:literal) => {
         File {
-            package: concat!($package, "-", $version),
+            package: $package,
+            version: $version,
             name: $name,
             text: include_str!(concat!(
                 "../../../wit/",
@@ -40,7 +43,10 @@ pub const FILES: &[File] = &[
     file!("host", "0.1.0", "http.wit"),
     file!("host", "0.1.0", "agent.wit"),
     file!("host", "0.1.0", "state.wit"),
+    file!("host", "0.1.0", "probe.wit"),
     file!("placement", "0.1.0", "placement.wit"),
+    file!("fencing", "0.1.0", "fencing.wit"),
+    file!("storage-check", "0.1.0", "storage-check.wit"),
     file!("events", "0.1.0", "events.wit"),
 ];
 
@@ -51,7 +57,7 @@ pub const WORLD: &str = "extension";
 /// `deps`.
 pub fn write_deps(deps: &Path) -> Result<()> {
     for file in FILES {
-        let dir = deps.join(file.package);
+        let dir = deps.join(format!("{}-{}", file.package, file.version));
         std::fs::create_dir_all(&dir).map_err(KitError::io("create", &dir))?;
         let path = dir.join(file.name);
         std::fs::write(&path, file.text).map_err(KitError::io("write", &path))?;

@@ -15,6 +15,7 @@ pub mod host {
                 import holdfast:host/http@0.1.0;
                 import holdfast:host/agent@0.1.0;
                 import holdfast:host/state@0.1.0;
+                import holdfast:host/probe@0.1.0;
             }
         ",
         generate_all,
@@ -44,6 +45,32 @@ pub mod scoring {
             "holdfast:host/log@0.1.0": crate::bindings::host::holdfast::host::log,
             "holdfast:placement/types@0.1.0":
                 crate::bindings::filtering::holdfast::placement::types,
+        },
+    });
+}
+
+pub mod fencing {
+    wit_bindgen::generate!({
+        path: ["wit/host/0.1.0", "wit/fencing/0.1.0"],
+        world: "holdfast:fencing/fencing-http",
+        pub_export_macro: true,
+        export_macro_name: "export_fencing",
+        with: {
+            "holdfast:host/log@0.1.0": crate::bindings::host::holdfast::host::log,
+            "holdfast:host/http@0.1.0": crate::bindings::host::holdfast::host::http,
+        },
+    });
+}
+
+pub mod storage_checking {
+    wit_bindgen::generate!({
+        path: ["wit/host/0.1.0", "wit/storage-check/0.1.0"],
+        world: "holdfast:storage-check/storage-checking",
+        pub_export_macro: true,
+        export_macro_name: "export_storage_checking",
+        with: {
+            "holdfast:host/log@0.1.0": crate::bindings::host::holdfast::host::log,
+            "holdfast:host/probe@0.1.0": crate::bindings::host::holdfast::host::probe,
         },
     });
 }

@@ -61,6 +61,21 @@ pub mod http {
         }
     }
 
+    /// A text as JSON has it, in quotation marks.
+    pub fn json_text(text: &str) -> String {
+        let mut json = String::with_capacity(text.len() + 2);
+        json.push('"');
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => json.extend(['\\', c]),
+                c if c < ' ' => json.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c => json.push(c),
+            }
+        }
+        json.push('"');
+        json
+    }
+
     impl fmt::Display for Method {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.pad(match self {
@@ -77,6 +92,22 @@ pub mod http {
 /// Programs that the operator has given names: fence agents. Right: `programs`.
 pub mod agent {
     pub use crate::bindings::host::holdfast::host::agent::{Action, Argument, Ended, Error, run};
+}
+
+/// Looks at the storage of this machine, at what the operator has given names. Rights: `paths`, `commands`.
+pub mod probe {
+    pub use crate::bindings::host::holdfast::host::probe::*;
+
+    impl Error {
+        /// For people.
+        pub fn words(&self) -> String {
+            match self {
+                Self::NoName(text) => format!("no such name: {text}"),
+                Self::Failed(text) => format!("failed: {text}"),
+                Self::TimedOut(text) => format!("no answer in time: {text}"),
+            }
+        }
+    }
 }
 
 /// The cluster's records as they were when the call began. Right: `state`.

@@ -13,18 +13,21 @@
 //! ```
 //!
 //! Whoever needs all candidates at once implements [`placement::Score`] or [`placement::Filter`] and exports the
-//! type with [`export_score!`] or [`export_filter!`]. Who hears of events implements [`events::Handle`].
+//! type with [`export_score!`] or [`export_filter!`]; the other kinds are [`fencing::Fence`],
+//! [`storage_check::Check`] and [`events::Handle`].
 //!
 //! What the extension does not use it does not import: the component then asks for no right to it.
 
 #[doc(hidden)]
 pub mod bindings;
 pub mod events;
+pub mod fencing;
 pub mod host;
 mod panics;
 pub mod placement;
+pub mod storage_check;
 
-pub use host::{agent, http, log, state};
+pub use host::{agent, http, log, probe, state};
 
 /// A type of the author's, as the generated code wants it.
 #[doc(hidden)]

@@ -7,7 +7,7 @@ use wit_bindgen_core::Files;
 
 use crate::run::quietly;
 use crate::tools::find;
-use crate::{Folder, KitError, Language, Result, componentize, wit};
+use crate::{Folder, KitError, Language, Result, componentize, templates, wit};
 
 /// How to get the compiler, its linker and its libraries.
 const HOW: &str = "on Debian run `apt-get install --no-install-recommends clang-16 lld-16 wasi-libc \
@@ -18,6 +18,8 @@ pub(super) fn build(folder: &Folder) -> Result<Vec<u8>> {
     let work = super::work()?;
     let contracts = wit::prepare(&folder.path, work.path())?;
     bindings(&contracts, work.path())?;
+    let no_wasi = work.path().join("no_wasi.c");
+    std::fs::write(&no_wasi, templates::NO_WASI).map_err(KitError::io("write", &no_wasi))?;
     let made = work.path().join("core.wasm");
     let mut command = Command::new(clang);
     command.args([
@@ -29,7 +31,10 @@ pub(super) fn build(folder: &Folder) -> Result<Vec<u8>> {
     ]);
     // A library that is called, not a program that runs.
     command.args(["-mexec-model=reactor", "-Wl,--gc-sections"]);
-    command.arg("-I").arg(work.path()).arg(&folder.source);
+    command
+        .arg("-I")
+        .arg(work.path())
+        .args([&folder.source, &no_wasi]);
     for file in [
         format!("{}.c", wit::WORLD),
         format!("{}_component_type.o", wit::WORLD),
@@ -56,7 +61,7 @@ fn clang() -> Result<PathBuf> {
 }
 
 /// Writes `extension.h`, `extension.c` and the object file with the contract in it.
-pub fn bindings(contracts: &Path, out: &Path) -> Result<()> {
+fn bindings(contracts: &Path, out: &Path) -> Result<()> {
     let (mut resolve, world) = wit::resolve(contracts)?;
     let mut files = Files::default();
     let mut generator = wit_bindgen_c::Opts::default().build();

@@ -5,7 +5,6 @@ mod javascript;
 mod python;
 mod rust;
 
-pub use c::bindings as c_bindings;
 pub use rust::ensure_compiler;
 
 use std::path::PathBuf;

@@ -1,0 +1,119 @@
+//! Starts an extension: a folder whose sources build and work as they are.
+
+use std::path::{Path, PathBuf};
+
+use holdfast_model::extension::ExtensionKind;
+use holdfast_model::id::ExtensionName;
+
+use crate::templates::{self, SDK};
+use crate::{KitError, Language, MANIFEST, Result, wit};
+
+/// What becomes of a folder.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The extension's name.
+    pub name: ExtensionName,
+    /// What it is for.
+    pub kind: ExtensionKind,
+    /// What it is written in.
+    pub language: Language,
+}
+
+/// Writes the folder, and says where the author's code is. A folder that is there has to be empty.
+pub fn new(folder: &Path, start: &Start) -> Result<PathBuf> {
+    if folder.is_dir() {
+        let mut there = std::fs::read_dir(folder).map_err(KitError::io("read", folder))?;
+        if there.next().is_some() {
+            let path = folder.to_owned();
+            return Err(KitError::Occupied { path });
+        }
+    }
+    let template = templates::of(start.kind);
+    let source = start.source();
+    let put = |name: &str, text: &str| put(&folder.join(name), text);
+    put(MANIFEST, &start.filled(template.manifest))?;
+    put("README.md", &start.filled(templates::README))?;
+    put(".gitignore", "/target\n*.wasm\n__pycache__/\n")?;
+    put(&source, template.source(start.language))?;
+    if start.language == Language::Rust {
+        put("Cargo.toml", &start.filled(templates::CARGO))?;
+        for (name, text) in SDK {
+            put(&format!("sdk/{name}"), text)?;
+        }
+        for file in wit::FILES {
+            let path = format!("{}/{}/{}", file.package, file.version, file.name);
+            put(&format!("sdk/wit/{path}"), file.text)?;
+        }
+    } else {
+        put("wit/world.wit", template.world)?;
+        wit::write_deps(&folder.join("wit/deps"))?;
+    }
+    Ok(folder.join(source))
+}
+
+fn put(path: &Path, text: &str) -> Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(KitError::io("create", dir))?;
+    }
+    std::fs::write(path, text).map_err(KitError::io("write", path))
+}
+
+impl Start {
+    /// Called after the kind: an extension's name need not be one of a Python module.
+    fn source(&self) -> String {
+        match self.language {
+            Language::Rust => "src/lib.rs".to_owned(),
+            other => format!("{}.{}", self.kind.word().replace('-', "_"), other.ending()),
+        }
+    }
+
+    fn contracts(&self) -> &'static str {
+        match self.language {
+            Language::Rust => "sdk/wit/",
+            _ => "wit/",
+        }
+    }
+
+    /// A text with what is in double braces filled in.
+    fn filled(&self, text: &str) -> String {
+        text.replace("{{name}}", self.name.as_str())
+            .replace("{{crate}}", &crate_name(self.name.as_str()))
+            .replace("{{kind}}", self.kind.word())
+            .replace("{{language}}", &self.language.to_string())
+            .replace("{{source}}", &self.source())
+            .replace("{{contracts}}", self.contracts())
+    }
+}
+
+/// Cargo takes no dots, and no digit at the begin.
+fn crate_name(name: &str) -> String {
+    let name = name.replace('.', "-");
+    match name.starts_with(|c: char| c.is_ascii_digit()) {
+        true => format!("ext-{name}"),
+        false => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crates_have_names_that_cargo_takes() {
+        assert_eq!(crate_name("rack-spread"), "rack-spread");
+        assert_eq!(crate_name("1.x"), "ext-1-x");
+    }
+
+    #[test]
+    fn what_is_there_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("mine"), "").expect("a file");
+        let start = Start {
+            name: "x".parse().expect("a name"),
+            kind: ExtensionKind::Placement,
+            language: Language::C,
+        };
+        let refused = new(dir.path(), &start).expect_err("refused").to_string();
+        assert!(refused.ends_with("is there already and is not empty; give another name"));
+    }
+}

@@ -1,0 +1,29 @@
+"""Tells a webhook when a host is fenced.
+
+CPython runs it inside the component: no file, no socket, no print. Words for operators go to `log`.
+"""
+
+import json
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.exports.handler import Event
+from wit_world.imports import http, log
+
+
+class Handler(exports.Handler):
+    def handle(self, events: list[Event]) -> None:
+        """In the order in which they were written, at least once. Raise `Err("why")` if it did not work."""
+        for event in events:
+            # Pass over kinds that are not known: there will be more.
+            if event.kind == "host-fenced":
+                tell(json.dumps({"text": event.text}))
+
+
+def tell(body: str) -> None:
+    try:
+        answer = http.send("hook", http.Method.POST, "/", body)
+    except Err as error:
+        raise Err(f"the hook was not told: {error.value.value}") from None
+    if not 200 <= answer.status <= 299:
+        log.write(log.Level.WARN, f"the hook answered {answer.status}")

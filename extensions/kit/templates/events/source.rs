@@ -1,0 +1,22 @@
+//! Tells a webhook when a host is fenced.
+
+use holdfast_extension::events::{Event, Handle};
+use holdfast_extension::{http, log};
+
+struct Teller;
+
+impl Handle for Teller {
+    fn handle(events: &[Event]) -> Result<(), String> {
+        // Pass over kinds that are not known: there will be more.
+        for event in events.iter().filter(|event| event.kind == "host-fenced") {
+            let body = format!("{{\"text\":{}}}", http::json_text(&event.text));
+            let answer = http::post("hook", "/", &body).map_err(|error| error.words())?;
+            if !(200..300).contains(&answer.status) {
+                log::warn(&format!("the hook answered {}", answer.status));
+            }
+        }
+        Ok(())
+    }
+}
+
+holdfast_extension::export_events!(Teller);

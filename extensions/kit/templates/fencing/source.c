@@ -1,0 +1,99 @@
+/* Switches hosts off by their management boards, over Redfish.
+ *
+ * Settings of a device: `target` (if it is not called as the device is) and `system` (if it is not `1`).
+ * `extension.h` and `extension.c` are made from `wit/` when the extension is built. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "extension.h"
+
+typedef extension_string_t text;
+typedef exports_holdfast_fencing_fence_device_t device;
+typedef exports_holdfast_fencing_fence_ordered_t ordered;
+typedef exports_holdfast_fencing_fence_power_t power;
+
+/* Longest path: a system's name that is longer is cut, and the board will not know it. */
+enum { PATH_MAX = 512 };
+
+static text setting(const device *from, const char *name, text otherwise) {
+  for (size_t i = 0; i < from->settings.len; i++) {
+    text own = from->settings.ptr[i].name;
+    if (own.len == strlen(name) && memcmp(own.ptr, name, own.len) == 0) return from->settings.ptr[i].value;
+  }
+  return otherwise;
+}
+
+/* Sends a request; the status, or 0 if nobody knows what became of it. `body` is on the heap. */
+static int ask(const device *about, uint8_t method, const char *action, const char *json, text *body) {
+  char path[PATH_MAX];
+  text system = setting(about, "system", (text){(uint8_t *)"1", 1});
+  snprintf(path, sizeof path, "/redfish/v1/Systems/%.*s%s", (int)system.len, (const char *)system.ptr, action);
+  text target = setting(about, "target", about->name), where, what;
+  extension_string_set(&where, path);
+  if (json) extension_string_set(&what, json);
+  holdfast_host_http_response_t answer;
+  holdfast_host_http_error_t error;
+  if (!holdfast_host_http_send(&target, method, &where, json ? &what : NULL, &answer, &error)) {
+    holdfast_host_http_error_free(&error);
+    return 0;
+  }
+  *body = answer.body;
+  return answer.status;
+}
+
+static void reset(device *about, const char *json, ordered *ret) {
+  text body = {NULL, 0};
+  int status =
+      ask(about, HOLDFAST_HOST_HTTP_METHOD_POST, "/Actions/ComputerSystem.Reset", json, &body);
+  if (status >= 200 && status <= 299) {
+    ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_ORDERED_ACCEPTED;
+  } else if (status >= 400 && status <= 499) {
+    ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_ORDERED_REFUSED;
+    extension_string_dup(&ret->val.refused, "the board will not");
+  } else {
+    ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_ORDERED_UNKNOWN;
+    extension_string_dup(&ret->val.unknown, "no clear answer of the board");
+  }
+  extension_string_free(&body);
+  exports_holdfast_fencing_fence_device_free(about);
+}
+
+void exports_holdfast_fencing_fence_off(device *about, ordered *ret) {
+  reset(about, "{\"ResetType\":\"ForceOff\"}", ret);
+}
+
+void exports_holdfast_fencing_fence_on(device *about, ordered *ret) {
+  reset(about, "{\"ResetType\":\"On\"}", ret);
+}
+
+/* Whether the board says `"PowerState":"WORD"`, without a JSON parser: add one if more is read. */
+static bool says(const char *body, const char *word) {
+  const char *at = strstr(body, "\"PowerState\"");
+  if (!at) return false;
+  at += strlen("\"PowerState\"");
+  at += strspn(at, " \t\r\n:");
+  size_t length = strlen(word);
+  return at[0] == '"' && strncmp(at + 1, word, length) == 0 && at[1 + length] == '"';
+}
+
+void exports_holdfast_fencing_fence_status(device *about, power *ret) {
+  text body = {NULL, 0};
+  int status = ask(about, HOLDFAST_HOST_HTTP_METHOD_GET, "", NULL, &body);
+  /* Ends with a null byte, which an answer does not. */
+  char *words = calloc(body.len + 1, 1);
+  if (!words) abort();
+  if (body.len > 0) memcpy(words, body.ptr, body.len);
+  /* Only these very words: whatever else a board says is not known to be off. */
+  if (status == 200 && says(words, "On")) {
+    ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_POWER_ON;
+  } else if (status == 200 && says(words, "Off")) {
+    ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_POWER_OFF;
+  } else {
+    ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_POWER_UNKNOWN;
+    extension_string_dup(&ret->val.unknown, "no clear answer of the board");
+  }
+  free(words);
+  extension_string_free(&body);
+  exports_holdfast_fencing_fence_device_free(about);
+}

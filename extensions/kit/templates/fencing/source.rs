@@ -1,0 +1,64 @@
+//! Switches hosts off by their management boards, over Redfish.
+//!
+//! Settings of a device: `target` (if it is not called as the device is) and `system` (if it is not `1`).
+
+use holdfast_extension::fencing::{Device, Fence, Ordered, Power};
+use holdfast_extension::http::{self, Error};
+
+struct Redfish;
+
+impl Fence for Redfish {
+    fn off(device: &Device) -> Ordered {
+        reset(device, "ForceOff")
+    }
+
+    fn on(device: &Device) -> Ordered {
+        reset(device, "On")
+    }
+
+    fn status(device: &Device) -> Power {
+        match http::get(target(device), &system(device)) {
+            // Only these very words: whatever else a board says is not known to be off.
+            Ok(answer) if answer.status == 200 => match power_state(&answer.body) {
+                Some("On") => Power::On,
+                Some("Off") => Power::Off,
+                state => Power::Unknown(format!("the board says {state:?}")),
+            },
+            Ok(answer) => Power::Unknown(format!("the board answered {}", answer.status)),
+            Err(error) => Power::Unknown(error.words()),
+        }
+    }
+}
+
+fn target(device: &Device) -> &str {
+    device.setting("target").unwrap_or(&device.name)
+}
+
+fn system(device: &Device) -> String {
+    let system = device.setting("system").unwrap_or("1");
+    format!("/redfish/v1/Systems/{system}")
+}
+
+fn reset(device: &Device, kind: &str) -> Ordered {
+    let path = format!("{}/Actions/ComputerSystem.Reset", system(device));
+    let body = format!("{{\"ResetType\":\"{kind}\"}}");
+    match http::post(target(device), &path, &body) {
+        Ok(answer) if (200..300).contains(&answer.status) => Ordered::Accepted,
+        Ok(answer) if (400..500).contains(&answer.status) => {
+            Ordered::Refused(format!("the board answered {}", answer.status))
+        }
+        Ok(answer) => Ordered::Unknown(format!("the board answered {}", answer.status)),
+        // It may have been done.
+        Err(error @ Error::Unanswered(_)) => Ordered::Unknown(error.words()),
+        Err(error) => Ordered::Refused(error.words()),
+    }
+}
+
+/// The value of `"PowerState"`, without a JSON parser: add one if more is read.
+fn power_state(body: &str) -> Option<&str> {
+    let (_, rest) = body.split_once("\"PowerState\"")?;
+    let rest = rest.trim_start().strip_prefix(':')?.trim_start();
+    rest.strip_prefix('"')?.split('"').next()
+}
+
+holdfast_extension::export_fence!(Redfish);

@@ -1,0 +1,71 @@
+//! What a new extension is written with holds together: manifest, contracts, versions.
+
+use std::path::Path;
+
+use holdfast_extension_kit::{Folder, Language, Start, new, wit};
+use holdfast_model::extension::ExtensionKind;
+
+fn each(check: impl Fn(&Start, &Path)) {
+    for kind in ExtensionKind::ALL {
+        for language in Language::ALL {
+            let dir = tempfile::tempdir().expect("a directory");
+            let folder = dir.path().join("made");
+            let name = format!("my-{kind}").parse().expect("a name");
+            let start = Start {
+                name,
+                kind,
+                language,
+            };
+            let source = new(&folder, &start).expect("a new extension");
+            assert!(source.is_file(), "{source:?}");
+            check(&start, &folder);
+        }
+    }
+}
+
+#[test]
+fn manifest_and_language_are_read_back() {
+    each(|start, path| {
+        let folder = Folder::open(path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(folder.language, start.language);
+        assert_eq!(folder.manifest.kind, start.kind);
+        assert_eq!(folder.manifest.name, start.name);
+    });
+}
+
+#[test]
+fn nothing_is_left_to_fill_in() {
+    each(|_, path| {
+        for name in ["README.md", "extension.toml", "Cargo.toml"] {
+            let text = std::fs::read_to_string(path.join(name)).unwrap_or_default();
+            assert!(!text.contains("{{"), "{name}:\n{text}");
+        }
+    });
+}
+
+#[test]
+fn the_contracts_resolve_and_export_the_kind() {
+    each(|start, path| {
+        if start.language == Language::Rust {
+            return;
+        }
+        let (resolve, world) = wit::resolve(&path.join("wit")).unwrap_or_else(|e| panic!("{e}"));
+        let exports = resolve.worlds[world].exports.keys();
+        let wanted = format!("holdfast:{}/", start.kind);
+        for name in exports.map(|key| resolve.name_world_key(key)) {
+            assert!(name.starts_with(&wanted), "{name}");
+        }
+    });
+}
+
+/// The SDK of a new extension is built with what the SDK of this checkout is built with.
+#[test]
+fn rust_takes_the_same_bindings_as_our_own() {
+    let line = |text: &str| {
+        let mut lines = text.lines().map(str::to_owned);
+        lines.find(|line| line.starts_with("wit-bindgen = "))
+    };
+    let ours = line(include_str!("../../Cargo.toml"));
+    assert!(ours.is_some());
+    assert_eq!(line(include_str!("../templates/rust/Cargo.toml")), ours);
+}
