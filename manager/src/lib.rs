@@ -7,6 +7,7 @@ pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod domain_xml;
+pub mod extensions;
 pub mod rto;
 pub mod schema;
 pub mod status;

@@ -1,8 +1,9 @@
 //! Why a VM or a host is where and how it is: the planner's own words, the records behind them,
 //! and for "why not there?" a trial run of the planner. Read only.
 
+use crate::extensions::Extensions;
 use crate::status::{Context, build};
-use holdfast_core::planner::plan;
+use holdfast_core::planner::plan_with;
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::host::{HostSpec, SessionState, VmReport};
 use holdfast_model::id::{HostName, ManagerName, OpId, Revision, VmName};
@@ -15,6 +16,7 @@ use holdfast_model::world::Seen;
 use holdfast_store::view::View;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// When and for whom the planner is asked.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub struct Asked {
     pub view_since: Option<Instant>,
     /// This manager.
     pub manager: ManagerName,
+    /// Its extensions: they are asked as they are in a decision.
+    pub extensions: Arc<Extensions>,
 }
 
 /// Asks the planner what it would do and what it waits for. Nothing is executed: any manager can
@@ -40,7 +44,8 @@ pub fn explain(view: &View, asked: &Asked) -> Plan {
         .as_ref()
         .map_or(Revision(0), |epoch| epoch.revision);
     let since = asked.view_since.unwrap_or(asked.now);
-    plan(&view.world(asked.now, asked.wall, since, epoch, &asked.manager))
+    let world = view.world(asked.now, asked.wall, since, epoch, &asked.manager);
+    plan_with(&world, &asked.extensions.decision())
 }
 
 /// Everything about one VM.

@@ -40,7 +40,7 @@ pub fn label_fault(labels: &Labels) -> Option<String> {
 }
 
 /// Which host for this VM?
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Question {
     /// The VM.
     pub vm: VmFacts,
@@ -49,7 +49,7 @@ pub struct Question {
 }
 
 /// A VM that needs a host.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VmFacts {
     /// Its name.
     pub name: VmName,
@@ -74,7 +74,7 @@ pub struct VmFacts {
 }
 
 /// A VM of the same group.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Peer {
     /// Its name.
     pub name: VmName,
@@ -87,7 +87,7 @@ pub struct Peer {
 }
 
 /// A host that could take it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Candidate {
     /// Its name.
     pub host: HostName,

@@ -4,7 +4,9 @@
 //! granted when it was installed, and what the component really imports. What is in only two of them is not
 //! there.
 
+use crate::advice::Fallback;
 use crate::id::{ExtensionName, TargetName};
+use crate::time::UnixMs;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -320,6 +322,66 @@ fn is_pattern(text: &str) -> bool {
     text.split_once(' ').is_some_and(|(method, path)| {
         METHODS.contains(&method) && path.starts_with('/') && !path.contains(char::is_whitespace)
     })
+}
+
+/// `extensions/NAME`: an extension that operators have installed. Its component stands elsewhere, under the
+/// digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+    /// The component's size.
+    pub bytes: u64,
+    /// What the operator granted of what it asked for.
+    pub granted: Rights,
+    /// What the operator set instead of the manifest's limits.
+    #[serde(default)]
+    pub limits: LimitsAsked,
+    /// What happens when it gives no answer.
+    pub then: Fallback,
+    /// Who installed it.
+    pub by: String,
+    /// When, for people.
+    pub at: UnixMs,
+}
+
+impl Installed {
+    /// What one call may cost here.
+    pub fn limits(&self) -> Limits {
+        self.limits.over(self.manifest.limits())
+    }
+
+    /// What it may do here.
+    pub fn rights(&self) -> Rights {
+        self.manifest.rights.and(&self.granted)
+    }
+}
+
+/// How an extension stands on one manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum Readiness {
+    /// It is asked.
+    Ready {
+        /// Which component: another than the installed one is asked until that is ready.
+        digest: String,
+    },
+    /// It failed too often, and is not asked for a while.
+    Resting {
+        /// Which component.
+        digest: String,
+        /// Its last failure, in words.
+        why: String,
+    },
+    /// Its component is being fetched and compiled.
+    Loading,
+    /// It cannot be asked there.
+    Failed {
+        /// Why, in words.
+        why: String,
+    },
 }
 
 #[cfg(test)]

@@ -68,6 +68,9 @@ pub struct ManagerFile {
     /// Where the files with their secrets are.
     #[serde(default = "default_fence_secrets")]
     pub fence_secrets: PathBuf,
+    /// Where the machine code of extensions is kept: a directory that only the manager's user can write.
+    #[serde(default = "default_extensions_dir")]
+    pub extensions_dir: PathBuf,
 }
 
 impl ManagerFile {
@@ -334,6 +337,10 @@ fn default_machine_id_file() -> PathBuf {
 
 fn default_fence_secrets() -> PathBuf {
     "/etc/holdfast/fence".into()
+}
+
+fn default_extensions_dir() -> PathBuf {
+    "/var/lib/holdfast-manager/extensions".into()
 }
 
 fn default_run_dir() -> PathBuf {

@@ -1,7 +1,9 @@
 //! Leadership and manager presence: the same guarded heartbeats as a host's session.
 
-use crate::id::{ManagerName, SiteName};
+use crate::extension::Readiness;
+use crate::id::{ExtensionName, ManagerName, SiteName};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// `leader/epoch`: written only at a takeover. Its mod revision *is* the epoch, and every write of
 /// that leader compares it.
@@ -41,4 +43,7 @@ pub struct ManagerPresence {
     pub version: String,
     /// Counts.
     pub beat: u64,
+    /// How the installed extensions stand there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extensions: BTreeMap<ExtensionName, Readiness>,
 }

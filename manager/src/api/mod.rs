@@ -19,6 +19,8 @@ pub mod reads;
 pub mod vms;
 pub mod write;
 
+use crate::daemon::Workshop;
+use crate::extensions::Extensions;
 use crate::status::Context;
 use crate::why::{Asked, explain};
 use axum::Router;
@@ -59,6 +61,10 @@ pub struct App {
     pub violations: watch::Receiver<Vec<String>>,
     /// Tells the events of one millisecond apart.
     pub numbers: Arc<AtomicU64>,
+    /// The extensions on this manager.
+    pub extensions: Arc<Extensions>,
+    /// What looks at a component that is to be installed; none: this manager cannot.
+    pub workshop: Option<Workshop>,
     explained: Mutex<Option<(Revision, Instant, Arc<Plan>)>>,
 }
 
@@ -80,7 +86,8 @@ impl App {
         cache: Cache,
         voters: watch::Receiver<Voters>,
         violations: watch::Receiver<Vec<String>>,
-        numbers: Arc<AtomicU64>,
+        (numbers, extensions): (Arc<AtomicU64>, Arc<Extensions>),
+        workshop: Option<Workshop>,
     ) -> Self {
         let explained = Mutex::new(None);
         Self {
@@ -91,6 +98,8 @@ impl App {
             voters,
             violations,
             numbers,
+            extensions,
+            workshop,
             explained,
         }
     }
@@ -123,6 +132,7 @@ impl App {
                 wall: wall(),
                 view_since,
                 manager,
+                extensions: Arc::clone(&self.extensions),
             };
             let plan = self.plan(view, &asked);
             let context = Context {

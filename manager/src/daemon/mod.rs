@@ -16,9 +16,11 @@ pub mod fence;
 pub mod housekeeping;
 pub mod presence;
 pub mod reconcile;
+pub mod workshop;
 
 use crate::api::{App, Voters, router, trouble};
 use crate::config::Config;
+use crate::extensions::Extensions;
 use cluster::WrongCluster;
 use fence::{FenceAgents, FenceDevices, Fencer};
 use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName};
@@ -36,6 +38,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+pub use workshop::Workshop;
 
 /// The voters are asked this often.
 const VOTERS_EVERY: Duration = Duration::from_secs(2);
@@ -81,6 +84,8 @@ pub struct Shared {
     pub api: String,
     /// Asks fencing devices.
     pub fencer: Arc<Fencer>,
+    /// The extensions on this manager.
+    pub extensions: Arc<Extensions>,
     /// Tells the events of one millisecond apart.
     pub numbers: Arc<AtomicU64>,
     /// True once the daemon is to end.
@@ -103,12 +108,25 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| DaemonError::Listen { address, source })?;
+    let workshop = workshop::open(&config.extensions_dir);
     let id = (config.cluster, config.name, config.site);
     let agents = FenceAgents::new(config.fence_agents, config.fence_secrets);
     for fault in agents.faults() {
         tracing::warn!("{fault}");
     }
-    run_on(Arc::new(store), listener, id, Arc::new(agents), stop).await
+    let means = Means {
+        devices: Arc::new(agents),
+        workshop,
+    };
+    run_on(Arc::new(store), listener, id, means, stop).await
+}
+
+/// What a manager works with besides the store.
+pub struct Means {
+    /// How fencing devices are reached.
+    pub devices: Arc<dyn FenceDevices>,
+    /// What gets extensions ready; without it none runs here.
+    pub workshop: Option<Workshop>,
 }
 
 /// Runs the daemon on any store, with a listener that is bound already.
@@ -116,7 +134,7 @@ pub async fn run_on(
     store: Arc<dyn Store>,
     listener: TcpListener,
     (cluster, name, site): (ClusterName, ManagerName, SiteName),
-    devices: Arc<dyn FenceDevices>,
+    means: Means,
     stop: watch::Receiver<bool>,
 ) -> Result<(), DaemonError> {
     let clock: Clock = Arc::new(boottime);
@@ -134,7 +152,8 @@ pub async fn run_on(
             life,
         },
         api,
-        fencer: Fencer::new(devices, clock.clone()),
+        fencer: Fencer::new(means.devices, clock.clone()),
+        extensions: Arc::default(),
         numbers: Arc::default(),
         stop: ended.clone(),
     };
@@ -142,7 +161,7 @@ pub async fn run_on(
     let (voters, voters_seen) = watch::channel(Err("etcd was not asked yet".to_owned()));
     let (violations, violations_seen) = watch::channel(Vec::new());
     let (epoch, epoch_seen) = watch::channel(None);
-    let numbers = shared.numbers.clone();
+    let numbers = (shared.numbers.clone(), shared.extensions.clone());
     let app = App::new(
         (cluster, name),
         store,
@@ -150,9 +169,15 @@ pub async fn run_on(
         voters_seen,
         violations_seen,
         numbers,
+        means.workshop.clone(),
     );
     let mut tasks = JoinSet::new();
     tasks.spawn(poll_voters(shared.clone(), voters));
+    tasks.spawn(workshop::follow(
+        shared.clone(),
+        cache.subscribe(),
+        means.workshop,
+    ));
     tasks.spawn(serve(listener, app, ended));
     tasks.spawn(write(shared, cache, (epoch, epoch_seen), violations));
     let result = supervise(&mut tasks, stop).await;

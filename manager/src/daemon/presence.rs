@@ -51,6 +51,7 @@ async fn renew(
         life: shared.me.life.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         beat,
+        extensions: shared.extensions.readiness(),
     };
     let txn = Txn {
         compares: vec![expect(&key, last)],

@@ -105,7 +105,7 @@ fn decide(
         }
     };
     shared.fencer.complete(&mut world);
-    let plan = planner::plan(&world);
+    let plan = planner::plan_with(&world, &shared.extensions.decision());
     let wait = plan
         .wake_at
         .map_or(IDLE, |at| Duration::from_millis(at.since(world.now).max(1)));

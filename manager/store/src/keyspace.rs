@@ -13,11 +13,17 @@
 //! /holdfast/v1/fences/H/INCARNATION
 //! /holdfast/v1/leases/VOLUME/hosts/SLOT      index: the host that has this slot of a lease volume
 //! /holdfast/v1/leases/VOLUME/vms/SLOT        index: the UUID of the VM that has this slot
+//! /holdfast/v1/extensions/NAME
 //! /holdfast/v1/ops/ID
 //! /holdfast/v1/events/TIME-ACTOR-N
 //! ```
+//! Components of extensions stand apart, so that nobody who watches the above is sent megabytes:
+//! ```text
+//! /holdfast/components/v1/index/DIGEST
+//! /holdfast/components/v1/data/DIGEST/N
+//! ```
 
-use holdfast_model::id::{HostName, Incarnation, ManagerName, OpId, VmName, VmUuid};
+use holdfast_model::id::{ExtensionName, HostName, Incarnation, ManagerName, OpId, VmName, VmUuid};
 use std::str::FromStr;
 
 /// Everything Holdfast keeps.
@@ -28,12 +34,24 @@ pub const LEADER: &str = "/holdfast/v1/leader/";
 pub const VMS: &str = "/holdfast/v1/vms/";
 /// All fence records.
 pub const FENCES: &str = "/holdfast/v1/fences/";
+/// Which components there are.
+pub const COMPONENTS: &str = "/holdfast/components/v1/index/";
 /// All events.
 pub const EVENTS: &str = "/holdfast/v1/events/";
 
 /// Everything of one host.
 pub fn host_prefix(host: &HostName) -> String {
     format!("{ROOT}hosts/{host}/")
+}
+
+/// What is known of one component.
+pub fn component(digest: &str) -> String {
+    format!("{COMPONENTS}{digest}")
+}
+
+/// A piece of one component, counted from 0.
+pub fn component_piece(digest: &str, number: usize) -> String {
+    format!("/holdfast/components/v1/data/{digest}/{number:04}")
 }
 
 /// No key this version knows has more parts after [`ROOT`].
@@ -76,6 +94,8 @@ pub enum Key {
     HostSlot(String, u32),
     /// The UUID of the VM that has a slot of a lease volume.
     VmSlot(String, u32),
+    /// An installed extension.
+    Extension(ExtensionName),
     /// A request.
     Op(OpId),
     /// An event; its id sorts by time.
@@ -113,6 +133,7 @@ impl Key {
             Self::Fence(host, incarnation) => format!("{ROOT}fences/{host}/{incarnation}"),
             Self::HostSlot(volume, slot) => format!("{ROOT}leases/{volume}/hosts/{slot}"),
             Self::VmSlot(volume, slot) => format!("{ROOT}leases/{volume}/vms/{slot}"),
+            Self::Extension(name) => format!("{ROOT}extensions/{name}"),
             Self::Op(id) => format!("{ROOT}ops/{id}"),
             Self::Event(id) => format!("{EVENTS}{id}"),
         }
@@ -151,6 +172,7 @@ impl Key {
             ["vms", name, "owner"] => Self::VmOwner(vm(name)?),
             ["uuids", uuid] => Self::Uuid(VmUuid::from_str(uuid).ok()?),
             ["fences", name, life] => Self::Fence(host(name)?, Incarnation::from_str(life).ok()?),
+            ["extensions", name] => Self::Extension(ExtensionName::from_str(name).ok()?),
             ["ops", id] => Self::Op(OpId::from_str(id).ok()?),
             ["events", id] => Self::Event((*id).to_owned()),
             _ => return None,

@@ -4,6 +4,7 @@
 //! - [`keyspace`]: every key is spelled here and nowhere else
 //! - [`record`], [`view`], [`cache`]: the store's records decoded and kept current, with the times at which
 //!   this process first saw them
+//! - [`components`]: what extensions run, in pieces
 //! - [`guarded`]: a heartbeat key whose every write is guarded by the last; [`session`] and
 //!   [`leadership`] are the two uses of it, [`run`] the loop
 //!   that carries out what they ask
@@ -17,6 +18,7 @@
 pub mod api;
 pub mod cache;
 pub mod clock;
+pub mod components;
 pub mod etcd;
 pub mod events;
 pub mod freshness;

@@ -6,6 +6,7 @@
 use crate::api::{Change, KeyValue};
 use crate::keyspace::Key;
 use holdfast_model::event::Event;
+use holdfast_model::extension::Installed;
 use holdfast_model::fence::FenceRecord;
 use holdfast_model::host::{HostReport, HostSpec, HostState, Session, VmReport};
 use holdfast_model::id::{ClusterName, Revision, VmName, VmUuid};
@@ -37,6 +38,7 @@ pub(crate) enum Record {
     VmOwner(Owner),
     Uuid(VmName),
     Fence(FenceRecord),
+    Extension(Box<Installed>),
     Op(Op),
     Event(Event),
 }
@@ -78,6 +80,11 @@ impl Record {
                 same(host, &record.host)?;
                 same(incarnation, &record.incarnation)?;
                 Self::Fence(record)
+            }
+            Key::Extension(name) => {
+                let record = decode::<Installed>(item)?;
+                same(name, &record.manifest.name)?;
+                Self::Extension(Box::new(record))
             }
             Key::Op(id) => {
                 let record = decode::<Op>(item)?;

@@ -19,10 +19,11 @@ use crate::api::{Batch, KeyValue, Listing};
 use crate::events::Events;
 use crate::keyspace::Key;
 use crate::record::{ReadChange, Record, What};
+use holdfast_model::extension::Installed;
 use holdfast_model::fence::FenceRecord;
 use holdfast_model::host::GuardState;
 use holdfast_model::id::{
-    ClusterName, HostName, Incarnation, ManagerName, OpId, Revision, VmName, VmUuid,
+    ClusterName, ExtensionName, HostName, Incarnation, ManagerName, OpId, Revision, VmName, VmUuid,
 };
 use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat, ManagerPresence};
 use holdfast_model::op::{Op, Request};
@@ -57,6 +58,8 @@ pub struct View {
     pub uuids: BTreeMap<VmUuid, Seen<VmName>>,
     /// Index: the VM that has a slot of a lease volume.
     pub vm_slots: BTreeMap<(String, u32), Seen<VmUuid>>,
+    /// Installed extensions.
+    pub extensions: BTreeMap<ExtensionName, Seen<Installed>>,
     /// Events by their id, which sorts by time.
     pub events: Events,
     /// Records this version cannot read: key and reason.
@@ -318,6 +321,9 @@ impl View {
             (Key::Uuid(uuid), Record::Uuid(value)) => {
                 self.uuids.insert(uuid, seen(value, revision, now));
             }
+            (Key::Extension(name), Record::Extension(value)) => {
+                self.extensions.insert(name, seen(*value, revision, now));
+            }
             (Key::Fence(host, incarnation), Record::Fence(value)) => {
                 let fences = Arc::make_mut(&mut self.fences);
                 fences.insert((host, incarnation), seen(value, revision, now));
@@ -356,6 +362,7 @@ impl View {
             Key::Fence(host, incarnation) => {
                 Arc::make_mut(&mut self.fences).remove(&(host, incarnation));
             }
+            Key::Extension(name) => drop(self.extensions.remove(&name)),
             Key::Op(id) => drop(self.ops.remove(&id)),
             Key::Event(id) => self.events.remove(&id),
         }

@@ -1,6 +1,8 @@
 //! One contract, two back ends: what holds in memory (and so in the simulation) holds on etcd.
 
 mod common;
+#[path = "contract/components.rs"]
+mod components;
 #[path = "contract/watching.rs"]
 mod watching;
 
@@ -52,6 +54,7 @@ async fn etcd_keeps_the_contract() {
 async fn check_all(bench: &Bench) {
     let store = &*bench.store;
     writes_reads_deletes(store).await;
+    components::are_whole_or_not_there(store).await;
     lost_compares_change_nothing(store).await;
     all_or_nothing_at_one_revision(store).await;
     revisions_count_changes(store).await;
