@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::Args;
 use holdfast_extension_kit::{
@@ -67,6 +67,36 @@ pub(crate) fn run(arguments: &ExtensionsArguments) -> Result<ExitCode> {
     }
     println!("in {}", output().display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// For `cargo xtask test`: how many are built, and how many the machine has no tools for.
+pub(crate) fn count(progress: &Progress) -> Result<(u32, u32)> {
+    let rows = build_all(progress, &[], false)?;
+    let (mut built, mut skipped) = (0, 0);
+    for row in rows {
+        match row.outcome {
+            Outcome::Built { .. } => built += 1,
+            Outcome::Skipped(why) => {
+                progress.line(&format!("  skipped {} ({}): {why}", row.name, row.language));
+                skipped += 1;
+            }
+        }
+    }
+    Ok((built, skipped))
+}
+
+/// Cargo with the extensions' own workspace.
+pub(crate) fn cargo(verb: &str) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.arg(verb).current_dir(root().join("extensions"));
+    command.env("CARGO_TARGET_DIR", cargo_target());
+    command
+}
+
+/// Where cargo puts what it makes of extensions: apart from the daemons', whose builds it would lock.
+fn cargo_target() -> PathBuf {
+    output().join("cargo")
 }
 
 /// Without the package's name and version, and without what is only types.
@@ -160,7 +190,7 @@ fn one(
     let built = progress.step(&format!("build {name} ({})", folder.language), || {
         let options = Options {
             output: Some(component.clone()),
-            cargo_target: Some(output().join("cargo")),
+            cargo_target: Some(cargo_target()),
             tools: Tools::of_user(),
             say: &|text| progress.line(&format!("  {text}")),
         };

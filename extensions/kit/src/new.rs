@@ -74,6 +74,15 @@ impl Start {
         }
     }
 
+    /// An engine inside the component needs more memory than what a call gets by default.
+    fn limits(&self) -> &'static str {
+        match self.language {
+            Language::Rust | Language::C => "",
+            Language::JavaScript => "\n[limits]\nmemory_mib = 64\n",
+            Language::Python => "\n[limits]\nmemory_mib = 128\n",
+        }
+    }
+
     /// A text with what is in double braces filled in.
     fn filled(&self, text: &str) -> String {
         text.replace("{{name}}", self.name.as_str())
@@ -82,6 +91,7 @@ impl Start {
             .replace("{{language}}", &self.language.to_string())
             .replace("{{source}}", &self.source())
             .replace("{{contracts}}", self.contracts())
+            .replace("{{limits}}", self.limits())
     }
 }
 

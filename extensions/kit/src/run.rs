@@ -6,7 +6,9 @@ use crate::{KitError, Result};
 
 /// Runs it; what it says is shown only if it fails.
 pub(crate) fn quietly(command: &mut Command) -> Result<String> {
+    // Where a tool is at fault, its words are enough.
     let output = command
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .output()
         .map_err(|error| failed(command, format!("cannot be started: {error}"), ""))?;

@@ -73,3 +73,50 @@ pub(crate) const SDK: &[(&str, &str)] = sdk![
     "src/placement.rs",
     "src/storage_check.rs",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::wit;
+
+    /// The files under a directory, by their paths in it.
+    fn files(dir: &Path) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for entry in std::fs::read_dir(dir).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let name = path
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            match path.is_dir() {
+                true => found.extend(
+                    files(&path)
+                        .into_iter()
+                        .map(|each| format!("{name}/{each}")),
+                ),
+                false => drop(found.insert(name)),
+            }
+        }
+        found
+    }
+
+    /// A file that was forgotten here would be missing only in what authors get.
+    #[test]
+    fn all_of_the_sdk_and_the_contracts_is_carried() {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let sdk = SDK.iter().map(|(name, _)| (*name).to_owned());
+        let sdk: BTreeSet<String> = sdk
+            .filter_map(|name| Some(name.strip_prefix("src/")?.to_owned()))
+            .collect();
+        assert_eq!(sdk, files(&own.join("../sdk/src")));
+        let contracts = wit::FILES.iter();
+        let contracts: BTreeSet<String> = contracts
+            .map(|file| format!("{}/{}/{}", file.package, file.version, file.name))
+            .collect();
+        assert_eq!(contracts, files(&own.join("../../wit")));
+    }
+}

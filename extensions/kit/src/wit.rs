@@ -85,6 +85,11 @@ pub(crate) fn prepare(folder: &Path, work: &Path) -> Result<std::path::PathBuf> 
     if own.join("deps").is_dir() {
         return Ok(own);
     }
+    if !own.join("world.wit").is_file() {
+        let what = "not there; it says what the extension exports and imports, and \
+                    `holdfast ext new` writes one";
+        return Err(KitError::wit(&own.join("world.wit"), what));
+    }
     let made = work.join("wit");
     write_deps(&made.join("deps"))?;
     for entry in std::fs::read_dir(&own).map_err(KitError::io("read", &own))? {

@@ -114,3 +114,19 @@ pub mod probe {
 pub mod state {
     pub use crate::bindings::host::holdfast::host::state::{Entry, entries, get};
 }
+
+#[cfg(test)]
+mod tests {
+    use super::http::{Error, json_text};
+
+    #[test]
+    fn json_has_no_raw_quotes_or_controls() {
+        assert_eq!(json_text("a \"b\" \\ ü\n"), r#""a \"b\" \\ ü\u000a""#);
+    }
+
+    #[test]
+    fn only_what_was_not_answered_may_have_been_done() {
+        assert!(!Error::Unanswered(String::new()).nothing_was_done());
+        assert!(Error::Unreachable(String::new()).nothing_was_done());
+    }
+}

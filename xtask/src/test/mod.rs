@@ -80,6 +80,13 @@ const STAGES: &[Stage] = &[
         shorter: None,
     },
     Stage {
+        name: "extensions",
+        what: "extensions in all languages, and their own tests",
+        quick: false,
+        run: stages::extensions,
+        shorter: None,
+    },
+    Stage {
         name: "install",
         what: "production install script",
         quick: true,

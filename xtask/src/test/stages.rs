@@ -126,6 +126,30 @@ fn simulate(seeds: u32, profile: &[&str], demands: &[&str]) -> Result<Tally> {
     Ok(all)
 }
 
+/// Each that is built is a test, and so are their formatting and their lints; their own tests count themselves.
+pub(super) fn extensions(progress: &Progress) -> Result<Tally> {
+    use crate::extensions::{cargo, count};
+    let mut all = one(cargo("fmt").args(["--all", "--check"]))?;
+    let lints = [
+        "--quiet",
+        "--target",
+        "wasm32-unknown-unknown",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    let (built, skipped) = count(progress)?;
+    all.add(Tally {
+        skipped,
+        ..Tally::passed(built)
+    });
+    all.add(one(cargo("clippy").args(lints))?);
+    all.add(counted(
+        cargo("test").args(["--workspace", "--no-fail-fast"]),
+    )?);
+    Ok(all)
+}
+
 /// With the programs of this very tree: the script asks them about its files.
 pub(super) fn install(_: &Progress) -> Result<Tally> {
     crate::lab::build_daemons_with_tests()?;

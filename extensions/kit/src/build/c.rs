@@ -5,7 +5,7 @@ use std::process::Command;
 
 use wit_bindgen_core::Files;
 
-use crate::run::quietly;
+use crate::run::openly;
 use crate::tools::find;
 use crate::{Folder, KitError, Language, Result, componentize, templates, wit};
 
@@ -42,7 +42,8 @@ pub(super) fn build(folder: &Folder) -> Result<Vec<u8>> {
         command.arg(work.path().join(file));
     }
     command.arg("-o").arg(&made);
-    quietly(&mut command)?;
+    // Warnings too are the author's to see.
+    openly(&mut command)?;
     componentize(&super::read(&made)?, &folder.source)
 }
 
