@@ -108,6 +108,7 @@ impl Scene {
             wall: UnixMs(0),
             view_since,
             manager: name("m-a"),
+            extensions: Default::default(),
         };
         let plan = explain(&self.view, &asked);
         let context = Context {

@@ -7,11 +7,13 @@
 //! POST /v1/hosts/H/{drain,resume,confirm-off,forget}   /v1/sites/S/{drain,resume}
 //! PUT, DELETE /v1/vms/V    POST /v1/vms/V/{start,stop,restart,move[?to=H]}
 //! GET, PUT /v1/config
+//! GET  /v1/extensions[/E]   E/log   PUT, DELETE /v1/extensions/E   PUT /v1/components/DIGEST[?large]
 //! ```
 //! What changes something takes `?dry_run`; what replaces a record takes `?revision=N`.
 
 pub mod config;
 pub mod events;
+pub mod extensions;
 pub mod hosts;
 pub mod input;
 pub mod problem;
@@ -24,8 +26,9 @@ use crate::extensions::Extensions;
 use crate::status::Context;
 use crate::why::{Asked, explain};
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use holdfast_model::id::{ClusterName, ManagerName, Revision};
 use holdfast_model::plan::Plan;
 use holdfast_model::time::Instant;
@@ -226,7 +229,20 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/vms/{vm}/move", post(vms::move_vm))
         .route("/why/vm/{vm}", get(reads::why_vm))
         .route("/why/host/{host}", get(reads::why_host))
-        .route("/config", get(config::show).put(config::apply));
+        .route("/config", get(config::show).put(config::apply))
+        .route("/extensions", get(extensions::list))
+        .route(
+            "/extensions/{name}",
+            get(extensions::show)
+                .put(extensions::install)
+                .delete(extensions::remove),
+        )
+        .route(
+            "/components/{digest}",
+            put(extensions::upload).layer(DefaultBodyLimit::max(extensions::COMPONENT_MAX_LARGE)),
+        );
+    #[cfg(feature = "extensions")]
+    let v1 = v1.route("/extensions/{name}/log", get(extensions::log));
     Router::new()
         .nest("/v1", v1)
         .fallback(unknown_route)

@@ -6,7 +6,7 @@ pub mod puppet;
 pub mod requests;
 
 use holdfast_manager::daemon::fence::{FenceDevices, Fencer, NoDevices};
-use holdfast_manager::daemon::{DaemonError, Shared, run_on};
+use holdfast_manager::daemon::{DaemonError, Means, Shared, run_on};
 use holdfast_model::policy::Policy;
 use holdfast_store::api::{Store, Txn, TxnOp};
 use holdfast_store::clock::boottime;
@@ -79,7 +79,11 @@ impl Manager {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (stop, stopped) = watch::channel(false);
         let id = (name(cluster), name(id), name(site));
-        let task = tokio::spawn(run_on(store, listener, id, devices, stopped));
+        let means = Means {
+            devices,
+            workshop: None,
+        };
+        let task = tokio::spawn(run_on(store, listener, id, means, stopped));
         Self { url, stop, task }
     }
 
@@ -280,6 +284,7 @@ pub fn shared(store: &MemoryStore, devices: Arc<dyn FenceDevices>) -> Shared {
         },
         api: String::new(),
         fencer: Fencer::new(devices, Arc::new(boottime)),
+        extensions: Arc::default(),
         numbers: Arc::default(),
         stop,
     }

@@ -1,0 +1,364 @@
+//! Extensions: installed in two steps, so that nothing is ever half installed.
+//!
+//! ```text
+//! PUT /v1/components/DIGEST   the bytes; stored under their digest, used by nobody yet
+//! PUT /v1/extensions/NAME     looked at here, compiled here; one transaction, and every manager has it
+//! ```
+
+use super::App;
+use super::input::{Asker, Body, Name, Options, name};
+use super::problem::Problem;
+use super::vms::asking;
+use super::write::{Change, Decided, Outcome, carry_out};
+use crate::extensions::{Extensions, Shown};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use holdfast_model::advice::Fallback;
+use holdfast_model::extension::{Installed, LimitsAsked, Manifest, Rights};
+use holdfast_model::id::ExtensionName;
+use holdfast_store::clock::wall;
+use holdfast_store::components::{self, Entry};
+use holdfast_store::keyspace::Key;
+use holdfast_store::view::View;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Largest component that is taken without being asked for by name.
+pub const COMPONENT_MAX: usize = 8 << 20;
+/// Largest that is taken at all.
+pub const COMPONENT_MAX_LARGE: usize = 32 << 20;
+/// A component that nobody names is kept for so long, in milliseconds: its extension may be on its way.
+const UNUSED_MS: u64 = 60 * 60 * 1000;
+
+type Answer = Result<Json<Outcome>, Problem>;
+
+/// What is to be installed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Its component, which was uploaded before.
+    pub digest: String,
+    /// What is granted of what it asks for.
+    pub granted: Rights,
+    /// Instead of the manifest's limits.
+    #[serde(default)]
+    pub limits: LimitsAsked,
+    /// What happens when it gives no answer.
+    pub then: Fallback,
+}
+
+/// All of them, by name.
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Vec<Shown>>, Problem> {
+    app.look(|look| {
+        let all = look.view.extensions.keys();
+        Json(
+            all.filter_map(|name| shown(&app, look.view, name))
+                .collect(),
+        )
+    })
+}
+
+/// One of them.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Name(name): Name<ExtensionName>,
+) -> Result<Json<Shown>, Problem> {
+    app.look(|look| shown(&app, look.view, &name))?
+        .map(Json)
+        .ok_or_else(|| unknown(&name))
+}
+
+fn unknown(name: &ExtensionName) -> Problem {
+    let detail = format!("no extension `{name}` is installed; `holdfast ext list` lists them");
+    Problem::new("not-found", detail)
+}
+
+fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
+    let installed = &view.extensions.get(name)?.value;
+    let on_managers = view.managers.iter().filter_map(|(manager, seen)| {
+        let there = seen.value.extensions.get(name)?;
+        Some((manager.to_string(), there.clone()))
+    });
+    let mut managers: std::collections::BTreeMap<_, _> = on_managers.collect();
+    // What this one knows of itself is newer than what it last told.
+    if let Some(here) = app.extensions.readiness().get(name) {
+        managers.insert(app.manager.to_string(), here.clone());
+    }
+    Some(Shown {
+        installed: installed.clone(),
+        rights: installed.rights().lines(),
+        managers,
+        costs: app.extensions.costs(name),
+    })
+}
+
+/// What it wrote to its log on this manager, the newest last.
+#[cfg(feature = "extensions")]
+pub async fn log(
+    State(app): State<Arc<App>>,
+    Name(name): Name<ExtensionName>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    if app.look(|look| !look.view.extensions.contains_key(&name))? {
+        return Err(unknown(&name));
+    }
+    let lines = app.extensions.log(&name).unwrap_or_default();
+    Ok(Json(
+        serde_json::json!({"manager": app.manager, "lines": lines}),
+    ))
+}
+
+/// `PUT /v1/components/{DIGEST}?large=true`.
+pub async fn upload(
+    State(app): State<Arc<App>>,
+    Path(digest): Path<String>,
+    options: Options,
+    bytes: Bytes,
+) -> Answer {
+    let large = options.only(&["large"])?.flag("large")?;
+    let most = match large {
+        true => COMPONENT_MAX_LARGE,
+        false => COMPONENT_MAX,
+    };
+    if bytes.len() > most {
+        let advice = match large {
+            true => "make it smaller",
+            false => "make it smaller, or allow it with --allow-large (?large=true)",
+        };
+        let detail = format!(
+            "the component has {} bytes; at most {most} are taken; {advice}",
+            bytes.len()
+        );
+        return Err(Problem::new("invalid", detail));
+    }
+    let found = digest_of(&bytes)?;
+    if found != digest {
+        let detail = format!(
+            "the body's SHA-256 is {found}, not {digest}: it was damaged on its way, or named wrongly; \
+             send it again"
+        );
+        return Err(Problem::new("invalid", detail));
+    }
+    let known = components::entry(&*app.store, &digest).await;
+    let known = known.map_err(|error| Problem::store(&error))?.is_some();
+    if !known {
+        forget_unused(&app).await?;
+        let stored = components::put(&*app.store, &digest, &bytes, wall()).await;
+        stored.map_err(|error| Problem::store(&error))?;
+    }
+    Ok(Json(Outcome {
+        changed: !known,
+        dry_run: false,
+        revision: None,
+        text: format!("store component {}", short(&digest)),
+        warnings: Vec::new(),
+        would: Vec::new(),
+        waits: Vec::new(),
+    }))
+}
+
+/// Components that nobody uses and nobody is about to.
+async fn forget_unused(app: &App) -> Result<(), Problem> {
+    let entries = components::entries(&*app.store).await;
+    let entries = entries.map_err(|error| Problem::store(&error))?;
+    let now = wall().0;
+    let unused = |entry: &&Entry| now.saturating_sub(entry.at.0) > UNUSED_MS;
+    for entry in entries.iter().filter(unused) {
+        let used = app.look(|look| {
+            let mut all = look.view.extensions.values();
+            all.any(|seen| seen.value.digest == entry.digest)
+        })?;
+        if !used {
+            let removed = components::remove(&*app.store, entry).await;
+            removed.map_err(|error| Problem::store(&error))?;
+        }
+    }
+    Ok(())
+}
+
+/// `PUT /v1/extensions/{NAME}?revision=N&dry_run`.
+pub async fn install(
+    State(app): State<Arc<App>>,
+    Name(named): Name<ExtensionName>,
+    asker: Asker,
+    options: Options,
+    Body(wanted): Body<Wanted>,
+) -> Answer {
+    let (asking, _) = asking(asker, options, &["revision"])?;
+    let installed = checked(&named, wanted, &asking.by)?;
+    // Looked at before it is there for anybody; in a trial as well.
+    let bytes = fit(&app, &installed).await?;
+    let installed = Installed { bytes, ..installed };
+    carry_out(&app, &asking, |look| {
+        let present = look.view.extensions.get(&named);
+        let current = present.map(|seen| seen.revision);
+        if let Some(seen) = asking.revision.filter(|seen| Some(*seen) != current) {
+            return Err(Problem::stale(&format!("extension {named}"), seen, current));
+        }
+        let version = &installed.manifest.version;
+        let same = |there: &Installed| {
+            Installed {
+                by: installed.by.clone(),
+                at: installed.at,
+                ..there.clone()
+            } == installed
+        };
+        if present.is_some_and(|seen| same(&seen.value)) {
+            let text = format!("extension {named} {version} is installed already");
+            return Ok(Decided::Nothing(text));
+        }
+        let text = match present {
+            Some(seen) => {
+                let before = &seen.value.manifest.version;
+                format!("change extension {named} from {before} to {version}")
+            }
+            None => format!("install extension {named} {version}"),
+        };
+        let key = Key::Extension(named.clone());
+        let seen = look.view.seen(&key).map(|(revision, _)| revision);
+        let mut change = Change::new(text).put(key, &installed, seen);
+        let before = present.map(|seen| seen.value.rights()).unwrap_or_default();
+        for right in installed.rights().beyond(&before) {
+            change.warnings.push(format!("it may newly: {right}"));
+        }
+        let refused = installed.manifest.rights.beyond(&installed.granted);
+        for right in refused {
+            change.warnings.push(format!("not granted: {right}"));
+        }
+        Ok(Decided::Write(change))
+    })
+    .await
+}
+
+fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed, Problem> {
+    let invalid = |detail: String| Err(Problem::new("invalid", detail));
+    let Wanted {
+        manifest,
+        digest,
+        granted,
+        limits,
+        then,
+    } = wanted;
+    if manifest.name != *named {
+        return invalid(format!(
+            "the manifest names it `{}`, the request `{named}`; use one name",
+            manifest.name
+        ));
+    }
+    if let Some((key, what, advice)) = manifest.fault() {
+        return invalid(format!("the manifest's `{key}`: {what}; {advice}"));
+    }
+    if let Some((key, text)) = limits.over(manifest.limits()).fault() {
+        return invalid(format!("`limits.{key}`: {text}"));
+    }
+    if !Extensions::runs(manifest.kind) {
+        return invalid(format!(
+            "this version runs placement extensions only, not those for {}",
+            manifest.kind
+        ));
+    }
+    let beyond = granted.beyond(&manifest.rights);
+    if !beyond.is_empty() {
+        return invalid(format!(
+            "granted is what it does not ask for: {}; leave that out",
+            beyond.join(", ")
+        ));
+    }
+    Ok(Installed {
+        manifest,
+        digest,
+        bytes: 0,
+        granted,
+        limits,
+        then,
+        by: by.to_owned(),
+        at: wall(),
+    })
+}
+
+/// The component is there, is what it is said to be, fits its contract and compiles: its size.
+#[cfg(feature = "extensions")]
+async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
+    use holdfast_extension_host::Placement;
+    use holdfast_extension_host::contract::mismatches;
+    let invalid = |detail: String| Problem::new("invalid", detail);
+    let Some(workshop) = &app.workshop else {
+        let detail = "this manager cannot run extensions (its log says why); ask another one";
+        return Err(Problem::new("not-possible", detail));
+    };
+    let found = components::get(&*app.store, &installed.digest).await;
+    let wasm = found
+        .map_err(|error| Problem::store(&error))?
+        .ok_or_else(|| {
+            let digest = short(&installed.digest);
+            invalid(format!(
+                "component {digest} is not there; upload it first (PUT /v1/components/DIGEST)"
+            ))
+        })?;
+    if digest_of(&wasm)? != installed.digest {
+        let detail = "what is stored as this component is another one; remove it from the store and upload it again";
+        return Err(Problem::new("not-possible", detail));
+    }
+    let bytes = wasm.len() as u64;
+    let loaded = workshop.load(wasm).await;
+    let loaded = loaded.map_err(|error| invalid(error.to_string()))?;
+    let wrong = mismatches(loaded.surface(), &installed.manifest);
+    if !wrong.is_empty() {
+        return Err(invalid(wrong.join("; ")));
+    }
+    Placement::new(&loaded, installed.limits(), installed.rights().log)
+        .map_err(|error| invalid(error.to_string()))?;
+    Ok(bytes)
+}
+
+#[cfg(not(feature = "extensions"))]
+async fn fit(_: &App, _: &Installed) -> Result<u64, Problem> {
+    let detail = "this manager was built without extensions; ask another one";
+    Err(Problem::new("not-possible", detail))
+}
+
+#[cfg(feature = "extensions")]
+fn digest_of(bytes: &[u8]) -> Result<String, Problem> {
+    Ok(holdfast_extension_host::cache::digest(bytes))
+}
+
+#[cfg(not(feature = "extensions"))]
+fn digest_of(_: &[u8]) -> Result<String, Problem> {
+    let detail = "this manager was built without extensions; ask another one";
+    Err(Problem::new("not-possible", detail))
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// `DELETE /v1/extensions/{NAME}`: it is not asked any more. Its component is kept for an hour.
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    Path(text): Path<String>,
+    asker: Asker,
+    options: Options,
+) -> Answer {
+    let named: ExtensionName = name(&text)?;
+    let (asking, _) = asking(asker, options, &["revision"])?;
+    carry_out(&app, &asking, |look| {
+        let key = Key::Extension(named.clone());
+        // One that this version cannot read can be removed as well.
+        let (revision, _) = look.view.seen(&key).ok_or_else(|| unknown(&named))?;
+        if let Some(seen) = asking.revision.filter(|seen| *seen != revision) {
+            return Err(Problem::stale(
+                &format!("extension {named}"),
+                seen,
+                Some(revision),
+            ));
+        }
+        let mut change = Change::new(format!("remove extension {named}")).remove(key, revision);
+        change
+            .warnings
+            .push("placement goes on without it at once".to_owned());
+        Ok(Decided::Write(change))
+    })
+    .await
+}
