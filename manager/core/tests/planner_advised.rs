@@ -126,6 +126,13 @@ fn without_an_answer_a_hard_rule_holds_and_a_soft_one_is_passed_over() {
         let told = told.expect("it is told");
         assert_eq!(told.subject, Subject::Vm(name("web1")));
         assert_eq!(told.text, format!("extension rule: it trapped; {words}"));
+        let events = plan.steps.iter().flat_map(|step| &step.events);
+        let kept = events.filter(|event| event.text == format!("web1: {}", told.text));
+        assert_eq!(
+            kept.count(),
+            plan.steps.len(),
+            "with the decision, if there was one"
+        );
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`verbs`], the expectations in [`expect`].
 
 pub mod expect;
+mod extension;
 pub mod golden;
 mod mend;
 pub mod steps;

@@ -33,13 +33,14 @@
 //! repair     mend                                         all of the above that can be put right (see `mend`)
 //! operator   stop V | start V|all | delete V | restart V | move V [H] | drain H | resume H|all
 //!            confirm-off H
+//!            extension E keeps-off H|prefers H|fails [open] | extension E removed
 //! time       advance TIME | wait TIME until EXPECTATION   (the wait is the longest; not met: error)
 //!            mark                                         (restarts are counted from here)
 //! check      expect EXPECTATION                           (see `expect`)
 //! ```
 
 use super::words::{WordError, Words, bad, end_of, parse};
-use super::{expect, mend};
+use super::{expect, extension, mend};
 use crate::sim::Sim;
 use crate::sim::bounds::{KILL_MS, RESTART_MS};
 use crate::sim::fence::{Behaviour, Device};
@@ -62,6 +63,10 @@ pub fn carry_out(sim: &mut Sim, line: &str) -> Result<(), WordError> {
     let verb = words.word("a verb")?;
     match verb.as_str() {
         "site" | "witness" | "host" | "vm" | "volume" => setup(sim, &verb, &mut words)?,
+        "extension" => {
+            sim.ctx.log("operator", line);
+            extension::carry_out(sim, &mut words)?;
+        }
         "advance" => {
             let ms = words.time_ms()?;
             sim.advance(ms);

@@ -5,6 +5,7 @@ use super::bounds::{
     CALL_TIMEOUT_MS, COMMIT_MS, FAR_MS, NEAR_MS, STORE_ELECTION_MS, WATCH_IDLE_MS,
 };
 use super::event::{Call, Client, Event, Inbox, Queue, Request, Tag};
+use super::extension::Behaviours;
 use super::net::{Net, Place};
 use super::san::San;
 use super::truth::{Span, Stop, Truth};
@@ -56,6 +57,8 @@ pub struct Ctx {
     pub pause_leader: Option<(u32, u64)>,
     /// Managers that are to be paused now.
     pub paused: Vec<(ManagerName, u64)>,
+    /// What installed extensions say.
+    pub extensions: Behaviours,
     /// What a leader takes to look and plan, in milliseconds: nothing in a small cluster.
     pub plan_ms: u64,
     domains: u64,

@@ -10,8 +10,9 @@ use super::bounds::{PLAN_PAUSE_MS, STEPS_UNDER_WAY};
 use super::clock::Clock;
 use super::ctx::Ctx;
 use super::event::{Client, Event, FenceCall, FenceStage, Inbox, Request, Tag};
+use super::extension::Simulated;
 use super::net::Place;
-use holdfast_core::planner::plan;
+use holdfast_core::planner::plan_with;
 use holdfast_core::power::{PowerAnswer, PowerBook};
 use holdfast_core::verify::verify;
 use holdfast_model::id::{ManagerName, Revision, SiteName};
@@ -293,7 +294,8 @@ impl Manager {
         let mut world = process.view.world(now, wall, view_since, epoch, &self.name);
         self.process.power.look(&world);
         world.power = self.process.power.readings().clone();
-        let made = plan(&world);
+        let extensions = Simulated::of(&self.process.view, &ctx.extensions);
+        let made = plan_with(&world, &extensions);
         let violations = verify(&world, &made);
         for violation in &violations {
             ctx.violation(format!("verify: {violation}"));

@@ -16,6 +16,7 @@ mod claims;
 pub mod clock;
 pub mod ctx;
 pub mod event;
+pub mod extension;
 mod faults;
 pub mod fence;
 mod guard;

@@ -118,7 +118,14 @@ impl Sim {
         }
     }
 
-    fn write<T: Serialize>(&mut self, key: Key, record: &T) -> Result<(), FaultError> {
+    pub(super) fn erase(&mut self, key: &Key) -> Result<(), FaultError> {
+        self.operator(Txn {
+            compares: Vec::new(),
+            ops: vec![TxnOp::Delete(key.path())],
+        })
+    }
+
+    pub(super) fn write<T: Serialize>(&mut self, key: Key, record: &T) -> Result<(), FaultError> {
         let txn = Txn {
             compares: Vec::new(),
             ops: vec![TxnOp::Put(key.path(), encode(record))],

@@ -155,9 +155,10 @@ impl<'w> Draft<'w> {
     }
 
     /// Adds a transaction.
-    pub fn push(&mut self, why: impl Into<String>, mut writes: Vec<Write>, events: Vec<Event>) {
+    pub fn push(&mut self, why: impl Into<String>, mut writes: Vec<Write>, mut events: Vec<Event>) {
         let checks = self.half_closed(&writes);
         writes.extend(checks);
+        events.extend(self.unadvised(&writes));
         for write in &writes {
             match write {
                 Write::Owner { vm, owner, .. } => {
@@ -191,6 +192,23 @@ impl<'w> Draft<'w> {
             events,
             why: why.into(),
         });
+    }
+
+    /// What is decided without an extension's answer is told for good, with the decision.
+    fn unadvised(&self, writes: &[Write]) -> Vec<Event> {
+        let advised = self.advised.borrow();
+        let chosen = writes.iter().filter_map(|write| match write {
+            Write::Owner { vm, .. } => advised.iter().rev().find(|each| each.vm == *vm),
+            _ => None,
+        });
+        let told = chosen.flat_map(|each| {
+            let words = advised::silent(&each.advice).into_iter();
+            words.map(|words| Event {
+                vm: Some(each.vm.clone()),
+                ..self.event(EventKind::Note, format!("{}: {words}", each.vm))
+            })
+        });
+        told.collect()
     }
 
     /// Has a fencing device asked, once the step that goes before it is accepted.
