@@ -133,7 +133,7 @@ pub async fn upload(
         );
         return Err(Problem::new("invalid", detail));
     }
-    let found = digest_of(&bytes)?;
+    let found = crate::extensions::digest(&bytes);
     if found != digest {
         let detail = format!(
             "the body's SHA-256 is {found}, not {digest}: it was damaged on its way, or named wrongly; \
@@ -297,7 +297,7 @@ async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
                 "component {digest} is not there; upload it first (PUT /v1/components/DIGEST)"
             ))
         })?;
-    if digest_of(&wasm)? != installed.digest {
+    if crate::extensions::digest(&wasm) != installed.digest {
         let detail = "what is stored as this component is another one; remove it from the store and upload it again";
         return Err(Problem::new("not-possible", detail));
     }
@@ -315,17 +315,6 @@ async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
 
 #[cfg(not(feature = "extensions"))]
 async fn fit(_: &App, _: &Installed) -> Result<u64, Problem> {
-    let detail = "this manager was built without extensions; ask another one";
-    Err(Problem::new("not-possible", detail))
-}
-
-#[cfg(feature = "extensions")]
-fn digest_of(bytes: &[u8]) -> Result<String, Problem> {
-    Ok(holdfast_extension_host::cache::digest(bytes))
-}
-
-#[cfg(not(feature = "extensions"))]
-fn digest_of(_: &[u8]) -> Result<String, Problem> {
     let detail = "this manager was built without extensions; ask another one";
     Err(Problem::new("not-possible", detail))
 }

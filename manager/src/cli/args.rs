@@ -1,5 +1,6 @@
 //! The command line's words: nouns and verbs.
 
+use super::ext::ExtCommand;
 use super::lease::LeaseCommand;
 use crate::schema::SchemaOf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -99,6 +100,9 @@ pub enum Command {
         /// The lease volume, on a host that has it
         volume: Option<PathBuf>,
     },
+    /// Extensions
+    #[command(subcommand)]
+    Ext(ExtCommand),
     /// Lease volumes on shared storage
     #[command(subcommand)]
     Lease(LeaseCommand),

@@ -178,6 +178,37 @@ impl Client {
         })
     }
 
+    /// The same managers, for what takes longer than answers usually do.
+    pub fn patient(&self, answer: Duration) -> Self {
+        let config = Agent::config_builder()
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(answer))
+            .http_status_as_error(false)
+            .build();
+        Self {
+            agent: Agent::new_with_config(config),
+            urls: self.urls.clone(),
+            user: self.user.clone(),
+        }
+    }
+
+    /// Puts bytes. The same bytes twice are as good as once, so the next manager is asked whatever happened.
+    pub fn upload(&self, path: &str, bytes: &[u8], answer: Duration) -> Result<(), CliError> {
+        let mut tried = Vec::new();
+        for url in &self.urls {
+            let request = self.agent.put(format!("{url}/v1{path}"));
+            let request = request.config().timeout_global(Some(answer)).build();
+            let request = request.header("x-holdfast-user", self.user.as_str());
+            match request.send(bytes) {
+                Ok(response) => return self::answer(url, response).map(drop),
+                Err(error) => tried.push(format!("  {url}: {}", words(&error))),
+            }
+        }
+        Err(CliError::Unreachable {
+            tried: tried.join("\n"),
+        })
+    }
+
     fn send(
         &self,
         verb: Verb,

@@ -6,6 +6,7 @@ mod client;
 mod confirm;
 mod doctor;
 mod error;
+mod ext;
 mod files;
 mod lease;
 mod paint;
@@ -71,6 +72,7 @@ impl Session {
             Command::Timeline { id } => self.timeline(id.as_deref()),
             Command::Rto => self.rto(),
             Command::Doctor { volume } => self.doctor(volume.as_deref()),
+            Command::Ext(command) => self.ext(command),
             Command::Lease(command) => lease::run(command, self.output),
             Command::Config(ConfigCommand::Show) => self.config_show(),
             Command::Config(ConfigCommand::Schema { of }) => self.config_schema(*of),

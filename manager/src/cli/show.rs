@@ -24,7 +24,7 @@ const REDRAW: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Gets something; prints it as JSON, or as the function draws it.
-    fn shown<T: DeserializeOwned>(
+    pub(super) fn shown<T: DeserializeOwned>(
         &self,
         path: &str,
         draw: impl FnOnce(&T, bool) -> String,

@@ -32,7 +32,7 @@ fn trial(path: &str, dry: DryRun) -> String {
 }
 
 impl Session {
-    fn tell(&self, outcome: &Outcome) -> Result<(), CliError> {
+    pub(super) fn tell(&self, outcome: &Outcome) -> Result<(), CliError> {
         if self.output == Output::Json {
             return print_json(outcome);
         }
@@ -70,7 +70,13 @@ impl Session {
         self.if_sure(Verb::Delete, &format!("/vms/{vm}"), vm.as_str(), sure)
     }
 
-    fn if_sure(&self, verb: Verb, path: &str, name: &str, sure: Sure) -> Result<(), CliError> {
+    pub(super) fn if_sure(
+        &self,
+        verb: Verb,
+        path: &str,
+        name: &str,
+        sure: Sure,
+    ) -> Result<(), CliError> {
         let dry = DryRun { dry_run: true };
         if sure.dry.dry_run {
             let outcome = self.client.change(verb, &trial(path, dry), NONE)?;

@@ -74,6 +74,16 @@ pub struct Shown {
     pub costs: cost::Shown,
 }
 
+/// The SHA-256 of a component, in hexadecimal: its name wherever it is stored.
+pub fn digest(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
 impl Slot {
     fn readiness(&self) -> Readiness {
         match &self.here {

@@ -23,6 +23,7 @@ impl Scene<'_> {
             self.host_conditions(host, status, &mut found);
         }
         vms(status, &mut found);
+        self.extension_conditions(status, &mut found);
         for (key, why) in &self.view.unreadable {
             found.add(
                 Severity::Warning,
@@ -390,10 +391,10 @@ fn listed(names: &[&str]) -> String {
 
 /// Conditions as they are found.
 #[derive(Default)]
-struct Found(Vec<Condition>);
+pub(super) struct Found(Vec<Condition>);
 
 impl Found {
-    fn add(&mut self, severity: Severity, code: &str, text: String) {
+    pub(super) fn add(&mut self, severity: Severity, code: &str, text: String) {
         self.0.push(Condition {
             severity,
             code: code.to_owned(),

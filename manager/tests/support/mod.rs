@@ -75,14 +75,22 @@ impl Manager {
         (cluster, id, site): (&str, &str, &str),
         devices: Arc<dyn FenceDevices>,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let (stop, stopped) = watch::channel(false);
-        let id = (name(cluster), name(id), name(site));
         let means = Means {
             devices,
             workshop: None,
         };
+        Self::with_means(store, (cluster, id, site), means).await
+    }
+
+    pub async fn with_means(
+        store: Arc<dyn Store>,
+        (cluster, id, site): (&str, &str, &str),
+        means: Means,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let (stop, stopped) = watch::channel(false);
+        let id = (name(cluster), name(id), name(site));
         let task = tokio::spawn(run_on(store, listener, id, means, stopped));
         Self { url, stop, task }
     }

@@ -1,0 +1,345 @@
+//! Extensions in the cluster: installed, looked at, removed.
+
+use super::super::args::{Output, Sure};
+use super::super::client::Verb;
+use super::super::error::CliError;
+use super::super::paint::{Line, Tone, table};
+use super::super::{Session, confirm, hint, print, print_json};
+use crate::api::extensions::Wanted;
+use crate::api::write::Outcome;
+use crate::extensions::{Shown, digest};
+use crate::wall::moment;
+use clap::{Args, ValueEnum};
+use holdfast_model::advice::Fallback;
+use holdfast_model::extension::{LimitsAsked, Manifest, Readiness};
+use holdfast_model::id::ExtensionName;
+use holdfast_strict::{Format, read};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Compiling a component takes seconds, for some languages on a slow machine minutes.
+const INSTALL: Duration = Duration::from_secs(360);
+
+/// `holdfast ext install`
+#[derive(Debug, Args)]
+pub struct InstallArguments {
+    /// Its folder (with extension.toml and the built component), or the component
+    #[arg(value_name = "DIR|FILE")]
+    pub path: PathBuf,
+    /// Its manifest, if it is not the extension.toml beside the component
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// What happens when it gives no answer: VMs wait, or are placed without it. A rank is always done without
+    #[arg(long, value_enum, default_value_t = Then::Closed)]
+    pub on_failure: Then,
+    /// CPU time of one call in milliseconds, instead of what the manifest says
+    #[arg(long, value_name = "MS")]
+    pub cpu_ms: Option<u64>,
+    /// Memory in MiB, instead of what the manifest says
+    #[arg(long, value_name = "MIB")]
+    pub memory_mib: Option<u64>,
+    /// Take a component of more than 8 MiB, and up to 32
+    #[arg(long)]
+    pub allow_large: bool,
+    /// Grant what it asks for without being asked
+    #[command(flatten)]
+    pub sure: Sure,
+}
+
+/// What happens without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Then {
+    /// VMs wait: for rules that must hold
+    Closed,
+    /// They are placed without it, and it is told
+    Open,
+}
+
+/// What is to be installed, from files.
+struct Package {
+    manifest: Manifest,
+    wasm: Vec<u8>,
+}
+
+impl Session {
+    pub(in super::super) fn ext_install(
+        &self,
+        arguments: &InstallArguments,
+    ) -> Result<(), CliError> {
+        let Package { manifest, wasm } = package(arguments)?;
+        let name = manifest.name.clone();
+        let digest = digest(&wasm);
+        let wanted = Wanted {
+            granted: manifest.rights.clone(),
+            digest: digest.clone(),
+            limits: LimitsAsked {
+                cpu_ms: arguments.cpu_ms,
+                memory_mib: arguments.memory_mib,
+                ..LimitsAsked::default()
+            },
+            then: match arguments.on_failure {
+                Then::Closed => Fallback::Closed,
+                Then::Open => Fallback::Open,
+            },
+            manifest,
+        };
+        let large = if arguments.allow_large {
+            "?large=true"
+        } else {
+            ""
+        };
+        let upload = format!("/components/{digest}{large}");
+        self.client.upload(&upload, &wasm, INSTALL)?;
+        let path = format!("/extensions/{name}");
+        let change = |path: &str| -> Result<Outcome, CliError> {
+            let client = self.client.patient(INSTALL);
+            client.change(Verb::Put, path, Some(&wanted))
+        };
+        let trial = change(&format!("{path}?dry_run=true"))?;
+        if arguments.sure.dry.dry_run || !trial.changed {
+            return self.tell(&trial);
+        }
+        let newly = trial
+            .warnings
+            .iter()
+            .any(|text| text.starts_with("it may newly"));
+        if newly && !arguments.sure.yes {
+            confirm::can_ask()?;
+            confirm::confirm(&trial.text, &trial.warnings, name.as_str())?;
+        }
+        self.tell(&change(&path)?)
+    }
+
+    pub(in super::super) fn ext_list(&self) -> Result<(), CliError> {
+        self.shown::<Vec<Shown>>("/extensions", |all, wide| list(all, wide))
+    }
+
+    pub(in super::super) fn ext_show(&self, name: &ExtensionName) -> Result<(), CliError> {
+        self.shown::<Shown>(&format!("/extensions/{name}"), |shown, _| one(shown))
+    }
+
+    pub(in super::super) fn ext_remove(
+        &self,
+        name: &ExtensionName,
+        sure: Sure,
+    ) -> Result<(), CliError> {
+        self.if_sure(
+            Verb::Delete,
+            &format!("/extensions/{name}"),
+            name.as_str(),
+            sure,
+        )
+    }
+
+    pub(in super::super) fn ext_logs(&self, name: &ExtensionName) -> Result<(), CliError> {
+        let (_, value) = self.client.get_value(&format!("/extensions/{name}/log"))?;
+        if self.output == Output::Json {
+            return print_json(&value);
+        }
+        let none = Vec::new();
+        let lines = value["lines"].as_array().unwrap_or(&none);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        for line in lines {
+            let at = line["at"].as_u64().unwrap_or_default();
+            let level = text(&line["level"]);
+            let tone = match level.as_str() {
+                "error" => Tone::Bad,
+                "warn" => Tone::Warn,
+                "debug" => Tone::Dim,
+                _ => Tone::Plain,
+            };
+            let at = moment(holdfast_model::time::UnixMs(at));
+            let drawn = Line::new()
+                .add(Tone::Dim, format!("{at}  "))
+                .add(tone, format!("{level:<5}  "))
+                .text(text(&line["text"]));
+            print(&(drawn.draw() + "\n"))?;
+        }
+        if lines.is_empty() {
+            hint(&format!(
+                "{name} has written nothing on {}",
+                text(&value["manager"])
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn package(arguments: &InstallArguments) -> Result<Package, CliError> {
+    let path = &arguments.path;
+    let beside = match path.is_dir() {
+        true => path.clone(),
+        false => path.parent().map(Path::to_owned).unwrap_or_default(),
+    };
+    let manifest = arguments
+        .manifest
+        .clone()
+        .unwrap_or_else(|| beside.join("extension.toml"));
+    let shown = manifest.display().to_string();
+    let text = std::fs::read_to_string(&manifest).map_err(|source| CliError::Read {
+        path: shown.clone(),
+        source,
+    })?;
+    let manifest: Manifest = read(&text, Format::Toml, &shown)?;
+    if let Some((key, what, advice)) = manifest.fault() {
+        let what = format!("`{key}`: {what}; {advice}");
+        return Err(CliError::Content { path: shown, what });
+    }
+    let component = match path.is_dir() {
+        true => built(path, &manifest.name)?,
+        false => path.clone(),
+    };
+    let wasm = std::fs::read(&component).map_err(|source| CliError::Read {
+        path: component.display().to_string(),
+        source,
+    })?;
+    Ok(Package { manifest, wasm })
+}
+
+fn built(dir: &Path, name: &ExtensionName) -> Result<PathBuf, CliError> {
+    let names = [format!("{name}.wasm"), "component.wasm".to_owned()];
+    let mut found = names
+        .iter()
+        .map(|file| dir.join(file))
+        .filter(|path| path.is_file());
+    found.next().ok_or_else(|| CliError::Content {
+        path: dir.display().to_string(),
+        what: format!(
+            "there is no {} in it; `holdfast ext build` makes it",
+            names[0]
+        ),
+    })
+}
+
+fn state(readiness: &Readiness, installed: &str) -> (Tone, String) {
+    match readiness {
+        Readiness::Ready { digest } if digest == installed => (Tone::Good, "ready".to_owned()),
+        Readiness::Ready { digest } => (
+            Tone::Busy,
+            format!("still the one before ({})", short(digest)),
+        ),
+        Readiness::Resting { why, .. } => (
+            Tone::Bad,
+            format!("failed too often, not asked for a while: {why}"),
+        ),
+        Readiness::Loading => (Tone::Busy, "being loaded".to_owned()),
+        Readiness::Failed { why } => (Tone::Bad, why.clone()),
+    }
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+fn list(all: &[Shown], wide: bool) -> String {
+    if all.is_empty() {
+        return "no extension is installed; `holdfast ext install DIR` installs one\n".to_owned();
+    }
+    let mut heads = vec![
+        "EXTENSION",
+        "VERSION",
+        "KIND",
+        "ON FAILURE",
+        "MANAGERS",
+        "CPU P99",
+        "DOES",
+    ];
+    if wide {
+        heads.extend(["DIGEST", "BY"]);
+    }
+    let rows = all.iter().map(|each| {
+        let installed = &each.installed;
+        let ready = |there: &&Readiness| matches!(there, Readiness::Ready { digest } if *digest == installed.digest);
+        let count = each.managers.values().filter(ready).count();
+        let tone = match count == each.managers.len() && count > 0 {
+            true => Tone::Good,
+            false => Tone::Warn,
+        };
+        let plain = |text: &str| (Tone::Plain, text.to_owned());
+        let costs = &each.costs;
+        let mut row = vec![
+            plain(installed.manifest.name.as_str()),
+            plain(&installed.manifest.version),
+            plain(installed.manifest.kind.word()),
+            plain(fallback(installed.then)),
+            (tone, format!("{count}/{} ready", each.managers.len())),
+            plain(&share(costs.cpu_p99_us, costs.cpu_p99_percent)),
+            plain(&installed.manifest.summary),
+        ];
+        if wide {
+            row.push((Tone::Dim, short(&installed.digest).to_owned()));
+            row.push(plain(&installed.by));
+        }
+        row
+    });
+    table(&heads, rows.collect())
+}
+
+fn fallback(then: Fallback) -> &'static str {
+    match then {
+        Fallback::Closed => "closed: VMs wait",
+        Fallback::Open => "open: without it",
+    }
+}
+
+fn share(us: u64, percent: u64) -> String {
+    format!("{:.1} ms ({percent} %)", us as f64 / 1_000.0)
+}
+
+fn one(shown: &Shown) -> String {
+    let Shown {
+        installed,
+        rights,
+        managers,
+        costs,
+    } = shown;
+    let manifest = &installed.manifest;
+    let limits = installed.limits();
+    let mut lines = vec![
+        Line::new()
+            .add(Tone::Bold, manifest.name.as_str())
+            .text(format!(" {}, {}: {}", manifest.version, manifest.kind, manifest.summary)),
+        Line::new().text(format!(
+            "  component   {} ({:.1} KiB), installed by {} at {}",
+            short(&installed.digest),
+            installed.bytes as f64 / 1024.0,
+            installed.by,
+            moment(installed.at)
+        )),
+        Line::new().text(format!("  on failure  {}", fallback(installed.then))),
+        Line::new().text(format!(
+            "  may         {}",
+            if rights.is_empty() { "compute".to_owned() } else { rights.join(", ") }
+        )),
+        Line::new().text(format!(
+            "  limits      {} ms of CPU, {} ms, {} MiB, {} KiB a call",
+            limits.cpu_ms, limits.wall_ms, limits.memory_mib, limits.answer_kib
+        )),
+        Line::new().text(format!(
+            "  cost here   {} calls, {} without an answer; CPU {:.1} ms in the middle, {} at most (p99); \
+             {} KiB ({} %)",
+            costs.calls,
+            costs.failed,
+            costs.cpu_p50_us as f64 / 1_000.0,
+            share(costs.cpu_p99_us, costs.cpu_p99_percent),
+            costs.memory_kib,
+            costs.memory_percent
+        )),
+    ];
+    if let Some(why) = &costs.last_failure {
+        lines.push(Line::new().text("  last failure  ").add(Tone::Warn, why));
+    }
+    for (manager, readiness) in managers {
+        let (tone, words) = state(readiness, &installed.digest);
+        lines.push(
+            Line::new()
+                .text(format!("  {manager:<10}  "))
+                .add(tone, words),
+        );
+    }
+    lines
+        .iter()
+        .map(|line| line.clone().draw() + "\n")
+        .collect()
+}

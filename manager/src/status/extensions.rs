@@ -1,0 +1,77 @@
+//! What of extensions deserves attention: a rule that nobody can ask is found out now, not in a failover.
+
+use super::Scene;
+use super::conditions::Found;
+use holdfast_model::advice::Fallback;
+use holdfast_model::extension::{Installed, Readiness};
+use holdfast_model::id::ManagerName;
+use holdfast_model::status::{Severity, Status};
+
+impl Scene<'_> {
+    pub(super) fn extension_conditions(&self, status: &Status, found: &mut Found) {
+        let leader = status.leader.as_ref().map(|leader| &leader.name);
+        let present: Vec<&ManagerName> = status
+            .managers
+            .iter()
+            .filter(|manager| manager.healthy)
+            .filter_map(|manager| {
+                self.view
+                    .managers
+                    .keys()
+                    .find(|name| name.as_str() == manager.name)
+            })
+            .collect();
+        for seen in self.view.extensions.values() {
+            for manager in &present {
+                let there = self.view.managers.get(*manager);
+                let there =
+                    there.and_then(|there| there.value.extensions.get(&seen.value.manifest.name));
+                let leads = leader.is_some_and(|leader| leader == *manager);
+                if let Some((severity, text)) = judged(&seen.value, manager, there, leads) {
+                    found.add(severity, "extension-not-ready", text);
+                }
+            }
+        }
+    }
+}
+
+fn judged(
+    installed: &Installed,
+    manager: &ManagerName,
+    there: Option<&Readiness>,
+    leads: bool,
+) -> Option<(Severity, String)> {
+    let name = &installed.manifest.name;
+    let means = match installed.then {
+        Fallback::Closed => "while it leads, VMs that need a host wait",
+        Fallback::Open => "while it leads, VMs are placed without it",
+    };
+    let fails = match (leads, installed.then) {
+        (true, Fallback::Closed) => Severity::Critical,
+        _ => Severity::Warning,
+    };
+    match there {
+        Some(Readiness::Ready { digest }) if *digest == installed.digest => None,
+        Some(Readiness::Ready { .. }) => {
+            let text = format!("extension {name}: manager {manager} still asks the version before");
+            Some((Severity::Info, text))
+        }
+        Some(Readiness::Loading) | None => {
+            let text = format!(
+                "extension {name} is being loaded on manager {manager}; until then, {means}"
+            );
+            Some((Severity::Info, text))
+        }
+        Some(Readiness::Resting { why, .. }) => {
+            let text = format!(
+                "extension {name} failed too often on manager {manager} and is not asked for five minutes; {means}. \
+                 Its last failure: {why}. See `holdfast ext show {name}`, mend it, or remove it"
+            );
+            Some((fails, text))
+        }
+        Some(Readiness::Failed { why }) => {
+            let text = format!("extension {name} cannot run on manager {manager}; {means}: {why}");
+            Some((fails, text))
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Extensions in a cluster: a real manager, real components, the real command line.
+#![cfg(feature = "extensions")]
+
+mod support;
+
+use holdfast_extension_host::cache::Cache;
+use holdfast_extension_host::compile::Compiler;
+use holdfast_extension_host::{EngineKind, Runtime};
+use holdfast_manager::daemon::fence::NoDevices;
+use holdfast_manager::daemon::workshop::COMPILE;
+use holdfast_manager::daemon::{Means, Workshop};
+use holdfast_store::components::entries;
+use holdfast_store::keyspace::Key;
+use holdfast_store::memory::MemoryStore;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use support::puppet::Puppet;
+use support::{Manager, domain_xml, file, policy, put};
+use tempfile::TempDir;
+
+/// A guest's folder as `cargo xtask extensions` built it.
+fn guest(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("this test's own path");
+    let target = test.ancestors().nth(3).expect("a target directory");
+    let dir = target.join("extensions").join(name);
+    assert!(
+        dir.is_dir(),
+        "{}: `cargo xtask extensions` builds it",
+        dir.display()
+    );
+    dir
+}
+
+/// A cluster with one manager that can run extensions, and two hosts at site a.
+struct Rig {
+    store: MemoryStore,
+    manager: Manager,
+    dir: TempDir,
+    _hosts: Vec<Puppet>,
+}
+
+fn workshop(dir: &Path) -> Workshop {
+    let compiler = Compiler {
+        program: env!("CARGO_BIN_EXE_holdfast-manager").into(),
+        arguments: vec![COMPILE.to_owned()],
+    };
+    let cache = Cache::open(&dir.join("code")).expect("a directory");
+    Workshop::new(
+        Runtime::new(EngineKind::Native).expect("a runtime"),
+        cache,
+        compiler,
+    )
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let store = MemoryStore::new();
+        put(&store, Key::Policy, &policy());
+        let dir = tempfile::tempdir().expect("a directory");
+        let means = Means {
+            devices: Arc::new(NoDevices),
+            workshop: Some(workshop(dir.path())),
+        };
+        let manager =
+            Manager::with_means(Arc::new(store.clone()), ("lab", "m-a", "a"), means).await;
+        let hosts = ["a1", "a2"].map(|host| Puppet::start(&store, host, "a"));
+        manager
+            .until("/status", "a leader", |status| status["leader"].is_object())
+            .await;
+        Self {
+            store,
+            manager,
+            dir,
+            _hosts: hosts.into(),
+        }
+    }
+
+    async fn cli(&self, arguments: &[&str]) -> (i32, String, String) {
+        let ran = self.manager.cli(arguments).await;
+        (ran.code, ran.out, ran.err)
+    }
+
+    async fn install(&self, guest_name: &str, more: &[&str]) -> (i32, String, String) {
+        let dir = guest(guest_name).display().to_string();
+        let arguments = [&["ext", "install", &dir, "--yes"], more].concat();
+        self.cli(&arguments).await
+    }
+
+    async fn ready(&self, name: &str) {
+        let path = format!("/extensions/{name}");
+        let ready = |shown: &Value| shown["managers"]["m-a"]["state"] == "ready";
+        self.manager.until(&path, "it to be ready", ready).await;
+    }
+
+    async fn vm(&self, name: &str, number: u8, labels: &str) {
+        let xml = file(&self.dir, &format!("{name}.xml"), &domain_xml(name, number));
+        let text = format!("domain_xml_file = \"{xml}\"\n{labels}");
+        let path = file(&self.dir, &format!("{name}.toml"), &text);
+        let (code, _, err) = self.cli(&["vm", "apply", "-f", &path]).await;
+        assert_eq!(code, 0, "{err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_is_installed_heeded_explained_and_removed() {
+    let rig = Rig::start().await;
+    let (code, out, err) = rig.install("label-match", &[]).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("install extension label-match"), "{out}");
+    rig.ready("label-match").await;
+    // No host has the label: it waits, and why says so.
+    rig.vm("needy", 1, "[labels]\nneeds = \"gpu\"\n").await;
+    let waits = |why: &Value| why.to_string().contains("extension label-match");
+    rig.manager
+        .until("/why/vm/needy", "the rule's words", waits)
+        .await;
+    let (_, shown, _) = rig.cli(&["ext", "show", "label-match"]).await;
+    assert!(
+        shown.contains("ready") && shown.contains("on failure  closed: VMs wait"),
+        "{shown}"
+    );
+    let (_, list, _) = rig.cli(&["ext", "list"]).await;
+    assert!(list.contains("1/1 ready"), "{list}");
+    // Asked in a decision, its calls cost something, and that is told.
+    let (_, answer) = rig.manager.get("/extensions/label-match").await;
+    assert!(answer["costs"]["calls"].as_u64() > Some(0), "{answer:#}");
+    let (code, again, _) = rig.install("label-match", &[]).await;
+    assert!(code == 0 && again.contains("nothing to do"), "{again}");
+    // Without the rule it starts at once.
+    let (code, _, err) = rig.cli(&["ext", "remove", "label-match", "--yes"]).await;
+    assert_eq!(code, 0, "{err}");
+    let runs = |status: &Value| status.to_string().contains("\"state\":\"running\"");
+    rig.manager.until("/vms/needy", "it to run", runs).await;
+    assert_eq!(rig.manager.get("/extensions/label-match").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_always_fails_rests_and_is_a_condition() {
+    let rig = Rig::start().await;
+    let (code, _, err) = rig.install("bad-traps", &["--on-failure", "open"]).await;
+    assert_eq!(code, 0, "{err}");
+    rig.ready("bad-traps").await;
+    for number in 1..=3 {
+        rig.vm(&format!("vm{number}"), number, "").await;
+    }
+    let told = |status: &Value| {
+        let conditions = status["conditions"].to_string();
+        conditions.contains("extension-not-ready") && conditions.contains("failed too often")
+    };
+    let status = rig.manager.until("/status", "the condition", told).await;
+    // It is passed over, and that is told with each decision.
+    let runs = |status: &Value| {
+        let vms = status["vms"].as_array().map_or(0, Vec::len);
+        let text = status["vms"].to_string();
+        vms == 3 && text.matches("\"state\":\"running\"").count() == 3
+    };
+    rig.manager.until("/status", "all to run", runs).await;
+    let (_, events, _) = rig.cli(&["events"]).await;
+    assert!(
+        events.contains("extension bad-traps: it trapped"),
+        "{events}"
+    );
+    assert!(!status["conditions"].to_string().contains("plan-refused"));
+    let (_, logs, _) = rig.cli(&["ext", "logs", "bad-traps"]).await;
+    assert!(logs.contains("lib.rs"), "the panic's place: {logs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_is_refused_and_nothing_is_installed() {
+    let rig = Rig::start().await;
+    let toml = |text: &str| file(&rig.dir, "extension.toml", text);
+    let manifest = |rights: &str| {
+        format!(
+            "name = \"x\"\nversion = \"1.0.0\"\nkind = \"placement\"\nsummary = \"Test.\"\n{rights}"
+        )
+    };
+    let whole = std::fs::read(guest("label-match").join("component.wasm")).expect("a component");
+    let cut = rig.dir.path().join("cut.wasm");
+    std::fs::write(&cut, &whole[..whole.len() / 2]).expect("written");
+    let cut = cut.display().to_string();
+    let good = guest("label-match")
+        .join("component.wasm")
+        .display()
+        .to_string();
+    let storage = guest("bad-lies")
+        .join("component.wasm")
+        .display()
+        .to_string();
+    let cases = [
+        (cut.as_str(), manifest(""), 1, "no WASM component"),
+        (
+            &good,
+            manifest("[rights]\nhttp = { bmc = [\"GET /\"] }\n"),
+            1,
+            "cannot have `http`",
+        ),
+        (
+            &good,
+            manifest("[rights]\nstate = [\"hosts/\"]\n"),
+            1,
+            "does not import `state`",
+        ),
+        (
+            &good,
+            manifest("colour = \"red\"\n"),
+            1,
+            "unknown key `colour`",
+        ),
+        (
+            &good,
+            manifest("").replace("1.0.0", "one"),
+            1,
+            "is not a version",
+        ),
+        (
+            &storage,
+            manifest("[rights]\nlog = true\n"),
+            1,
+            "the component is one for fencing",
+        ),
+    ];
+    for (component, manifest, code, says) in cases {
+        let manifest = toml(&manifest);
+        let install = [
+            "ext",
+            "install",
+            component,
+            "--manifest",
+            &manifest,
+            "--yes",
+        ];
+        let (found, _, err) = rig.cli(&install).await;
+        assert!(
+            found == code && err.contains(says),
+            "{says}: {found}, {err}"
+        );
+        assert_eq!(
+            rig.manager.get("/extensions").await.1,
+            serde_json::json!([]),
+            "{says}"
+        );
+    }
+    // Too large, before anything is stored.
+    let large = rig.dir.path().join("large.wasm");
+    std::fs::write(&large, vec![0_u8; 9 << 20]).expect("written");
+    let large = large.display().to_string();
+    let manifest = toml(&manifest(""));
+    let (code, _, err) = rig
+        .cli(&["ext", "install", &large, "--manifest", &manifest, "--yes"])
+        .await;
+    assert!(code == 1 && err.contains("--allow-large"), "{err}");
+    let stored = entries(&rig.store).await.expect("an answer");
+    assert!(
+        stored.iter().all(|entry| entry.bytes < 9 << 20),
+        "{stored:?}"
+    );
+    // Rights are not granted unasked.
+    let affinity = guest("site-affinity").display().to_string();
+    let (code, _, err) = rig.cli(&["ext", "install", &affinity]).await;
+    assert!(code != 0 && err.contains("--yes"), "{code}: {err}");
+    let (code, out, err) = rig.cli(&["ext", "install", &affinity, "--dry-run"]).await;
+    assert!(
+        code == 0 && out.contains("would install") && err.contains("it may newly: log"),
+        "{out}{err}"
+    );
+    assert_eq!(
+        rig.manager.get("/extensions").await.1,
+        serde_json::json!([])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_starts_later_has_it_from_the_store() {
+    let rig = Rig::start().await;
+    let (code, _, err) = rig.install("site-affinity", &[]).await;
+    assert_eq!(code, 0, "{err}");
+    let dir = tempfile::tempdir().expect("a directory");
+    let means = Means {
+        devices: Arc::new(NoDevices),
+        workshop: Some(workshop(dir.path())),
+    };
+    let store = Arc::new(rig.store.clone());
+    let other = Manager::with_means(store, ("lab", "m-b", "b"), means).await;
+    let ready = |shown: &Value| shown["managers"]["m-b"]["state"] == "ready";
+    other
+        .until("/extensions/site-affinity", "it to be ready", ready)
+        .await;
+    // The first hears of it by the other's presence.
+    rig.manager
+        .until("/extensions/site-affinity", "the other's word", ready)
+        .await;
+    other.stop().await.expect("a clean end");
+}
