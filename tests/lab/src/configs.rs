@@ -16,7 +16,7 @@ fn quoted_list(items: &[String]) -> String {
 pub fn manager_toml(layout: &Layout, machine: &Machine) -> String {
     format!(
         "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nsite = \"{site}\"\n\
-         listen = \"{address}:{API_PORT}\"\n\n[etcd]\nendpoints = {endpoints}\n\n\
+         listen = \"{address}:{API_PORT}\"\nextensions_dir = \"/var/lib/holdfast/extensions\"\n\n[etcd]\nendpoints = {endpoints}\n\n\
          [fence_agents]\nfence_lab = \"{PROGRAM}\"\n",
         name = machine.name,
         site = machine.site,
@@ -40,7 +40,8 @@ pub fn host_toml(layout: &Layout, machine: &Machine, options: &LabOptions) -> St
          [libvirt]\nuri = \"{uri}\"\nmigrate_address = \"{address}\"\n\n\
          [guard]\nsocket = \"/run/holdfast/guard.sock\"\n\n\
          [capacity]\nmemory_mib = 4096\ncpus = 8\n\n\
-         [storage]\npath = \"{STORAGE_DIR}\"\ncheck = \"{check}\"\n{lease}",
+         [storage]\npath = \"{STORAGE_DIR}\"\ncheck = \"{check}\"\n{lease}\n\
+         [labels]\nrack = \"{name}\"\n",
         // Without replicated storage there is nothing that lets only one side write.
         lease = if options.storage {
             format!("\n[lease]\nvolume = \"{LEASE_VOLUME}\"\n")

@@ -19,6 +19,7 @@ pub(super) fn all(progress: &Progress) -> Result<Tally> {
     }
     let build = crate::lab::build_daemons_with_tests;
     progress.step("build the daemons", build)?;
+    crate::extensions::count(progress)?;
     run(ALL.iter().collect(), progress)
 }
 
@@ -30,6 +31,7 @@ pub(super) fn one(name: &str, progress: &Progress) -> Result<Tally> {
         )));
     }
     progress.step("build the daemons", crate::lab::build_daemons)?;
+    crate::extensions::count(progress)?;
     run(found, progress)
 }
 

@@ -82,7 +82,9 @@ pub(super) fn clippy(_: &Progress) -> Result<Tally> {
 /// than there are cores.
 const THREADS: &str = "6";
 
-pub(super) fn units(_: &Progress) -> Result<Tally> {
+pub(super) fn units(progress: &Progress) -> Result<Tally> {
+    // Those of the extension host ask real ones.
+    crate::extensions::count(progress)?;
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);
     counted(tests.env("RUST_TEST_THREADS", THREADS))

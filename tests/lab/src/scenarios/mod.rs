@@ -7,6 +7,7 @@ mod cut;
 mod cut_short;
 mod etcd_disk;
 mod etcd_set_back;
+mod extension;
 mod fence;
 mod lease;
 mod lease_damage;
@@ -183,6 +184,11 @@ pub const ALL: &[Scenario] = &[
         name: "lease-volume-damaged",
         what: "38: slots are zeroed, foreign, flipped, torn, the file is cut short, is gone: nothing stops",
         run: lease_damage::damaged,
+    },
+    Scenario {
+        name: "extensions",
+        what: "40: an extension that loops delays nothing, a hard rule is heeded, explained and removed",
+        run: extension::extensions,
     },
     Scenario {
         name: "fence-device",

@@ -1,0 +1,139 @@
+//! Placement extensions, good and bad ones, while hosts are lost.
+
+use std::path::PathBuf;
+
+use holdfast_model::status::{Status, VmState};
+
+use super::checks::wait_told;
+use super::{PATIENCE, expect, host_of, small, with_vms};
+use crate::error::{LabError, Result};
+use crate::lab::Lab;
+use crate::programs::own_bin_dir;
+use crate::run::wait_until;
+use crate::trial::Cluster;
+use crate::{clock, state};
+
+const LOOPS: &str = "bad-loops";
+const RULE: &str = "label-match";
+const RANK: &str = "site-affinity";
+
+/// One that loops for ever delays a failover by its budget and is told of; a hard rule holds a VM back, and says
+/// so, until it is gone; all managers have what is installed.
+pub(super) fn extensions(lab: &Lab) -> Result<()> {
+    with_vms(lab, &[small("exa", "a")], |cluster| {
+        loops(cluster)?;
+        rule(cluster)
+    })
+}
+
+fn loops(cluster: &Cluster) -> Result<()> {
+    install(cluster, RANK, &[])?;
+    install(cluster, LOOPS, &["--on-failure", "open"])?;
+    let host = host_of(cluster, "exa")?;
+    let off = cluster.lab.power_off(&[&host])?;
+    let mut log = cluster.lab.observer_log()?;
+    log.wait_for_beat("exa", off.gone_ms, PATIENCE)?;
+    let there = host_of(cluster, "exa")?;
+    expect(there != host, || {
+        format!("exa is still said to be on {host}")
+    })?;
+    // It was asked, and looped: without that nothing is shown.
+    let events = cluster.lab.cli(&["events", "-n", "200"])?.stdout;
+    expect(
+        events.contains(&format!("extension {LOOPS}: it used")),
+        || format!("no decision tells that it was made without {LOOPS}:\n{events}"),
+    )?;
+    let rank = shown(cluster, RANK)?;
+    expect(rank["costs"]["failed"] == 0, || {
+        format!("{RANK} failed: {rank:#}")
+    })?;
+    remove(cluster, LOOPS)?;
+    remove(cluster, RANK)?;
+    cluster.lab.power_on(&[&host])?;
+    cluster.wait_sites_online(PATIENCE)
+}
+
+fn rule(cluster: &Cluster) -> Result<()> {
+    install(cluster, RULE, &["--on-failure", "closed"])?;
+    let file = cluster.lab.state().root().join("scenario-labels.toml");
+    state::write(&file, "name = \"exa\"\n[labels]\nneeds = \"gpu\"\n")?;
+    let file = file.to_string_lossy();
+    cluster
+        .lab
+        .cli(&["vm", "apply", "-f", &file])?
+        .ok("holdfast vm apply")?;
+    // A rule that holds later does not stop what runs now.
+    let since_ms = clock::now_ms();
+    cluster
+        .lab
+        .observer_log()?
+        .wait_for_beat("exa", since_ms, PATIENCE)?;
+    cluster
+        .lab
+        .cli(&["vm", "restart", "exa"])?
+        .ok("holdfast vm restart")?;
+    wait_until("the rule's words", PATIENCE, "", || {
+        let why = cluster.lab.cli(&["why", "vm", "exa"]);
+        let why = why.map_err(|error| error.to_string())?.stdout;
+        match why.contains(&format!("extension {RULE}")) {
+            true => Ok(()),
+            false => Err(why),
+        }
+    })?;
+    wait_told(cluster, "vm-waiting", "exa")?;
+    let gone_ms = clock::now_ms();
+    remove(cluster, RULE)?;
+    cluster
+        .lab
+        .observer_log()?
+        .wait_for_beat("exa", gone_ms, PATIENCE)?;
+    cluster.wait("exa to run", PATIENCE, |status: &Status| {
+        let mut vms = status.vms.iter();
+        match vms.find(|vm| vm.name.as_str() == "exa").map(|vm| vm.state) {
+            Some(VmState::Running) => Ok(()),
+            state => Err(format!("{state:?}")),
+        }
+    })
+}
+
+fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
+    let dir: PathBuf = match own_bin_dir().parent() {
+        Some(target) => target.join("extensions").join(name),
+        None => name.into(),
+    };
+    if !dir.is_dir() {
+        let text = format!("{}: not built; run `cargo xtask extensions`", dir.display());
+        return Err(LabError::Refused(text));
+    }
+    let dir = dir.to_string_lossy();
+    let argv = [&["ext", "install", &*dir, "--yes"], more].concat();
+    cluster.lab.cli(&argv)?.ok("holdfast ext install")?;
+    let controls = cluster.lab.layout().controls().count();
+    wait_until(
+        &format!("{name} to be ready everywhere"),
+        PATIENCE,
+        "",
+        || {
+            let shown = shown(cluster, name).map_err(|error| error.to_string())?;
+            let managers = shown["managers"].as_object();
+            let mut there = managers.into_iter().flatten();
+            let ready = there
+                .by_ref()
+                .filter(|(_, each)| each["state"] == "ready")
+                .count();
+            match ready == controls {
+                true => Ok(()),
+                false => Err(format!("{}", shown["managers"])),
+            }
+        },
+    )
+}
+
+fn remove(cluster: &Cluster, name: &str) -> Result<()> {
+    let argv = ["ext", "remove", name, "--yes"];
+    cluster.lab.cli(&argv)?.ok("holdfast ext remove").map(drop)
+}
+
+fn shown(cluster: &Cluster, name: &str) -> Result<serde_json::Value> {
+    cluster.lab.cli_json(&["ext", "show", name])
+}
