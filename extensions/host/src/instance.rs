@@ -10,12 +10,16 @@ use wasmtime::{Engine, Store};
 
 /// Longest words of a trap that are told, in characters.
 const WORDS_MAX: usize = 600;
+/// Fuel is for counting: none runs out of so much.
+const FULL: u64 = u64::MAX;
 
 /// What host functions find in a store.
 pub(crate) struct Guest {
     pub budget: Budget,
     pub journal: Journal,
     pub may_log: bool,
+    /// Its engine counts what it executes.
+    pub metered: bool,
 }
 
 impl Guest {
@@ -40,11 +44,13 @@ pub(crate) fn store(
     limits: Limits,
     journal: Journal,
     may_log: bool,
+    metered: bool,
 ) -> Store<Guest> {
     let guest = Guest {
         budget: Budget::new(limits),
         journal,
         may_log,
+        metered,
     };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.budget);
@@ -61,10 +67,17 @@ pub(crate) fn within<T>(
     limits: Limits,
     work: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
 ) -> (Result<T, CallError>, Cost) {
+    let metered = store.data().metered;
+    if metered && let Err(error) = store.set_fuel(FULL) {
+        return (Err(CallError::Host(error.to_string())), Cost::default());
+    }
     store.data_mut().budget.begin();
     store.set_epoch_deadline(1);
     let result = work(store);
-    let cost = store.data_mut().budget.end();
+    let mut cost = store.data_mut().budget.end();
+    if metered {
+        cost.fuel = store.get_fuel().ok().map(|left| FULL - left);
+    }
     let result = result.map_err(|error| judged(store, limits, &error));
     (result, cost)
 }
