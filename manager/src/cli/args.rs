@@ -1,5 +1,6 @@
 //! The command line's words: nouns and verbs.
 
+use super::ext::ExtCommand;
 use super::lease::LeaseCommand;
 use crate::schema::SchemaOf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -102,6 +103,9 @@ pub enum Command {
     /// Lease volumes on shared storage
     #[command(subcommand)]
     Lease(LeaseCommand),
+    /// Extensions
+    #[command(subcommand)]
+    Ext(ExtCommand),
 }
 
 /// Only say what would happen.

@@ -6,6 +6,7 @@ mod client;
 mod confirm;
 mod doctor;
 mod error;
+mod ext;
 mod files;
 mod lease;
 mod paint;
@@ -72,6 +73,7 @@ impl Session {
             Command::Rto => self.rto(),
             Command::Doctor { volume } => self.doctor(volume.as_deref()),
             Command::Lease(command) => lease::run(command, self.output),
+            Command::Ext(command) => self.ext(command),
             Command::Config(ConfigCommand::Show) => self.config_show(),
             Command::Config(ConfigCommand::Schema { of }) => self.config_schema(*of),
             Command::Config(ConfigCommand::Apply {
