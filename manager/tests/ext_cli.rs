@@ -16,6 +16,9 @@ fn holdfast(dir: &Path, arguments: &[&str]) -> Ran {
         .arg("ext")
         .args(arguments)
         .current_dir(dir)
+        // What guests are built with is there already, and does not come from the network.
+        .env("CARGO_TARGET_DIR", extensions().join("cargo"))
+        .env("CARGO_NET_OFFLINE", "true")
         .env_remove("COLUMNS")
         .output()
         .unwrap();
@@ -31,19 +34,29 @@ fn json(ran: &Ran) -> serde_json::Value {
     serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.out))
 }
 
-/// A guest as `cargo xtask extensions` built it.
+/// Where `cargo xtask extensions` builds.
+fn extensions() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_holdfast")).ancestors().nth(2);
+    target.unwrap().join("extensions")
+}
+
+/// A guest of that.
 fn built(name: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_holdfast"))
-        .ancestors()
-        .nth(2)
-        .unwrap();
-    let path = target.join("extensions").join(name).join("component.wasm");
+    let path = extensions().join(name).join("component.wasm");
+    let place = path.display();
     assert!(
         path.is_file(),
-        "{}: `cargo xtask extensions` builds it",
-        path.display()
+        "{place}: `cargo xtask extensions` builds it"
     );
     path
+}
+
+/// A new extension in Rust, with the versions that our own guests are locked to.
+fn started(dir: &Path, name: &str, kind: &str) -> Ran {
+    let ran = holdfast(dir, &["new", name, "--kind", kind, "--lang", "rust"]);
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../extensions/Cargo.lock");
+    std::fs::copy(lock, dir.join(name).join("Cargo.lock")).unwrap();
+    ran
 }
 
 #[test]
@@ -51,10 +64,7 @@ fn from_a_scaffold_to_a_test_that_passes_and_one_that_fails() {
     // On the disk that the build is on: `/tmp` may be in memory.
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let dir = dir.path();
-    let ran = holdfast(
-        dir,
-        &["new", "spread", "--kind", "placement", "--lang", "rust"],
-    );
+    let ran = started(dir, "spread", "placement");
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert!(
         ran.out
@@ -183,20 +193,53 @@ fn bad_ones_fail_and_say_how() {
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("32 MiB are allowed"), "{}", ran.out);
 
-    // Of other kinds only the contract is looked at, and that is said.
-    let ran = test("bad-lies", "test", &[]);
-    if ran.code == Some(0) {
-        assert!(
-            ran.out.contains("fits the contract of kind fencing"),
-            "{}",
-            ran.out
-        );
-        assert!(ran.err.contains("is not tested"), "{}", ran.err);
-    } else {
-        assert!(ran.out.contains("✘ rights: "), "{}", ran.out);
-    }
-    let ran = test("bad-lies", "chaos", &[]);
+    // It asks for what it never uses.
+    let ran = test("bad-lies", "check", &[]);
     assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.out
+            .contains("✘ rights: [rights] in the manifest has `http`"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn of_other_kinds_the_contract_alone_is_checked_and_that_is_said() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = dir.path();
+    started(dir, "tells", "events");
+    let ran = holdfast(dir, &["build", "tells"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let ran = holdfast(dir, &["check", "tells"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out
+            .contains("handler, imports http, log; asks for log, send to hook"),
+        "{}",
+        ran.out
+    );
+    let ran = holdfast(dir, &["test", "tells"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("fits the contract of kind events"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.err.contains("what it does is not tested"),
+        "{}",
+        ran.err
+    );
+    let ran = holdfast(dir, &["test", "tells", "-o", "json"]);
+    assert_eq!(json(&ran)["contract_only"], true);
+    let ran = holdfast(dir, &["chaos", "tells"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.err.contains("only at extensions of kind placement"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
