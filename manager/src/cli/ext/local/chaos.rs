@@ -33,9 +33,13 @@ pub(in super::super) fn chaos(which: &WhichArguments, output: Output) -> Result<
     let drills = run(&sound.loaded, &sound.manifest).map_err(host)?;
     match output {
         Output::Json => print_json(&drills)?,
-        Output::Table | Output::Wide => {
-            let heads = ["", "DRILL", "WHAT THE HOST DID", "WHAT HAPPENED"];
-            print(&table(&heads, drills.iter().map(row).collect()))?;
+        Output::Table => {
+            let rows = drills.iter().map(row).collect();
+            print(&table(&["", "DRILL", "THE HOST"], rows))?;
+        }
+        Output::Wide => {
+            let heads = ["", "DRILL", "THE HOST", "WHAT HAPPENED"];
+            print(&table(&heads, drills.iter().map(wide_row).collect()))?;
         }
     }
     match drills.iter().all(|drill| drill.held) {
@@ -44,13 +48,25 @@ pub(in super::super) fn chaos(which: &WhichArguments, output: Output) -> Result<
     }
 }
 
-fn row(drill: &Drill) -> Vec<(Tone, String)> {
-    let outcome = match drill.held {
+fn held(drill: &Drill) -> (Tone, String) {
+    mark(match drill.held {
         true => Outcome::Passed,
         false => Outcome::Failed,
-    };
+    })
+}
+
+/// As one sentence, which a terminal wraps.
+fn row(drill: &Drill) -> Vec<(Tone, String)> {
     vec![
-        mark(outcome),
+        held(drill),
+        (Tone::Plain, drill.name.to_owned()),
+        (Tone::Plain, format!("{}: {}", drill.did, drill.happened)),
+    ]
+}
+
+fn wide_row(drill: &Drill) -> Vec<(Tone, String)> {
+    vec![
+        held(drill),
         (Tone::Plain, drill.name.to_owned()),
         (Tone::Plain, drill.did.to_owned()),
         (Tone::Plain, drill.happened.clone()),
