@@ -165,6 +165,21 @@ fn from_a_scaffold_to_a_test_that_passes_and_one_that_fails() {
 }
 
 #[test]
+fn one_in_c_fits_its_contract_as_it_is() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ran = holdfast(
+        dir.path(),
+        &["new", "p", "--kind", "placement", "--lang", "c"],
+    );
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    for verb in ["build", "check"] {
+        let ran = holdfast(&dir.path().join("p"), &[verb]);
+        assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+        assert!(ran.out.contains("imports nothing"), "{}", ran.out);
+    }
+}
+
+#[test]
 fn bad_ones_fail_and_say_how() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let test = |name: &str, verb: &str, more: &[&str]| {

@@ -105,3 +105,26 @@ impl Report {
         checks.any(|check| check.outcome == Outcome::Failed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_near_before_it_is_met() {
+        for (used, outcome) in [
+            (70.0, Outcome::Passed),
+            (70.1, Outcome::Warned),
+            (100.0, Outcome::Warned),
+            (100.1, Outcome::Failed),
+        ] {
+            let headroom = Headroom {
+                of: "memory".to_owned(),
+                used: used * 0.32,
+                limit: 32.0,
+                unit: "MiB",
+            };
+            assert_eq!(headroom.outcome(), outcome, "{used} %");
+        }
+    }
+}
