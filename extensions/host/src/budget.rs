@@ -37,10 +37,14 @@ struct Call {
 pub struct Cost {
     /// CPU time of its thread.
     pub cpu: Duration,
+    /// The part of it that starting a new instance took, which has a budget of its own; zero for a warm one.
+    pub start_cpu: Duration,
     /// Time by the clock.
     pub wall: Duration,
     /// Memory of the guest after it, in bytes.
     pub memory_bytes: usize,
+    /// What it executed, without the start, where that is counted ([`crate::Runtime::metered`]).
+    pub fuel: Option<u64>,
 }
 
 impl Budget {
@@ -69,6 +73,7 @@ impl Budget {
             cpu: thread_cpu().saturating_sub(call.cpu_at_start),
             wall: call.started.elapsed(),
             memory_bytes: self.taken_bytes,
+            ..Cost::default()
         })
     }
 

@@ -190,7 +190,8 @@ pub fn mismatches(surface: &Surface, manifest: &Manifest) -> Vec<String> {
     let mut found = Vec::new();
     if surface.kind != manifest.kind {
         found.push(format!(
-            "the manifest says kind = \"{}\", the component is one for {}",
+            "the manifest says kind = \"{}\", the component is one for {}; correct `kind`, or export that kind's \
+             world",
             manifest.kind, surface.kind
         ));
     }

@@ -31,6 +31,7 @@ pub enum EngineKind {
 pub struct Runtime {
     engine: Engine,
     kind: EngineKind,
+    metered: bool,
 }
 
 impl Runtime {
@@ -39,7 +40,23 @@ impl Runtime {
     /// # Errors
     /// If this machine cannot run it.
     pub fn new(kind: EngineKind) -> Result<Self, ExtensionError> {
-        let engine = Engine::new(&config(kind)?).map_err(ExtensionError::engine)?;
+        Self::start(kind, false)
+    }
+
+    /// One that counts what a guest executes, in wasmtime's fuel: the same number for the same question on every
+    /// machine, which time is not. For tools: the counting slows guests down, and code compiled for it does not
+    /// run without it.
+    ///
+    /// # Errors
+    /// If this machine cannot run it.
+    pub fn metered(kind: EngineKind) -> Result<Self, ExtensionError> {
+        Self::start(kind, true)
+    }
+
+    fn start(kind: EngineKind, metered: bool) -> Result<Self, ExtensionError> {
+        let mut config = config(kind)?;
+        config.consume_fuel(metered);
+        let engine = Engine::new(&config).map_err(ExtensionError::engine)?;
         let weak = engine.weak();
         std::thread::Builder::new()
             .name("ext-ticks".to_owned())
@@ -53,12 +70,21 @@ impl Runtime {
                 }
             })
             .map_err(|error| ExtensionError::Engine(format!("no thread for its clock: {error}")))?;
-        Ok(Self { engine, kind })
+        Ok(Self {
+            engine,
+            kind,
+            metered,
+        })
     }
 
     /// wasmtime's.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Whether it counts what guests execute.
+    pub fn is_metered(&self) -> bool {
+        self.metered
     }
 
     /// How guests are run.

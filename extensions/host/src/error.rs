@@ -1,5 +1,6 @@
 //! What can be wrong with an extension, and what became of a call: what, where, and what to do.
 
+use holdfast_model::id::HostName;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,6 +55,29 @@ impl ExtensionError {
     }
 }
 
+/// Why an answer makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Nonsense {
+    /// It is one for more or fewer than were asked about.
+    #[error("{found} {what} for {candidates} candidates")]
+    Count {
+        /// "verdicts", "scores".
+        what: &'static str,
+        /// So many.
+        found: usize,
+        /// For so many.
+        candidates: usize,
+    },
+    /// A score is none.
+    #[error("{score} for {host} is not from 0 to 100")]
+    Score {
+        /// The number, as text: it may be none.
+        score: String,
+        /// For this host.
+        host: HostName,
+    },
+}
+
 /// Why a call has no answer. None of them says anything about what the call was to find out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -90,7 +114,7 @@ pub enum CallError {
     },
     /// The answer makes no sense.
     #[error("its answer makes no sense: {0}")]
-    Nonsense(String),
+    Nonsense(Nonsense),
     /// It says itself that it has none.
     #[error("it says: {0}")]
     Refused(String),

@@ -6,16 +6,22 @@ use crate::journal::{Journal, Level};
 use holdfast_model::extension::Limits;
 use holdfast_model::time::UnixMs;
 use std::time::SystemTime;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, WasmBacktrace};
 
 /// Longest words of a trap that are told, in characters.
 const WORDS_MAX: usize = 600;
+/// So many of its functions are told, the innermost first.
+const FRAMES_MAX: usize = 3;
+/// Fuel is for counting: none runs out of so much.
+const FULL: u64 = u64::MAX;
 
 /// What host functions find in a store.
 pub(crate) struct Guest {
     pub budget: Budget,
     pub journal: Journal,
     pub may_log: bool,
+    /// Its engine counts what it executes.
+    pub metered: bool,
 }
 
 impl Guest {
@@ -40,11 +46,13 @@ pub(crate) fn store(
     limits: Limits,
     journal: Journal,
     may_log: bool,
+    metered: bool,
 ) -> Store<Guest> {
     let guest = Guest {
         budget: Budget::new(limits),
         journal,
         may_log,
+        metered,
     };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.budget);
@@ -61,10 +69,17 @@ pub(crate) fn within<T>(
     limits: Limits,
     work: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
 ) -> (Result<T, CallError>, Cost) {
+    let metered = store.data().metered;
+    if metered && let Err(error) = store.set_fuel(FULL) {
+        return (Err(CallError::Host(error.to_string())), Cost::default());
+    }
     store.data_mut().budget.begin();
     store.set_epoch_deadline(1);
     let result = work(store);
-    let cost = store.data_mut().budget.end();
+    let mut cost = store.data_mut().budget.end();
+    if metered {
+        cost.fuel = store.get_fuel().ok().map(|left| FULL - left);
+    }
     let result = result.map_err(|error| judged(store, limits, &error));
     (result, cost)
 }
@@ -73,18 +88,36 @@ fn judged(store: &mut Store<Guest>, limits: Limits, error: &wasmtime::Error) -> 
     if let Some(broken) = store.data_mut().budget.broken() {
         return broken;
     }
-    let words = format!("{error:#}");
+    let chain = format!("{error:#}");
     // wasmtime has no type for this one.
-    if words.contains("hostcall") && words.contains("fuel") {
+    if chain.contains("hostcall") && chain.contains("fuel") {
         return CallError::TooMuch {
             limit_kib: limits.answer_kib,
         };
     }
-    let said = store.data().journal.last_error();
-    let words = match said {
-        Some(said) => format!("{said} ({words})"),
-        None => words,
+    let why = match error.downcast_ref::<WasmBacktrace>() {
+        Some(trace) => format!("{}{}", error.root_cause(), frames(trace)),
+        None => chain,
+    };
+    let words = match store.data().journal.last_error() {
+        Some(said) => format!("{said} ({why})"),
+        None => why,
     };
     let one_line = words.split_whitespace().collect::<Vec<_>>().join(" ");
     CallError::Trapped(one_line.chars().take(WORDS_MAX).collect())
+}
+
+/// Where it was, as far as that is its author's code: what comes from a language's own library is no help.
+fn frames(trace: &WasmBacktrace) -> String {
+    let symbols = trace.frames().iter().flat_map(|frame| frame.symbols());
+    let own = symbols.filter_map(|symbol| {
+        let (name, file) = (symbol.name()?, symbol.file()?);
+        let line = symbol.line().unwrap_or(0);
+        (!file.starts_with("/rustc/")).then(|| format!("{name} at {file}:{line}"))
+    });
+    let own: Vec<String> = own.take(FRAMES_MAX).collect();
+    match own.is_empty() {
+        true => String::new(),
+        false => format!("; in {}", own.join(", in ")),
+    }
 }

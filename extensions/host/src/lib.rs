@@ -9,6 +9,7 @@
 //! - [`contract`]: whether a component fits the WIT of its kind, and its manifest
 //! - [`compile`], [`cache`]: machine code, made ahead of time and kept where only its user can write
 //! - [`placement`]: asked by the planner
+//! - [`conformance`]: whether a guest keeps its contract, and what becomes of it when its host does not
 //! - [`breaker`], `budget`, `instance`, [`journal`]: what is the same for every kind
 //!
 //! What is absent: WASI. A guest has no files, sockets, clock, randomness or environment; what it has is in
@@ -20,6 +21,7 @@ pub mod breaker;
 mod budget;
 pub mod cache;
 pub mod compile;
+pub mod conformance;
 pub mod contract;
 pub mod engine;
 pub mod error;
@@ -30,6 +32,6 @@ pub mod placement;
 
 pub use budget::Cost;
 pub use engine::{EngineKind, Runtime};
-pub use error::{CallError, ExtensionError};
+pub use error::{CallError, ExtensionError, Nonsense};
 pub use loaded::Loaded;
 pub use placement::Placement;

@@ -11,6 +11,7 @@ use wasmtime::component::Component;
 pub struct Loaded {
     component: Component,
     surface: Surface,
+    metered: bool,
 }
 
 impl Loaded {
@@ -27,7 +28,11 @@ impl Loaded {
 
     pub(crate) fn new(runtime: &Runtime, component: Component) -> Result<Self, ExtensionError> {
         let surface = surface(runtime.engine(), &component)?;
-        Ok(Self { component, surface })
+        Ok(Self {
+            component,
+            surface,
+            metered: runtime.is_metered(),
+        })
     }
 
     /// What it is.
@@ -37,6 +42,11 @@ impl Loaded {
 
     pub(crate) fn component(&self) -> &Component {
         &self.component
+    }
+
+    /// Whether what it executes is counted: it was compiled by [`Runtime::metered`].
+    pub fn is_metered(&self) -> bool {
+        self.metered
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -72,6 +72,14 @@ pub enum KitError {
         /// Why.
         what: String,
     },
+    /// A component does not fit the contract of its kind.
+    #[error("{place}: {what}; build it against the WIT of this Holdfast (`holdfast ext new` writes it)", place = .place.display())]
+    Contract {
+        /// The component.
+        place: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
     /// It imports what no host of Holdfast has.
     #[error("{name} imports {}, which extensions do not get; remove what opens files, reads the clock or draws random numbers", .imports.join(", "))]
     Imports {

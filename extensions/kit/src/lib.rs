@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod componentize;
+pub mod contract;
 mod error;
 mod folder;
 mod language;
@@ -17,6 +18,7 @@ pub mod wit;
 
 pub use build::{Built, Options, build};
 pub use componentize::{Surface, componentize, surface};
+pub use contract::fits;
 pub use error::{KitError, Result};
 pub use folder::{Folder, MANIFEST};
 pub use language::Language;

@@ -31,7 +31,7 @@ pub fn new(folder: &Path, start: &Start) -> Result<PathBuf> {
     let template = templates::of(start.kind);
     let source = start.source();
     let put = |name: &str, text: &str| put(&folder.join(name), text);
-    put(MANIFEST, &start.filled(template.manifest))?;
+    put(MANIFEST, &start.manifest(template.manifest))?;
     put("README.md", &start.filled(templates::README))?;
     put(".gitignore", "/target\n*.wasm\n__pycache__/\n")?;
     put(&source, template.source(start.language))?;
@@ -81,6 +81,16 @@ impl Start {
             Language::JavaScript => "\n[limits]\nmemory_mib = 64\n",
             Language::Python => "\n[limits]\nmemory_mib = 128\n",
         }
+    }
+
+    /// A component in C imports only what it calls, and none begins with a call of the log: a right to what is not
+    /// imported would be granted for nothing, and is refused.
+    fn manifest(&self, template: &str) -> String {
+        let own = match self.language {
+            Language::C => "# Once it calls `holdfast_host_log_write`:\n# log = true\n",
+            _ => "log = true\n",
+        };
+        self.filled(template).replace("log = true\n", own)
     }
 
     /// A text with what is in double braces filled in.

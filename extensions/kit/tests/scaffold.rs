@@ -30,6 +30,12 @@ fn manifest_and_language_are_read_back() {
         assert_eq!(folder.language, start.language);
         assert_eq!(folder.manifest.kind, start.kind);
         assert_eq!(folder.manifest.name, start.name);
+        let log = folder.manifest.rights.log;
+        assert_eq!(
+            log,
+            start.language != Language::C,
+            "C imports only what it calls"
+        );
     });
 }
 

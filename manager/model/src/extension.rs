@@ -158,6 +158,11 @@ pub const LIMITS_MAX: Limits = Limits {
     requests: 64,
 };
 
+/// Largest component that is taken without being asked, in bytes: compiling larger ones takes long and much.
+pub const COMPONENT_BYTES_MAX: u64 = 8 << 20;
+/// Largest one that is taken at all, in bytes.
+pub const COMPONENT_BYTES_LARGE_MAX: u64 = 32 << 20;
+
 impl Limits {
     /// Each limit by its key.
     pub fn all(&self) -> [(&'static str, u64); 5] {

@@ -100,12 +100,12 @@ pub enum Command {
         /// The lease volume, on a host that has it
         volume: Option<PathBuf>,
     },
-    /// Extensions
-    #[command(subcommand)]
-    Ext(ExtCommand),
     /// Lease volumes on shared storage
     #[command(subcommand)]
     Lease(LeaseCommand),
+    /// Extensions
+    #[command(subcommand)]
+    Ext(ExtCommand),
 }
 
 /// Only say what would happen.

@@ -84,6 +84,9 @@ pub enum CliError {
     /// A lease volume is refused.
     #[error("{0}")]
     Lease(String),
+    /// An extension cannot be made or looked at.
+    #[error("{0}")]
+    Extension(String),
     /// Something is wrong, and was shown.
     #[error("something is wrong: see above")]
     Sick,

@@ -72,8 +72,8 @@ impl Session {
             Command::Timeline { id } => self.timeline(id.as_deref()),
             Command::Rto => self.rto(),
             Command::Doctor { volume } => self.doctor(volume.as_deref()),
-            Command::Ext(command) => self.ext(command),
             Command::Lease(command) => lease::run(command, self.output),
+            Command::Ext(command) => self.ext(command),
             Command::Config(ConfigCommand::Show) => self.config_show(),
             Command::Config(ConfigCommand::Schema { of }) => self.config_schema(*of),
             Command::Config(ConfigCommand::Apply {

@@ -2,14 +2,14 @@
 //!
 //! One instance is kept warm between calls and made anew after [`CALLS_MAX`] of them, or after a failure. It
 //! has no clock, no randomness and no way out, so the same question gets the same answer on every machine; what
-//! a guest keeps in its memory from one question to the next it keeps against its contract, and `ext check`
+//! a guest keeps in its memory from one question to the next it keeps against its contract, and `ext test`
 //! looks for it.
 
 mod v0_1;
 
 use crate::breaker::{Breaker, BreakerState};
 use crate::budget::Cost;
-use crate::error::{CallError, ExtensionError};
+use crate::error::{CallError, ExtensionError, Nonsense};
 use crate::instance::{Guest, store, within};
 use crate::journal::Journal;
 use crate::loaded::Loaded;
@@ -17,12 +17,13 @@ use holdfast_model::advice::{Question, Said, Score};
 use holdfast_model::extension::{ExtensionKind, Limits};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+pub(crate) use v0_1::NO_WORDS;
 use v0_1::{Functions, Given, Hooks, one_line};
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
 
 /// A guest that leaks does not do so for ever.
-const CALLS_MAX: u32 = 10_000;
+pub const CALLS_MAX: u32 = 10_000;
 
 /// One placement extension, ready to be asked.
 pub struct Placement {
@@ -30,6 +31,7 @@ pub struct Placement {
     hooks: Hooks,
     limits: Limits,
     may_log: bool,
+    metered: bool,
     journal: Journal,
     state: Mutex<State>,
     epoch: Instant,
@@ -83,6 +85,7 @@ impl Placement {
             instance_pre,
             limits,
             may_log,
+            metered: loaded.is_metered(),
             journal: Journal::default(),
             state: Mutex::default(),
             epoch: Instant::now(),
@@ -97,6 +100,11 @@ impl Placement {
     /// Whether it is asked at present.
     pub fn breaker(&self) -> BreakerState {
         self.state().breaker.state(self.epoch.elapsed())
+    }
+
+    /// Drops the instance that is kept warm: the next question starts a new one.
+    pub fn restart(&self) {
+        self.state().warm = None;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -153,18 +161,28 @@ impl Placement {
         cost.cpu += took.cpu;
         cost.wall += took.wall;
         cost.memory_bytes = took.memory_bytes;
+        cost.fuel = took.fuel;
         let given = given?;
         Ok((warm, judged(given, question)))
     }
 
     fn start(&self, cost: &mut Cost) -> Result<Warm, CallError> {
         let engine = self.instance_pre.engine().clone();
-        let mut store = store(&engine, self.limits, self.journal.clone(), self.may_log);
+        let mut store = store(
+            &engine,
+            self.limits,
+            self.journal.clone(),
+            self.may_log,
+            self.metered,
+        );
         let (started, took) = within(&mut store, self.limits, |store| {
             let instance = self.instance_pre.instantiate(&mut *store)?;
             self.hooks.load(store, &instance)
         });
-        *cost = took;
+        *cost = Cost {
+            start_cpu: took.cpu,
+            ..took
+        };
         Ok(Warm {
             functions: started?,
             store,
@@ -190,11 +208,14 @@ fn judged(given: Given, question: &Question) -> Result<Said, CallError> {
     })
 }
 
-fn counted(what: &str, found: usize, question: &Question) -> Result<(), CallError> {
+fn counted(what: &'static str, found: usize, question: &Question) -> Result<(), CallError> {
     let wanted = question.candidates.len();
     if found != wanted {
-        let words = format!("{found} {what} for {wanted} candidates");
-        return Err(CallError::Nonsense(words));
+        return Err(CallError::Nonsense(Nonsense::Count {
+            what,
+            found,
+            candidates: wanted,
+        }));
     }
     Ok(())
 }
@@ -205,8 +226,10 @@ fn scored(found: &[f64], question: &Question) -> Result<Vec<Score>, CallError> {
     pairs
         .map(|(score, candidate)| {
             Score::new(*score).ok_or_else(|| {
-                let words = format!("{score} for {} is not from 0 to 100", candidate.host);
-                CallError::Nonsense(words)
+                CallError::Nonsense(Nonsense::Score {
+                    score: score.to_string(),
+                    host: candidate.host.clone(),
+                })
             })
         })
         .collect()

@@ -23,6 +23,8 @@ use bindings::holdfast::placement::types::{Candidate, Label, Peer, Purpose, Verd
 
 /// Longest reason of a guest, in characters: a line of a table.
 pub(super) const WORDS_MAX: usize = 200;
+/// In place of a reason that has no words.
+pub(crate) const NO_WORDS: &str = "it says no and not why";
 
 impl log::Host for Guest {
     fn write(&mut self, level: log::Level, message: String) {
@@ -125,7 +127,7 @@ pub(super) fn one_line(words: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     let text: String = words.trim().chars().take(WORDS_MAX).map(clean).collect();
     match text.is_empty() {
-        true => "it says no and not why".to_owned(),
+        true => NO_WORDS.to_owned(),
         false => text,
     }
 }

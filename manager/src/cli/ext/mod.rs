@@ -1,10 +1,18 @@
-//! `holdfast ext …`: extensions.
+//! `holdfast ext …`: extensions. The verbs for their authors work on files and ask no manager; those for operators
+//! ([`installed`]) are about what the cluster uses.
+//!
+//! Without the crate's feature `extensions` there is no sandbox in this program: the words stay, so that scripts
+//! and `--help` are the same everywhere, and those verbs say what is missing.
 
+mod arguments;
 mod installed;
+#[cfg(feature = "extensions")]
+mod local;
 
 use super::Session;
 use super::args::Sure;
 use super::error::CliError;
+use arguments::{BuildArguments, NewArguments, WhichArguments};
 use clap::Subcommand;
 use holdfast_model::id::ExtensionName;
 use installed::InstallArguments;
@@ -12,6 +20,16 @@ use installed::InstallArguments;
 /// `holdfast ext …`
 #[derive(Debug, Subcommand)]
 pub enum ExtCommand {
+    /// Start an extension: a folder that builds and works as it is
+    New(NewArguments),
+    /// Build an extension's folder into a component
+    Build(BuildArguments),
+    /// Hold a component against its manifest and its contract; nothing of it is run
+    Check(WhichArguments),
+    /// Run an extension against made-up clusters, and see whether it keeps its contract and its limits
+    Test(WhichArguments),
+    /// Misbehave at an extension, and see what becomes of it
+    Chaos(WhichArguments),
     /// Have the cluster use an extension, or another version of it; shows what it may and asks
     Install(InstallArguments),
     /// What is installed, and whether every manager has it ready
@@ -40,11 +58,50 @@ impl Session {
     /// Carries it out.
     pub(super) fn ext(&self, command: &ExtCommand) -> Result<(), CliError> {
         match command {
+            ExtCommand::New(arguments) => local::new(arguments, self.output),
+            ExtCommand::Build(arguments) => local::build(arguments, self.output),
+            ExtCommand::Check(which) => local::check(which, self.output),
+            ExtCommand::Test(which) => local::test(which, self.output),
+            ExtCommand::Chaos(which) => local::chaos(which, self.output),
             ExtCommand::Install(arguments) => self.ext_install(arguments),
             ExtCommand::List => self.ext_list(),
             ExtCommand::Show { name } => self.ext_show(name),
             ExtCommand::Logs { name } => self.ext_logs(name),
             ExtCommand::Remove { name, sure } => self.ext_remove(name, *sure),
         }
+    }
+}
+
+/// In place of the verbs for authors.
+#[cfg(not(feature = "extensions"))]
+mod local {
+    use super::super::args::Output;
+    use super::super::error::CliError;
+    use super::arguments::{BuildArguments, NewArguments, WhichArguments};
+
+    fn absent() -> Result<(), CliError> {
+        let text = "this `holdfast` was built without the sandbox of extensions; use one that was built with \
+                    `cargo build --package holdfast-manager --features extensions`";
+        Err(CliError::Extension(text.to_owned()))
+    }
+
+    pub(super) fn new(_: &NewArguments, _: Output) -> Result<(), CliError> {
+        absent()
+    }
+
+    pub(super) fn build(_: &BuildArguments, _: Output) -> Result<(), CliError> {
+        absent()
+    }
+
+    pub(super) fn check(_: &WhichArguments, _: Output) -> Result<(), CliError> {
+        absent()
+    }
+
+    pub(super) fn test(_: &WhichArguments, _: Output) -> Result<(), CliError> {
+        absent()
+    }
+
+    pub(super) fn chaos(_: &WhichArguments, _: Output) -> Result<(), CliError> {
+        absent()
     }
 }

@@ -1,0 +1,130 @@
+//! Whether a guest keeps its contract: a fixed set of questions and what has to be true of the answers, in whatever
+//! language it is written. And the other way round, [`chaos`]: what becomes of a guest whose host misbehaves.
+//!
+//! It runs the guest as the daemons do, only with more CPU time, so that what is over a limit can be told as a share
+//! of it. Kind by kind: so far there are questions for placement; of the other kinds the contract alone is checked.
+
+pub mod chaos;
+mod cost;
+mod judge;
+mod questions;
+mod suite;
+
+use serde::Serialize;
+
+pub use suite::run;
+
+/// How something was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// As it has to be.
+    Passed,
+    /// It works, and not for long.
+    Warned,
+    /// Not so.
+    Failed,
+    /// Not looked at, because something else failed.
+    Skipped,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Its name: stays the same from version to version.
+    pub name: &'static str,
+    /// What has to be true.
+    pub what: &'static str,
+    /// Whether it is.
+    pub outcome: Outcome,
+    /// Where and why not; or what was seen.
+    pub words: String,
+}
+
+/// What something costs, beside its limit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Headroom {
+    /// What it is of.
+    pub of: String,
+    /// So much is used.
+    pub used: f64,
+    /// So much is allowed.
+    pub limit: f64,
+    /// Of both.
+    pub unit: &'static str,
+}
+
+impl Headroom {
+    /// What is used of the limit.
+    pub fn share_percent(&self) -> f64 {
+        100.0 * self.used / self.limit
+    }
+
+    /// More than this share of a limit is too near to it: other machines are slower, other clusters larger.
+    pub const NEAR_PERCENT: f64 = 70.0;
+
+    /// What that means.
+    pub fn outcome(&self) -> Outcome {
+        match self.share_percent() {
+            share if share > 100.0 => Outcome::Failed,
+            share if share > Self::NEAR_PERCENT => Outcome::Warned,
+            _ => Outcome::Passed,
+        }
+    }
+}
+
+/// What a guest executes, counted by wasmtime: the same on every machine, so a change of it is a change of the
+/// guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Fuel {
+    /// For a question with one candidate.
+    pub one_candidate: u64,
+    /// For one with a hundred.
+    pub hundred_candidates: u64,
+    /// For each candidate more.
+    pub each_candidate: u64,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// In a fixed order.
+    pub checks: Vec<Check>,
+    /// What it costs.
+    pub headroom: Vec<Headroom>,
+    /// If it was counted and all went well.
+    pub fuel: Option<Fuel>,
+    /// Questions that were asked.
+    pub questions: usize,
+}
+
+impl Report {
+    /// Whether any check failed.
+    pub fn failed(&self) -> bool {
+        let mut checks = self.checks.iter();
+        checks.any(|check| check.outcome == Outcome::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_near_before_it_is_met() {
+        for (used, outcome) in [
+            (70.0, Outcome::Passed),
+            (70.1, Outcome::Warned),
+            (100.0, Outcome::Warned),
+            (100.1, Outcome::Failed),
+        ] {
+            let headroom = Headroom {
+                of: "memory".to_owned(),
+                used: used * 0.32,
+                limit: 32.0,
+                unit: "MiB",
+            };
+            assert_eq!(headroom.outcome(), outcome, "{used} %");
+        }
+    }
+}

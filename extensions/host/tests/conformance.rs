@@ -1,0 +1,135 @@
+//! The conformance suite tells good guests from bad ones, and by the right name; and no guest does harm to a host
+//! that misbehaves.
+
+mod common;
+
+use common::*;
+use holdfast_extension_host::conformance::{self, Outcome, Report, chaos};
+use holdfast_extension_host::{EngineKind, ExtensionError, Loaded, Runtime};
+use holdfast_model::extension::{ExtensionKind, LimitsAsked, Manifest, Rights};
+use std::sync::LazyLock;
+
+static METERED: LazyLock<Runtime> =
+    LazyLock::new(|| Runtime::metered(EngineKind::Native).expect("a runtime"));
+
+/// As its own manifest has it, with time for a machine that is busy with other tests.
+fn manifest(name: &str) -> Manifest {
+    Manifest {
+        name: name.parse().expect("a name"),
+        version: "0.1.0".to_owned(),
+        kind: ExtensionKind::Placement,
+        summary: "For tests.".to_owned(),
+        limits: LimitsAsked {
+            memory_mib: (name == "free-memory").then_some(64),
+            cpu_ms: (!name.starts_with("bad")).then_some(500),
+            ..LimitsAsked::default()
+        },
+        rights: Rights {
+            log: true,
+            ..Rights::default()
+        },
+    }
+}
+
+fn report(name: &str, metered: Option<&Loaded>) -> Report {
+    let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
+    conformance::run(&loaded, metered, &manifest(name)).expect("a report")
+}
+
+fn failed(report: &Report) -> Vec<&'static str> {
+    let failed = report.checks.iter();
+    failed
+        .filter(|check| check.outcome == Outcome::Failed)
+        .map(|check| check.name)
+        .collect()
+}
+
+#[test]
+fn good_guests_pass_everything() {
+    for (name, no) in [
+        ("site-affinity", &[][..]),
+        ("label-match", &["scores"]),
+        ("free-memory", &["words"]),
+    ] {
+        let report = report(name, None);
+        assert!(!report.failed(), "{name}: {:#?}", report.checks);
+        let skipped = report.checks.iter();
+        let skipped: Vec<_> = skipped
+            .filter(|check| check.outcome == Outcome::Skipped)
+            .map(|check| check.name)
+            .collect();
+        // One does both, one only rules out, one only ranks.
+        assert_eq!(skipped, no, "{name}");
+        assert!(report.headroom.len() >= 3, "{name}: {:?}", report.headroom);
+        assert!(report.headroom.iter().all(|each| each.used > 0.0));
+        assert_eq!(report.fuel, None, "nothing was counted");
+    }
+}
+
+#[test]
+fn bad_guests_fail_by_the_right_name() {
+    for (name, wrong, says) in [
+        ("bad-traps", &["traps"][..], "1 candidate: it trapped: "),
+        ("bad-loops", &["cpu"], "`cpu_ms` is 20"),
+        ("bad-grows", &["memory"], "32 MiB are allowed"),
+        // 10 MB for each of a hundred candidates: that is too much before it is handed over.
+        ("bad-talks", &["answer-size", "memory"], "more than 256 KiB"),
+        ("bad-not-a-number", &["scores"], "is not from 0 to 100"),
+        ("bad-too-few", &["one-each"], "0 verdicts for 1 candidates"),
+        ("bad-mute", &["words"], "refuses without a word"),
+    ] {
+        let report = report(name, None);
+        assert_eq!(failed(&report), wrong, "{name}: {:#?}", report.checks);
+        let check = report.checks.iter().find(|check| check.name == wrong[0]);
+        let words = &check.expect("that check").words;
+        assert!(words.contains(says), "{name}: {words}");
+    }
+}
+
+#[test]
+fn what_is_kept_between_questions_is_found() {
+    let report = report("bad-remembers", None);
+    assert_eq!(
+        failed(&report),
+        ["same-answer", "leaks"],
+        "{:#?}",
+        report.checks
+    );
+    let leak = report.checks.iter().find(|check| check.name == "leaks");
+    let words = &leak.expect("that check").words;
+    assert!(words.contains("`memory_mib` is used up"), "{words}");
+}
+
+#[test]
+fn what_is_executed_is_the_same_number_every_time() {
+    let metered = || Loaded::compile(&METERED, &wasm("site-affinity")).expect("a component");
+    let first = report("site-affinity", Some(&metered())).fuel;
+    let fuel = first.expect("counted");
+    assert!(fuel.each_candidate > 0 && fuel.hundred_candidates > fuel.one_candidate);
+    assert_eq!(report("site-affinity", Some(&metered())).fuel, first);
+}
+
+#[test]
+fn only_placement_has_questions_so_far() {
+    let loaded = Loaded::compile(&RUNTIME, &wasm("bad-lies")).expect("a component");
+    let refused = conformance::run(&loaded, None, &manifest("bad-lies")).err();
+    assert!(matches!(refused, Some(ExtensionError::Contract { .. })));
+}
+
+#[test]
+fn a_host_that_misbehaves_stays_well() {
+    for name in [
+        "site-affinity",
+        "label-match",
+        "bad-traps",
+        "bad-grows",
+        "bad-remembers",
+    ] {
+        let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
+        let drills = chaos::run(&loaded, &manifest(name)).expect("drills");
+        assert_eq!(drills.len(), 5);
+        for drill in drills {
+            assert!(drill.held, "{name}: {drill:#?}");
+        }
+    }
+}

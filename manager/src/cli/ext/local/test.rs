@@ -1,0 +1,158 @@
+//! `holdfast ext test`
+
+use super::super::super::args::Output;
+use super::super::super::error::CliError;
+use super::super::super::paint::{Line, Tone, table};
+use super::super::super::{hint, print, print_json};
+use super::super::arguments::WhichArguments;
+use super::check::findings;
+use super::examine::{Finding, compiled, examine};
+use super::{host, mark, say};
+use holdfast_extension_host::conformance::{Check, Fuel, Headroom, Outcome, Report, run};
+use holdfast_extension_host::{EngineKind, Runtime};
+use holdfast_model::extension::ExtensionKind;
+use serde::Serialize;
+
+/// What was found, and why not all of it was looked for.
+#[derive(Serialize)]
+struct Tested<'a> {
+    /// What is wrong before anything is run.
+    findings: &'a [Finding],
+    /// There are no questions for its kind yet.
+    contract_only: bool,
+    #[serde(flatten)]
+    report: Option<&'a Report>,
+}
+
+/// Checks it, runs it, and tells what of its contract it keeps.
+pub(in super::super) fn test(which: &WhichArguments, output: Output) -> Result<(), CliError> {
+    let found = examine(which)?;
+    if !found.findings.is_empty() {
+        tell_unsound(&found.findings, output)?;
+        return Err(CliError::Sick);
+    }
+    let Some(sound) = found.sound() else {
+        return Err(CliError::Sick);
+    };
+    let (name, kind) = (&sound.manifest.name, sound.manifest.kind);
+    if kind != ExtensionKind::Placement {
+        return contract_only(name.as_str(), kind, output);
+    }
+    let runtime = Runtime::metered(EngineKind::Native).map_err(host)?;
+    let metered = compiled(&runtime, &sound.wasm).map_err(host)?;
+    say(&format!("asking {name} about made-up clusters"));
+    let report = run(&sound.loaded, Some(&metered), &sound.manifest).map_err(host)?;
+    match output {
+        Output::Json => print_json(&Tested {
+            findings: &[],
+            contract_only: false,
+            report: Some(&report),
+        })?,
+        Output::Table | Output::Wide => print(&draw(&report, output == Output::Wide))?,
+    }
+    match report.failed() {
+        true => Err(CliError::Sick),
+        false => Ok(()),
+    }
+}
+
+/// What is not even run.
+pub(super) fn tell_unsound(found: &[Finding], output: Output) -> Result<(), CliError> {
+    if output == Output::Json {
+        return print_json(&Tested {
+            findings: found,
+            contract_only: true,
+            report: None,
+        });
+    }
+    print(&findings(found))
+}
+
+/// It cannot be asked anything yet, and that must not look like a test that was passed.
+fn contract_only(name: &str, kind: ExtensionKind, output: Output) -> Result<(), CliError> {
+    if output == Output::Json {
+        return print_json(&Tested {
+            findings: &[],
+            contract_only: true,
+            report: None,
+        });
+    }
+    let line = Line::new()
+        .add(Tone::Good, "✔ ")
+        .text(format!("{name} fits the contract of kind {kind}"));
+    print(&(line.draw() + "\n"))?;
+    let text = format!(
+        "this version of Holdfast checks only the contract of extensions of kind {kind}: nothing of it was run, and \
+         what it does is not tested"
+    );
+    hint(&Line::new().add(Tone::Warn, "note: ").text(text).draw());
+    Ok(())
+}
+
+fn draw(report: &Report, wide: bool) -> String {
+    let mut out = match wide {
+        true => table(
+            &["", "CHECK", "WHAT HAS TO BE TRUE", "FOUND"],
+            report.checks.iter().map(wide_row).collect(),
+        ),
+        false => table(
+            &["", "CHECK", "FOUND"],
+            report.checks.iter().map(row).collect(),
+        ),
+    };
+    if !report.headroom.is_empty() {
+        let heads = ["COST", "USED", "LIMIT", "SHARE"];
+        let rows = report.headroom.iter().map(headroom).collect();
+        out += &format!("\n{}", table(&heads, rows));
+    }
+    if let Some(fuel) = report.fuel {
+        out += &format!("\n{}", fuel_line(fuel));
+    }
+    out
+}
+
+/// What has to be true if it is, what was found if it is not.
+fn row(check: &Check) -> Vec<(Tone, String)> {
+    let text = match check.outcome {
+        Outcome::Passed => check.what.to_owned(),
+        Outcome::Skipped => format!("not looked at: {}", check.words),
+        Outcome::Warned | Outcome::Failed => check.words.clone(),
+    };
+    let name = (Tone::Plain, check.name.to_owned());
+    vec![mark(check.outcome), name, (Tone::Plain, text)]
+}
+
+fn wide_row(check: &Check) -> Vec<(Tone, String)> {
+    vec![
+        mark(check.outcome),
+        (Tone::Plain, check.name.to_owned()),
+        (Tone::Plain, check.what.to_owned()),
+        (Tone::Plain, check.words.clone()),
+    ]
+}
+
+fn headroom(each: &Headroom) -> Vec<(Tone, String)> {
+    let (tone, _) = mark(each.outcome());
+    vec![
+        (Tone::Plain, each.of.clone()),
+        (Tone::Plain, format!("{:.2} {}", each.used, each.unit)),
+        (Tone::Plain, format!("{} {}", each.limit, each.unit)),
+        (tone, share(each.share_percent())),
+    ]
+}
+
+fn share(percent: f64) -> String {
+    match percent < 1.0 {
+        true => "< 1 %".to_owned(),
+        false => format!("{percent:.0} %"),
+    }
+}
+
+/// The same on every machine: a change of it is one of the extension.
+fn fuel_line(fuel: Fuel) -> String {
+    let line = Line::new().add(Tone::Bold, "fuel ").text(format!(
+        "{} for each candidate; {} for one, {} for a hundred",
+        fuel.each_candidate, fuel.one_candidate, fuel.hundred_candidates
+    ));
+    line.draw() + "\n"
+}

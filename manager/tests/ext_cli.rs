@@ -1,0 +1,312 @@
+//! `holdfast ext …` for authors, as a person types it.
+#![cfg(feature = "extensions")]
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn holdfast(dir: &Path, arguments: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+        .arg("ext")
+        .args(arguments)
+        .current_dir(dir)
+        // What guests are built with is there already, and does not come from the network.
+        .env("CARGO_TARGET_DIR", extensions().join("cargo"))
+        .env("CARGO_NET_OFFLINE", "true")
+        .env_remove("COLUMNS")
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran {
+        code: output.status.code(),
+        out: text(&output.stdout),
+        err: text(&output.stderr),
+    }
+}
+
+fn json(ran: &Ran) -> serde_json::Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.out))
+}
+
+/// Where `cargo xtask extensions` builds.
+fn extensions() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_holdfast")).ancestors().nth(2);
+    target.unwrap().join("extensions")
+}
+
+/// A guest of that.
+fn built(name: &str) -> PathBuf {
+    let path = extensions().join(name).join("component.wasm");
+    let place = path.display();
+    assert!(
+        path.is_file(),
+        "{place}: `cargo xtask extensions` builds it"
+    );
+    path
+}
+
+/// A new extension in Rust, with the versions that our own guests are locked to.
+fn started(dir: &Path, name: &str, kind: &str) -> Ran {
+    let ran = holdfast(dir, &["new", name, "--kind", kind, "--lang", "rust"]);
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../extensions/Cargo.lock");
+    std::fs::copy(lock, dir.join(name).join("Cargo.lock")).unwrap();
+    ran
+}
+
+#[test]
+fn from_a_scaffold_to_a_test_that_passes_and_one_that_fails() {
+    // On the disk that the build is on: `/tmp` may be in memory.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = dir.path();
+    let ran = started(dir, "spread", "placement");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(
+        ran.out
+            .contains("extension spread of kind placement in Rust"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("spread/src/lib.rs"), "{}", ran.out);
+    let again = holdfast(
+        dir,
+        &["new", "spread", "--kind", "placement", "--lang", "c"],
+    );
+    assert_eq!(again.code, Some(1));
+    assert!(again.err.contains("is there already"), "{}", again.err);
+
+    // Nothing to look at yet.
+    let early = holdfast(dir, &["check", "spread"]);
+    assert_eq!(early.code, Some(1));
+    assert!(
+        early
+            .out
+            .contains("build it with `holdfast ext build spread`"),
+        "{}",
+        early.out
+    );
+
+    let ran = holdfast(dir, &["build", "spread", "-o", "json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let made = json(&ran);
+    assert_eq!(made["component"], "spread/spread.wasm");
+    assert!(made["bytes"].as_u64().unwrap() > 10_000, "{made}");
+    assert!(
+        ran.err.contains("building spread 0.1.0 from Rust"),
+        "{}",
+        ran.err
+    );
+
+    let own = dir.join("spread");
+    let ran = holdfast(&own, &["check"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("ok: spread 0.1.0, kind placement: "),
+        "{}",
+        ran.out
+    );
+
+    // A machine that is busy with other tests is given time.
+    let manifest = own.join("extension.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, format!("{text}\n[limits]\ncpu_ms = 500\n")).unwrap();
+    let ran = holdfast(dir, &["test", "spread"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(
+        !ran.out.contains('✘') && ran.out.contains("✔  same-answer"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("CPU time, 100 candidates"), "{}", ran.out);
+    assert!(ran.out.contains("for each candidate"), "{}", ran.out);
+    assert!(
+        ran.err.contains("older than its sources"),
+        "the manifest is newer: {}",
+        ran.err
+    );
+
+    // Broken by its author.
+    std::fs::write(&manifest, text.replace("log = true", "")).unwrap();
+    let ran = holdfast(dir, &["test", "spread"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.out.contains("✘ rights: the component imports `log`"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.err.contains("see above"), "{}", ran.err);
+    std::fs::write(&manifest, text.replace("0.1.0", "1")).unwrap();
+    let ran = holdfast(dir, &["check", "spread"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.out
+            .contains("extension.toml, line 2, column 1: `1` is not a version"),
+        "{}",
+        ran.out
+    );
+    std::fs::write(own.join("src/lib.rs"), "fn broken(").unwrap();
+    let ran = holdfast(dir, &["build", "spread"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("is not a version"), "{}", ran.err);
+    std::fs::write(&manifest, text).unwrap();
+    let ran = holdfast(dir, &["build", "spread"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.err.contains("error: ") && ran.out.is_empty(),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+}
+
+#[test]
+fn one_in_c_fits_its_contract_as_it_is() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ran = holdfast(
+        dir.path(),
+        &["new", "p", "--kind", "placement", "--lang", "c"],
+    );
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    for verb in ["build", "check"] {
+        let ran = holdfast(&dir.path().join("p"), &[verb]);
+        assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+        assert!(ran.out.contains("imports nothing"), "{}", ran.out);
+    }
+}
+
+#[test]
+fn bad_ones_fail_and_say_how() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let test = |name: &str, verb: &str, more: &[&str]| {
+        let path = built(name);
+        let arguments = [&[verb, path.to_str().unwrap()], more].concat();
+        holdfast(dir.path(), &arguments)
+    };
+    let ran = test("bad-too-few", "test", &["-o", "json"]);
+    assert_eq!(ran.code, Some(1));
+    let checks = json(&ran)["checks"].as_array().unwrap().clone();
+    let of = |name: &str| {
+        checks
+            .iter()
+            .find(|check| check["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(of("one-each")["outcome"], "failed");
+    assert_eq!(of("traps")["outcome"], "passed");
+    let ran = test("bad-traps", "test", &[]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.out.contains("✘  traps"), "{}", ran.out);
+
+    // No host comes to harm.
+    let ran = test("bad-grows", "chaos", &[]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("32 MiB are allowed"), "{}", ran.out);
+
+    // It asks for what it never uses.
+    let ran = test("bad-lies", "check", &[]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.out
+            .contains("✘ rights: [rights] in the manifest has `http`"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn of_other_kinds_the_contract_alone_is_checked_and_that_is_said() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = dir.path();
+    started(dir, "tells", "events");
+    let ran = holdfast(dir, &["build", "tells"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let ran = holdfast(dir, &["check", "tells"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out
+            .contains("handler, imports http, log; asks for log, send to hook"),
+        "{}",
+        ran.out
+    );
+    let ran = holdfast(dir, &["test", "tells"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("fits the contract of kind events"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.err.contains("what it does is not tested"),
+        "{}",
+        ran.err
+    );
+    let ran = holdfast(dir, &["test", "tells", "-o", "json"]);
+    assert_eq!(json(&ran)["contract_only"], true);
+    let ran = holdfast(dir, &["chaos", "tells"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.err.contains("only at extensions of kind placement"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn what_is_no_extension_is_said_in_plain_words() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = dir.path();
+    std::fs::write(dir.join("no.wasm"), "#!/bin/sh").unwrap();
+    std::fs::write(
+        dir.join("m.toml"),
+        "name = \"x\"\nversion = \"1.0.0\"\nkind = \"events\"\nsummary = \"Tells.\"\n",
+    )
+    .unwrap();
+    let large = std::fs::File::create(dir.join("large.wasm")).unwrap();
+    large.set_len(33 << 20).unwrap();
+    for (arguments, code, says) in [
+        (
+            &["build"][..],
+            1,
+            "no extension.toml there; give the folder of an extension",
+        ),
+        (&["check"], 1, "no extension.toml there"),
+        (&["check", "none"], 1, "cannot read none"),
+        (
+            &["check", "no.wasm", "--manifest", "m.toml"],
+            1,
+            "it is no WASM component",
+        ),
+        (
+            &["check", "large.wasm", "--manifest", "m.toml", "--large"],
+            1,
+            "no cluster takes more than 33.6 MB",
+        ),
+        (
+            &["new", "a b", "--kind", "placement", "--lang", "c"],
+            2,
+            "or --name NAME",
+        ),
+        (
+            &["new", "x", "--kind", "placing", "--lang", "c"],
+            2,
+            "placement",
+        ),
+        (
+            &["new", "x", "--kind", "events", "--lang", "cobol"],
+            2,
+            "python",
+        ),
+    ] {
+        let ran = holdfast(dir, arguments);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+    assert!(!dir.join("x").exists(), "something was left behind");
+}
