@@ -285,7 +285,7 @@ fn what_is_no_extension_is_said_in_plain_words() {
         (
             &["check", "large.wasm", "--manifest", "m.toml", "--large"],
             1,
-            "no cluster takes more than 33.6 MB",
+            "no cluster takes more than 32 MiB",
         ),
         (
             &["new", "a b", "--kind", "placement", "--lang", "c"],

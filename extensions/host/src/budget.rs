@@ -92,7 +92,8 @@ impl Budget {
         let used = thread_cpu().saturating_sub(call.cpu_at_start);
         if used > Duration::from_millis(cpu_ms) {
             self.broken.get_or_insert(CallError::CpuTime {
-                used_ms: u64::try_from(used.as_millis()).unwrap_or(u64::MAX),
+                // Rounded up: what is over the limit is not told as the limit itself.
+                used_ms: u64::try_from(used.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX),
                 limit_ms: cpu_ms,
             });
             return UpdateDeadline::Interrupt;

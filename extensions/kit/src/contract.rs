@@ -35,11 +35,24 @@ pub fn fits(component: &[u8], kind: ExtensionKind, place: &Path) -> Result<()> {
     let (resolve, world) =
         world(work.path(), &items).map_err(|error| refused(error.to_string()))?;
     wit_component::targets(&resolve, world, component).map_err(|error| {
-        let root = error.root_cause().to_string();
-        // The place in a component that was made for this question alone.
-        let what = root.split(" (at offset").next().unwrap_or(&root);
+        let what = one_line(&error.root_cause().to_string());
         refused(format!("its types are others than in the contract: {what}"))
     })
+}
+
+/// The validator's words, without what is only true of the component that was made to ask it. Which of the two sides
+/// it "expected" depends on whether a type is imported or exported, so that is left open.
+fn one_line(words: &str) -> String {
+    let words = words.split(" (at offset").next().unwrap_or(words);
+    let own = format!("type mismatch for import `{}`", wit::WORLD);
+    let lines = words.lines().filter(|line| *line != own);
+    let lines: Vec<String> = lines
+        .map(|line| match line.strip_prefix("expected ") {
+            Some(rest) => format!("one has {}", rest.replace(", found ", ", the other ")),
+            None => line.replace("type mismatch ", ""),
+        })
+        .collect();
+    lines.join(": ")
 }
 
 /// A world of these items, beside our contracts.

@@ -71,7 +71,10 @@ fn what_does_not_fit_is_named() {
         field.starts_with("a.wasm: its types are others than in the contract: "),
         "{field}"
     );
-    assert!(field.contains("holdfast ext new"), "{field}");
+    assert!(
+        field.contains("`candidate`: one has field name `memory-left-mib`, the other `memory-free-mib`; build it"),
+        "{field}"
+    );
     // Of the host, and not for this kind.
     let import = refused(
         &renamed("site-affinity", "holdfast:host/log@", "holdfast:host/xyz@"),

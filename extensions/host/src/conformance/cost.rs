@@ -8,13 +8,13 @@ use crate::error::CallError;
 use crate::placement::{CALLS_MAX, Placement};
 use holdfast_model::advice::Question;
 use holdfast_model::extension::Limits;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A question's cost is the middle one of so many: now and then a machine is busy with something else.
 const TIMES: usize = 7;
 /// Questions in each of the four stretches over which memory is watched.
 const STRETCH: u32 = 50;
-/// Not longer than this.
+/// Not for more CPU time than this.
 const WATCH: Duration = Duration::from_secs(5);
 const MIB: f64 = (1 << 20) as f64;
 
@@ -28,10 +28,21 @@ pub(super) struct Costs {
     dearest: Option<(&'static str, Duration)>,
     /// Most of its memory, in bytes.
     memory_bytes: usize,
-    /// What memory grew by over the last stretches, in bytes for each question; none if it came to rest.
-    leaks_bytes: Option<f64>,
+    /// What its memory does.
+    growth: Growth,
     /// So many questions were asked for this.
     pub(super) questions: usize,
+}
+
+/// What memory does while the same question is asked again and again.
+#[derive(Clone, Copy)]
+enum Growth {
+    /// It comes to rest.
+    Rests,
+    /// Each question leaves so many bytes behind.
+    Leaks(f64),
+    /// It takes too long to find out.
+    Unknown,
 }
 
 /// Asks again for what was asked before. None if it does not answer everyday questions.
@@ -62,42 +73,41 @@ pub(super) fn measure(warm: &Placement, tried: &[Tried<'_>]) -> Option<Costs> {
         true => None,
         false => again(dearest).map(|cpu| (dearest.name, cpu)),
     };
-    let (memory_bytes, leaks_bytes, watched) = watch(warm, many);
+    let (memory_bytes, growth, watched) = watch(warm, many);
     let before = tried.iter().map(|each| each.answered.cost.memory_bytes);
     Some(Costs {
         start,
         many: many_cpu,
         dearest,
         memory_bytes: before.chain([memory_bytes]).max().unwrap_or(memory_bytes),
-        leaks_bytes,
+        growth,
         questions: asked + watched,
     })
 }
 
-/// Memory at the end, what it still grows by with each question, and the number of questions.
-fn watch(warm: &Placement, asked: &Asked) -> (usize, Option<f64>, usize) {
-    let begin = Instant::now();
+/// Memory at the end, how it came to that, and the number of questions.
+fn watch(warm: &Placement, asked: &Asked) -> (usize, Growth, usize) {
     let mut memory = Vec::new();
-    let mut count = 0;
-    for _ in 0..4 {
+    let (mut count, mut spent) = (0, Duration::ZERO);
+    while memory.len() < 4 && spent < WATCH {
         let mut at_end = 0;
         for _ in 0..STRETCH {
-            at_end = warm.ask(&asked.question).cost.memory_bytes;
+            let cost = warm.ask(&asked.question).cost;
+            at_end = cost.memory_bytes;
+            spent += cost.cpu;
             count += 1;
         }
         memory.push(at_end);
-        if begin.elapsed() > WATCH {
-            break;
-        }
     }
     // What fills a heap once comes to rest; what leaks grows in every stretch.
-    let leaks = match memory[..] {
+    let growth = match memory[..] {
         [first, second, third, fourth] if first < second && second < third && third < fourth => {
-            Some((fourth - first) as f64 / f64::from(3 * STRETCH))
+            Growth::Leaks((fourth - first) as f64 / f64::from(3 * STRETCH))
         }
-        _ => None,
+        [_, _, _, _] => Growth::Rests,
+        _ => Growth::Unknown,
     };
-    (memory.last().copied().unwrap_or(0), leaks, count)
+    (memory.last().copied().unwrap_or(0), growth, count)
 }
 
 fn middle(mut all: Vec<Duration>) -> Option<Duration> {
@@ -134,8 +144,8 @@ impl Costs {
 pub(super) fn leak(costs: Option<&Costs>, limits: Limits) -> Check {
     let (outcome, words) = match costs {
         None => (Outcome::Skipped, "it answers too little".to_owned()),
-        Some(costs) => match costs.leaks_bytes {
-            None => {
+        Some(costs) => match costs.growth {
+            Growth::Rests => {
                 let mib = costs.memory_bytes as f64 / MIB;
                 let count = costs.questions;
                 (
@@ -143,7 +153,8 @@ pub(super) fn leak(costs: Option<&Costs>, limits: Limits) -> Check {
                     format!("{mib:.1} MiB after {count} questions more"),
                 )
             }
-            Some(each) => leaking(each, costs.memory_bytes, limits),
+            Growth::Leaks(each) => leaking(each, costs.memory_bytes, limits),
+            Growth::Unknown => (Outcome::Skipped, "it takes too long".to_owned()),
         },
     };
     Check {

@@ -140,20 +140,20 @@ fn component(found: &mut Examined, path: &Path, which: &WhichArguments) -> Resul
     let bytes = std::fs::metadata(path).map_err(failed)?.len();
     if bytes > COMPONENT_BYTES_LARGE_MAX {
         // Not even read.
-        let most = size(COMPONENT_BYTES_LARGE_MAX);
         let text = format!(
-            "{place}: {}; no cluster takes more than {most}: leave out what it does not use",
-            size(bytes)
+            "{place}: {}; no cluster takes more than {} MiB: leave out what it does not use",
+            size(bytes),
+            COMPONENT_BYTES_LARGE_MAX >> 20
         );
         found.find("size", text);
         return Ok(());
     }
     if bytes > COMPONENT_BYTES_MAX && !which.large {
         let text = format!(
-            "{place}: {}; at most {} are taken without being asked: make it smaller, or add --large here and \
+            "{place}: {}; at most {} MiB are taken without being asked: make it smaller, or add --large here and \
              where it is installed",
             size(bytes),
-            size(COMPONENT_BYTES_MAX)
+            COMPONENT_BYTES_MAX >> 20
         );
         found.find("size", text);
     }
