@@ -10,6 +10,7 @@ const MANAGER: &str = include_str!("../packaging/manager.toml");
 const HOST: &str = include_str!("../../host-plugin/packaging/host.toml");
 const VM: &str = "name = \"web1\"\nrun = true\nmemory_mib = 64\nvcpus = 1\npriority = 10\n\
     preferred_site = \"a\"\nsite_rule = \"must\"\nspread = \"web\"\nstorage_lease = false\n\
+    labels = { needs = \"gpu\" }\n\
     domain_xml = \"<domain/>\"\ndomain_xml_file = \"web1.xml\"\n";
 
 /// A shipped file with every key that is commented out.

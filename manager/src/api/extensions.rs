@@ -302,12 +302,22 @@ async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
         return Err(Problem::new("not-possible", detail));
     }
     let bytes = wasm.len() as u64;
+    let parsed = wasm.clone();
     let loaded = workshop.load(wasm).await;
     let loaded = loaded.map_err(|error| invalid(error.to_string()))?;
     let wrong = mismatches(loaded.surface(), &installed.manifest);
     if !wrong.is_empty() {
         return Err(invalid(wrong.join("; ")));
     }
+    let place = std::path::PathBuf::from(format!("{}.wasm", installed.manifest.name));
+    let kind = installed.manifest.kind;
+    // Types and all, which are otherwise compared with the first call only.
+    let fits = move || {
+        holdfast_extension_kit::fits(&parsed, kind, &place).map_err(|error| error.to_string())
+    };
+    let fits = tokio::task::spawn_blocking(fits).await;
+    fits.unwrap_or_else(|panic| Err(panic.to_string()))
+        .map_err(invalid)?;
     Placement::new(&loaded, installed.limits(), installed.rights().log)
         .map_err(|error| invalid(error.to_string()))?;
     Ok(bytes)
