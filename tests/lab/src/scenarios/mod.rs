@@ -186,7 +186,7 @@ pub const ALL: &[Scenario] = &[
         run: lease_damage::damaged,
     },
     Scenario {
-        name: "extensions",
+        name: "placement-rules",
         what: "40: an extension that loops delays nothing, a hard rule is heeded, explained and removed",
         run: extension::extensions,
     },
