@@ -34,7 +34,7 @@ enum Command {
     Test(test::TestArguments),
     /// The main thing: a two-site cluster loses a site, recovers, heals and moves back
     Demo(demo::DemoArguments),
-    /// Figures: failover, site, manager, migration, isolation, cut, agent, etcd, sanlock, planner
+    /// Figures: failover, site, manager, migration, isolation, cut, agent, etcd, sanlock, planner, extensions
     Bench(bench::BenchArguments),
     /// Small troubles for a long time, on the lab: nothing may come of it
     Soak(soak::SoakArguments),

@@ -5,7 +5,7 @@ use holdfast_extension::placement::{Candidate, Filter, Peer, Verdict, Vm};
 use crate::{RACK, same_host, same_rack};
 
 /// Rules out what a machine's label `spread` forbids.
-pub(crate) struct Spread;
+pub struct Spread;
 
 impl Filter for Spread {
     fn filter(vm: &Vm, candidates: &[Candidate]) -> Result<Vec<Verdict>, String> {

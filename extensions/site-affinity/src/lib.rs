@@ -11,8 +11,14 @@ mod tests;
 
 use holdfast_extension::placement::{Candidate, Peer};
 
-holdfast_extension::export_filter!(filter::Spread);
-holdfast_extension::scorer!(score::score);
+pub use filter::Spread;
+pub use score::score;
+
+// Only there: the names that a component exports are none that a linker of this machine takes.
+#[cfg(target_arch = "wasm32")]
+holdfast_extension::export_filter!(Spread);
+#[cfg(target_arch = "wasm32")]
+holdfast_extension::scorer!(score);
 
 /// The operator's label for where in a site a host stands.
 const RACK: &str = "rack";

@@ -14,7 +14,7 @@ const SITE_POINTS: f64 = 15.0;
 const MEMORY_POINTS: f64 = 5.0;
 
 /// A rack without a peer outweighs everything else together with one peer in the rack.
-pub(crate) fn score(vm: &Vm, host: &Candidate) -> f64 {
+pub fn score(vm: &Vm, host: &Candidate) -> f64 {
     let shared = |with: fn(&Peer, &Candidate) -> bool| {
         let peers = vm.peers.iter().filter(|peer| with(peer, host)).count();
         1.0 + peers as f64

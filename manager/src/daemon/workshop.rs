@@ -22,10 +22,9 @@ pub fn open(dir: &Path) -> Option<Workshop> {
     use holdfast_extension_host::compile::Compiler;
     use holdfast_extension_host::{EngineKind, ExtensionError, Runtime};
     let work = || -> Result<Workshop, ExtensionError> {
-        let program = std::env::current_exe()
-            .map_err(|error| ExtensionError::Compile(format!("its own program: {error}")))?;
         let compiler = Compiler {
-            program,
+            // This very program, also after an upgrade has replaced its file.
+            program: "/proc/self/exe".into(),
             arguments: vec![COMPILE.to_owned()],
         };
         let cache = Cache::open(dir)?;

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures, each the median and the spread of several runs.
 
+mod extensions;
 mod planes;
 mod runs;
 mod sanlock;
@@ -56,6 +57,8 @@ enum Name {
     Sanlock,
     /// One decision for 100 hosts and 2,000 VMs
     Planner,
+    /// A placement rule in the sandbox, beside the same compiled in
+    Extensions,
 }
 
 /// One figure.
@@ -94,7 +97,8 @@ impl Figure {
 
 pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
     catch_interrupts()?;
-    if arguments.name != Name::Planner {
+    let needs_lab = !matches!(arguments.name, Name::Planner | Name::Extensions);
+    if needs_lab {
         Lab::require_root()?;
     }
     let progress = Progress::stderr();
@@ -102,7 +106,9 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
     if arguments.name == Name::Planner {
         return planner();
     }
-    progress.step("build the daemons", crate::lab::build_daemons)?;
+    if needs_lab {
+        progress.step("build the daemons", crate::lab::build_daemons)?;
+    }
     let plan = runs::Plan {
         runs: arguments.runs.max(1),
         profile: arguments.profile.clone(),
@@ -119,6 +125,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
         Name::Agent => planes::agent(&plan, &progress)?,
         Name::Etcd => planes::etcd(&plan, &progress)?,
         Name::Sanlock => sanlock::takeover(&plan, &progress)?,
+        Name::Extensions => extensions::run(&progress)?,
         Name::Planner => Vec::new(),
     };
     anstream::println!(

@@ -1,0 +1,75 @@
+//! What placement extensions cost, beside the same rule without a sandbox, in one run.
+
+use std::process::Command;
+
+use holdfast_lab::{LabError, Progress, Result};
+
+use super::Figure;
+
+/// The rule that is there both ways.
+const RULE: &str = "site-affinity";
+
+pub(super) fn run(progress: &Progress) -> Result<Vec<Figure>> {
+    crate::extensions::count(progress)?;
+    let mut native = crate::extensions::cargo("run");
+    native.args([
+        "--release",
+        "--quiet",
+        "--package",
+        RULE,
+        "--example",
+        "native",
+    ]);
+    let native = progress.step("the rule without a sandbox", || said(&mut native))?;
+    let mut figures = vec![of("compiled in", native.split_whitespace())?];
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut bench = Command::new(cargo);
+    bench
+        .args([
+            "bench",
+            "--quiet",
+            "--package",
+            "holdfast-extension-host",
+            "--bench",
+            "placement",
+        ])
+        .current_dir(crate::root::root());
+    let guests = progress.step("extensions", || said(&mut bench))?;
+    for line in guests.lines() {
+        let mut words = line.split_whitespace();
+        if let Some(name) = words.next() {
+            figures.push(of(name, words)?);
+        }
+    }
+    let base = figures[0].median.max(1);
+    for figure in &mut figures {
+        let times = figure.median as f64 / base as f64;
+        figure.name = format!(
+            "{}: one candidate ({times:.1} times the first)",
+            figure.name
+        );
+    }
+    Ok(figures)
+}
+
+fn said(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_owned();
+    let output = command.output().map_err(LabError::io("start", &name))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(LabError::Refused(format!(
+            "{} failed: {}",
+            name.display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))),
+    }
+}
+
+fn of<'w>(name: &str, words: impl Iterator<Item = &'w str>) -> Result<Figure> {
+    let numbers: std::result::Result<Vec<u64>, _> = words.map(str::parse).collect();
+    let numbers = numbers.map_err(|error| LabError::Refused(format!("{name}: {error}")))?;
+    Ok(Figure {
+        unit: "ns",
+        ..Figure::of(name, numbers)
+    })
+}
