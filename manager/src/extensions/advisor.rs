@@ -1,10 +1,9 @@
 //! Answers the planner's questions by asking extensions, within the time that one decision has for them.
 
-use super::{Extensions, Here, KEPT_MAX};
+use super::{Extensions, Here, Slot};
 use holdfast_core::advice::Advisor;
 use holdfast_model::advice::{Advice, Fallback, Question, Said};
-use holdfast_model::extension::{ExtensionKind, Installed};
-use std::sync::PoisonError;
+use holdfast_model::extension::ExtensionKind;
 use std::time::{Duration, Instant};
 
 /// All extensions together may take so long in one decision: half of the shortest time between two looks at a
@@ -27,94 +26,77 @@ impl Extensions {
     }
 }
 
+fn is_for_placement(slot: &Slot) -> bool {
+    slot.installed.manifest.kind == ExtensionKind::Placement
+}
+
 impl Advisor for Decision<'_> {
     fn is_silent(&self) -> bool {
-        let slots = self.extensions.slots();
-        let placement = |installed: &Installed| installed.manifest.kind == ExtensionKind::Placement;
-        !slots.values().any(|slot| placement(&slot.installed))
+        !self.extensions.slots().values().any(is_for_placement)
     }
 
     fn ask(&self, question: &Question) -> Vec<Advice> {
         let slots = self.extensions.slots();
-        let slots = slots.iter();
-        let placement =
-            slots.filter(|(_, slot)| slot.installed.manifest.kind == ExtensionKind::Placement);
-        placement
-            .map(|(name, slot)| {
-                let then = slot.installed.then;
-                let said = match &slot.here {
-                    Here::Loading => nothing("it is being loaded on this manager".to_owned(), then),
-                    Here::Failed(why) => {
-                        nothing(format!("it cannot run on this manager: {why}"), then)
-                    }
-                    #[cfg(feature = "extensions")]
-                    Here::Placement { placement, digest } => {
-                        self.answer(placement, digest, &slot.costs, question, then)
-                    }
-                };
-                Advice {
-                    extension: name.clone(),
-                    version: slot.installed.manifest.version.clone(),
-                    said,
-                }
+        let asked = slots.iter().filter(|(_, slot)| is_for_placement(slot));
+        asked
+            .map(|(name, slot)| Advice {
+                extension: name.clone(),
+                version: slot.installed.manifest.version.clone(),
+                said: self.said(slot, question, Instant::now() > self.until),
             })
             .collect()
     }
 }
 
 impl Decision<'_> {
+    #[cfg(not(feature = "extensions"))]
+    fn said(&self, slot: &Slot, _: &Question, _: bool) -> Said {
+        absent(slot)
+    }
+
     #[cfg(feature = "extensions")]
-    fn answer(
-        &self,
-        placement: &holdfast_extension_host::Placement,
-        digest: &str,
-        costs: &super::Costs,
-        question: &Question,
-        then: Fallback,
-    ) -> Said {
-        let key = (digest.to_owned(), question.clone());
-        let kept = |extensions: &Extensions| {
-            let kept = extensions
-                .kept
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            kept.get(&key).cloned()
+    fn said(&self, slot: &Slot, question: &Question, is_over: bool) -> Said {
+        use holdfast_extension_host::CallError;
+        let Here::Placement { placement, digest } = &slot.here else {
+            return absent(slot);
         };
-        if let Some(said) = kept(self.extensions) {
+        let key = (digest.clone(), question.clone());
+        if let Some(said) = self.extensions.kept.get(&key) {
             return said;
         }
-        if Instant::now() > self.until {
-            let ms = DECISION.as_millis();
+        let then = slot.installed.then;
+        if is_over {
             return nothing(
-                format!("the {ms} ms that a decision has for extensions were over"),
+                format!(
+                    "the {} ms that a decision has for extensions were over",
+                    DECISION.as_millis()
+                ),
                 then,
             );
         }
         let answered = placement.ask(question);
-        let resting = matches!(
-            answered.said,
-            Err(holdfast_extension_host::CallError::Resting { .. })
-        );
-        if !resting {
+        if !matches!(answered.said, Err(CallError::Resting { .. })) {
             let failure = answered.said.as_ref().err().map(ToString::to_string);
-            costs.count(answered.cost.cpu, answered.cost.memory_bytes, failure);
+            let cost = answered.cost;
+            slot.costs.count(cost.cpu, cost.memory_bytes, failure);
         }
         match answered.said {
             Ok(said) => {
-                let mut kept = self
-                    .extensions
-                    .kept
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                if kept.len() >= KEPT_MAX {
-                    kept.clear();
-                }
-                kept.insert(key, said.clone());
+                self.extensions.kept.insert(key, said.clone());
                 said
             }
             Err(error) => nothing(error.to_string(), then),
         }
     }
+}
+
+/// It cannot be asked here.
+fn absent(slot: &Slot) -> Said {
+    let reason = match &slot.here {
+        Here::Failed(why) => format!("it cannot run on this manager: {why}"),
+        _ => "it is being loaded on this manager".to_owned(),
+    };
+    nothing(reason, slot.installed.then)
 }
 
 fn nothing(reason: String, then: Fallback) -> Said {

@@ -11,29 +11,26 @@
 mod advisor;
 pub mod cost;
 #[cfg(feature = "extensions")]
+mod kept;
+#[cfg(feature = "extensions")]
 pub mod loader;
 
 use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed, Readiness};
 use holdfast_model::id::ExtensionName;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(feature = "extensions")]
 use holdfast_extension_host::{Placement, breaker::BreakerState};
-use holdfast_model::advice::{Question, Said};
-use std::sync::Mutex;
-
-/// Answers that are kept: a VM that waits is asked about again with every plan.
-const KEPT_MAX: usize = 4_096;
 
 /// All of them. Shared by the planner, the API and the loader.
 #[derive(Default)]
 pub struct Extensions {
     slots: RwLock<BTreeMap<ExtensionName, Slot>>,
-    /// By the component's digest and the question: the same question gets the same answer.
-    kept: Mutex<HashMap<(String, Question), Said>>,
+    #[cfg(feature = "extensions")]
+    kept: kept::Kept,
 }
 
 impl std::fmt::Debug for Extensions {

@@ -66,16 +66,16 @@ pub(super) fn formatting(_: &Progress) -> Result<Tally> {
 }
 
 pub(super) fn clippy(_: &Progress) -> Result<Tally> {
-    let lints = [
-        "clippy",
-        "--quiet",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    one(cargo().args(lints))
+    let lint = |what: &[&str]| {
+        let mut clippy = cargo();
+        clippy.args(["clippy", "--quiet"]).args(what);
+        one(clippy.args(["--", "-D", "warnings"]))
+    };
+    let mut all = lint(&["--workspace", "--all-targets"])?;
+    // Who wants the command line alone is not to build the sandbox of extensions.
+    let bare = ["--package", "holdfast-manager", "--no-default-features"];
+    all.add(lint(&[&bare[..], &["--lib", "--bins"]].concat())?);
+    Ok(all)
 }
 
 /// Most of the tests of the daemons wait: for etcd, for a deadline, for a process. More of them at a time
