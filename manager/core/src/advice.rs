@@ -3,7 +3,7 @@
 //! Whoever answers has to be what the rest of this crate is: the same question gets the same answer. What
 //! they said is part of the plan ([`Advised`]), so [`Recorded`] can stand in for them.
 
-use holdfast_model::advice::{Advice, Advised, Question};
+use holdfast_model::advice::{Advice, Advised, Fallback, Question, Said};
 use holdfast_model::id::VmName;
 use std::cell::Cell;
 
@@ -69,4 +69,19 @@ impl Advisor for Recorded<'_> {
         });
         same.map_or_else(Vec::new, |advised| advised.advice.clone())
     }
+}
+
+/// What extensions gave no answer, in words, for the report of a decision that was made without them.
+pub(crate) fn silent(advice: &[Advice]) -> Vec<String> {
+    let said = advice.iter().filter_map(|each| match &each.said {
+        Said::Nothing { reason, then } => {
+            let without = match then {
+                Fallback::Open => "decided without it",
+                Fallback::Closed => "nothing goes without it",
+            };
+            Some(format!("extension {}: {reason}; {without}", each.extension))
+        }
+        Said::Answer { .. } => None,
+    });
+    said.collect()
 }

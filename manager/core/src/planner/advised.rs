@@ -7,9 +7,9 @@
 //! Extensions only take away. One that gives no answer takes everything away if its rule is a hard one
 //! ([`Fallback::Closed`]), and nothing otherwise; ranks are then Holdfast's own.
 
+use super::candidate::{Candidate, Request};
 use super::draft::Draft;
 use super::facts::site_of;
-use super::placement::{Candidate, Request};
 use holdfast_model::advice::{self, Advice, Advised, Fallback, Peer, Question, Said, VmFacts};
 use holdfast_model::id::{HostName, VmName};
 use std::sync::Arc;
@@ -157,19 +157,4 @@ fn peer(draft: &Draft, vm: &VmName, host: &HostName) -> Peer {
             .map(|report| Arc::clone(&report.value.labels))
             .unwrap_or_default(),
     }
-}
-
-/// What extensions gave no answer, in words, for the report of a decision that was made without them.
-pub(super) fn silent(advice: &[Advice]) -> Vec<String> {
-    let said = advice.iter().filter_map(|each| match &each.said {
-        Said::Nothing { reason, then } => {
-            let without = match then {
-                Fallback::Open => "decided without it",
-                Fallback::Closed => "nothing goes without it",
-            };
-            Some(format!("extension {}: {reason}; {without}", each.extension))
-        }
-        Said::Answer { .. } => None,
-    });
-    said.collect()
 }

@@ -1,11 +1,10 @@
 //! A plan in the making: what was decided so far in this round, and what it uses up.
 
-use super::advised;
 use super::capacity::Load;
 use super::facts::{cluster_age_ms, site_of};
 use super::follows;
 use super::places::{Place, places};
-use crate::advice::Advisor;
+use crate::advice::{Advisor, silent};
 use holdfast_model::advice::Advised;
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::fence::FenceStage;
@@ -108,7 +107,7 @@ impl<'w> Draft<'w> {
             ..self.plan
         };
         for advised in &plan.advised {
-            for text in advised::silent(&advised.advice) {
+            for text in silent(&advised.advice) {
                 let report = Report {
                     step: PlannerStep::Placement,
                     subject: Subject::Vm(advised.vm.clone()),
@@ -202,7 +201,7 @@ impl<'w> Draft<'w> {
             _ => None,
         });
         let told = chosen.flat_map(|each| {
-            let words = advised::silent(&each.advice).into_iter();
+            let words = silent(&each.advice).into_iter();
             words.map(|words| Event {
                 vm: Some(each.vm.clone()),
                 ..self.event(EventKind::Note, format!("{}: {words}", each.vm))

@@ -12,9 +12,10 @@
 //! when this manager first saw the reports that stand in the store: one that is written anew, for
 //! whatever reason, begins them again.
 
+use super::candidate::Request;
 use super::draft::Draft;
 use super::facts::{open_session, resolution, silence_ms};
-use super::placement::{Choice, Request, choose};
+use super::placement::{Choice, choose};
 use super::recovery::{by_priority, failed, wants_to_run};
 use holdfast_model::event::EventKind;
 use holdfast_model::host::{

@@ -11,6 +11,7 @@
 //! decided in the next round, on what the store then says. All waits count from `seen_at`.
 
 mod advised;
+mod candidate;
 mod capacity;
 mod draft;
 mod evacuate;

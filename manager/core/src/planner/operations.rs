@@ -1,10 +1,11 @@
 //! Operations: what operators asked of VMs. Stop and delete come from the VM's spec; move and restart are
 //! requests that are answered once. What is asked of hosts is in [`super::leave`].
 
+use super::candidate::Request;
 use super::draft::Draft;
 use super::facts::{report_of, resolution};
 use super::grant::migrate;
-use super::placement::{Choice, Request, choose, link_busy};
+use super::placement::{Choice, choose, link_busy};
 use super::recovery::wants_to_run;
 use holdfast_model::event::EventKind;
 use holdfast_model::host::RunState;

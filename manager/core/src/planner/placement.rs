@@ -4,34 +4,15 @@
 //! extensions say comes in between, as further refusals and one more rank ([`super::advised`]).
 
 use super::advised;
+use super::candidate::{Candidate, Rank, Request};
 use super::capacity::HostLoad;
 use super::draft::Draft;
 use super::places::{Place, Refusal};
 use holdfast_model::host::HostReport;
-use holdfast_model::id::{HostName, SiteName, VmName};
-use holdfast_model::vm::{Failures, Runner, SiteRule, VmSpec};
+use holdfast_model::id::{HostName, SiteName};
+use holdfast_model::vm::{Runner, SiteRule};
 use holdfast_model::world::HostView;
 use std::cmp::Reverse;
-
-/// What is asked for.
-pub(super) struct Request<'a> {
-    /// The VM.
-    pub vm: &'a VmName,
-    /// Its definition.
-    pub spec: &'a VmSpec,
-    /// Its failures so far.
-    pub failures: &'a Failures,
-    /// Not there: the host it is leaving.
-    pub leaving: Option<&'a HostName>,
-    /// Rather there than elsewhere at the same site, unless it failed there too often.
-    pub last: Option<&'a HostName>,
-    /// Only at this site.
-    pub only_site: Option<&'a SiteName>,
-    /// Only this host.
-    pub only_host: Option<&'a HostName>,
-    /// For a live migration, not a start.
-    pub live: bool,
-}
 
 /// What was found.
 pub(super) enum Choice {
@@ -41,42 +22,6 @@ pub(super) enum Choice {
     Busy(String),
     /// No host may take it, each with its reason.
     Nowhere(Vec<(HostName, String)>),
-}
-
-/// Lower is better, field by field.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Clone)]
-pub(super) struct Rank {
-    held_down: bool,
-    /// Before the site: a VM that cannot start at home starts elsewhere.
-    failed_too_often: bool,
-    away_from_site: bool,
-    /// What extensions make of it.
-    advised: Reverse<u64>,
-    not_the_last: bool,
-    failures: u32,
-    spread: u32,
-    pub free_memory_mib: Reverse<u64>,
-    pub name: HostName,
-}
-
-/// A host that passed the filters.
-pub(super) struct Candidate<'p> {
-    pub rank: Rank,
-    pub place: &'p Place<'p>,
-    pub report: &'p HostReport,
-    runner: &'p Runner,
-}
-
-impl Rank {
-    /// Whether going to `other` instead costs nothing that matters.
-    fn as_good_as(&self, other: &Rank) -> bool {
-        (self.held_down, self.away_from_site, self.failed_too_often)
-            == (
-                other.held_down,
-                other.away_from_site,
-                other.failed_too_often,
-            )
-    }
 }
 
 /// Chooses.

@@ -1,10 +1,11 @@
 //! Recovery: what should run and provably does not is started, by priority. It never gives up;
 //! it waits longer after each failure in a row.
 
+use super::candidate::Request;
 use super::draft::Draft;
 use super::facts::{Resolution, report_of, resolution};
 use super::grant::grant;
-use super::placement::{Choice, Request, choose};
+use super::placement::{Choice, choose};
 use super::set_back;
 use super::settle::awaited;
 use holdfast_model::event::EventKind;

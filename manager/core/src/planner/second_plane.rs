@@ -13,10 +13,11 @@
 //! lapsed at the same time and its guard is bound to kill then. The final record is guarded by the
 //! revision of the first, which the host deletes when it opens its session again.
 
+use super::candidate::Request;
 use super::draft::Draft;
 use super::facts::{is_drained, open_session, silence_ms};
 use super::fencing::fence_write;
-use super::placement::{Choice, Request, choose};
+use super::placement::{Choice, choose};
 use super::power;
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage, StorageEvidence};

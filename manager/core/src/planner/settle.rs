@@ -8,9 +8,10 @@
 //! reported first. A cluster that lost a host or a site has hosts that were there before: it never
 //! waits.
 
+use super::candidate::Request;
 use super::draft::Draft;
 use super::facts::{is_drained, open_session, session_age_ms, site_of};
-use super::placement::{Request, wanted};
+use super::placement::wanted;
 use holdfast_model::host::{GuardState, Session, StorageState};
 use holdfast_model::id::HostName;
 use holdfast_model::time::Instant;
