@@ -6,8 +6,8 @@ use holdfast_model::advice::{Advice, Fallback, Question, Said};
 use holdfast_model::extension::ExtensionKind;
 use std::time::{Duration, Instant};
 
-/// All extensions together may take so long in one decision: half of the shortest time between two looks at a
-/// host's silence, so that asking never delays a failover by more than what noticing it takes.
+/// All extensions together may take so long in one decision: half of the time after which
+/// the leader looks again if nothing happens.
 const DECISION: Duration = Duration::from_millis(250);
 
 /// For one decision.

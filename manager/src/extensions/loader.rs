@@ -5,7 +5,7 @@ use super::{Extensions, Here};
 use holdfast_extension_host::cache::{Cache, digest};
 use holdfast_extension_host::compile::Compiler;
 use holdfast_extension_host::{ExtensionError, Loaded, Placement, Runtime};
-use holdfast_model::extension::{ExtensionKind, Installed};
+use holdfast_model::extension::Installed;
 use holdfast_store::api::Store;
 use holdfast_store::cache::Cache as Watched;
 use holdfast_store::components;
@@ -71,7 +71,6 @@ impl Workshop {
             Some(loaded) => loaded,
             None => self.load(fetch(store, installed).await?).await?,
         };
-        debug_assert_eq!(installed.manifest.kind, ExtensionKind::Placement);
         let may_log = installed.rights().log;
         let placement = Placement::new(&loaded, installed.limits(), may_log)?;
         Ok(Here::Placement {

@@ -199,8 +199,8 @@ pub(crate) fn state(lab: &impl Exec, layout: &Layout) -> Result<StorageState> {
 }
 
 /// A brick whose machine has come back is up within seconds. After this long it stays away: GlusterFS 10.3 does
-/// not start it now and then, when machines and their quorum come back at about the same time (one of some
-/// dozens of such returns in this lab; docs/install.md has it).
+/// not start it now and then, when machines and their quorum come back at about the same time (twice
+/// in one run of the suite, never in seven others; docs/install.md has it).
 pub(crate) const BRICK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts bricks that are away although their machines are on; says so. None: there is no such brick.

@@ -1,5 +1,5 @@
 //! Built guests, and questions for them.
-#![allow(dead_code)]
+#![allow(dead_code)] // Each test file uses a part of it.
 
 use holdfast_extension_host::{EngineKind, Loaded, Placement, Runtime};
 use holdfast_model::advice::{Candidate, Labels, Peer, Question, VmFacts};

@@ -7,8 +7,8 @@
 //!
 //! Why not several calls on one connection, which libvirt allows: before 10.3 (CVE-2024-4418) a thread that
 //! waits for its answer and is woken by another's call may leave a pointer to its own stack behind in the
-//! connection, and whoever uses that next dies of it. Seen once in the lab, with libvirt 9.0 as Debian 12 has
-//! it. A keepalive timer wakes it just so: see [`super::connection::open_one`].
+//! connection, and whoever uses that next dies of it. A thread of ours that asked for a host's capacity died once in the
+//! lab, in libvirt 9.0 as Debian 12 has it, at an address that fits this; it was not reproduced. A keepalive timer wakes it just so: see [`super::connection::open_one`].
 
 use super::translate::{Failure, translate};
 use crate::driver::DriverError;
