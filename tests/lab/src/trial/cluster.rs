@@ -5,6 +5,7 @@ use std::time::Duration;
 use holdfast_model::event::Event;
 use holdfast_model::status::{SiteState, Status, Vm, VmState};
 
+use crate::clock;
 use crate::error::{LabError, Result};
 use crate::guest::{Guest, GuestKind, GuestSpec};
 use crate::lab::Lab;
@@ -76,6 +77,8 @@ impl<'l> Cluster<'l> {
 
     /// Makes VMs and waits until each has given a sign of life.
     pub fn run_vms(&self, wishes: &[VmWish], limit: Duration) -> Result<Vec<Guest>> {
+        // Names come again from trial to trial, and so do their signs in the observer's log.
+        let since_ms = clock::now_ms();
         let mut guests = Vec::new();
         for wish in wishes {
             let mut spec = GuestSpec::new(&wish.name, wish.kind, wish.site);
@@ -86,7 +89,7 @@ impl<'l> Cluster<'l> {
         self.wait_running(&names, limit)?;
         let mut log = self.lab.observer_log()?;
         for name in names {
-            log.wait_for_beat(name, 0, limit)?;
+            log.wait_for_beat(name, since_ms, limit)?;
         }
         Ok(guests)
     }
