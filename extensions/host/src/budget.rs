@@ -15,6 +15,9 @@ const TABLE_ENTRY_BYTES: usize = 16;
 /// Parts of one guest: more than any toolchain makes (wasm.md: 64 were enough for all that were tried).
 const PARTS_MAX: usize = 64;
 
+/// Of its time by the clock, a guest may wait so much for others.
+const WAITING_PERCENT: u32 = 90;
+
 /// The budget of one store. Counts what it takes over its whole life, and what one call may cost.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -22,6 +25,8 @@ pub(crate) struct Budget {
     /// Memory and tables, of all parts together.
     taken_bytes: usize,
     call: Option<Call>,
+    /// Requests, programs and looks of this call.
+    requests: u64,
     /// The first limit that was met.
     broken: Option<CallError>,
 }
@@ -53,6 +58,7 @@ impl Budget {
             limits,
             taken_bytes: 0,
             call: None,
+            requests: 0,
             broken: None,
         }
     }
@@ -60,6 +66,7 @@ impl Budget {
     /// A call begins on this thread.
     pub(crate) fn begin(&mut self) {
         self.broken = None;
+        self.requests = 0;
         self.call = Some(Call {
             cpu_at_start: thread_cpu(),
             started: Instant::now(),
@@ -80,6 +87,25 @@ impl Budget {
     /// The limit that ended the call, if one did.
     pub(crate) fn broken(&mut self) -> Option<CallError> {
         self.broken.take()
+    }
+
+    /// One more request, program or look; false: it may have no more in this call.
+    pub(crate) fn request(&mut self) -> bool {
+        let may = self.requests < self.limits.requests;
+        self.requests += u64::from(may);
+        may
+    }
+
+    /// So many of them it may have in one call.
+    pub(crate) fn requests_max(&self) -> u64 {
+        self.limits.requests
+    }
+
+    /// Until then a call may wait for somebody else: a part of its time is left, so that it can say that
+    /// nobody answered.
+    pub(crate) fn until(&self) -> Instant {
+        let started = self.call.map_or_else(Instant::now, |call| call.started);
+        started + Duration::from_millis(self.limits.wall_ms) * WAITING_PERCENT / 100
     }
 
     /// Asked on every tick while the guest computes.

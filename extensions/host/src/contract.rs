@@ -1,6 +1,7 @@
 //! Whether a component fits the contract of its kind, and its own manifest.
 
 use crate::error::ExtensionError;
+use crate::outside::offered;
 use holdfast_model::extension::{ExtensionKind, Manifest, Rights};
 use std::collections::BTreeSet;
 use wasmtime::Engine;
@@ -157,6 +158,12 @@ fn imported(kind: ExtensionKind, imports: &[&str]) -> Result<BTreeSet<String>, E
         };
         interface.is_ours(full)?;
         if interface.package == "holdfast:host" {
+            if !offered(kind).contains(&interface.name) {
+                return Err(ExtensionError::contract(
+                    format!("it imports `{full}`, which an extension for {kind} does not get"),
+                    format!("it can use {}", offered(kind).join(", ")),
+                ));
+            }
             names.insert(interface.name.to_owned());
         }
     }
@@ -267,6 +274,7 @@ mod tests {
             ("wasi:sockets/tcp@0.2.0", "no files, sockets"),
             ("holdfast:host/log@0.3.0", "this Holdfast has 0.1"),
             ("holdfast:host/files@0.1.0", "which is not there"),
+            ("holdfast:host/http@0.1.0", "it can use log"),
             ("holdfast:fencing/types@0.1.0", "which is not there"),
             ("env", "which is not there"),
         ] {

@@ -47,6 +47,14 @@ impl ExtensionError {
         Self::Engine(format!("{error:#}"))
     }
 
+    /// A component whose functions are not of the types that its kind has.
+    pub(crate) fn misfit(error: wasmtime::Error) -> Self {
+        Self::contract(
+            format!("it does not fit its contract: {error:#}"),
+            "build it against the WIT of this Holdfast (`holdfast ext new` writes it)",
+        )
+    }
+
     pub(crate) fn contract(what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self::Contract {
             what: what.into(),

@@ -1,11 +1,14 @@
 //! A running guest: its store, its budget, its log, and how a call to it is made and judged.
 
 use crate::budget::{Budget, Cost};
-use crate::error::CallError;
+use crate::error::{CallError, ExtensionError};
 use crate::journal::{Journal, Level};
-use holdfast_model::extension::Limits;
+use crate::loaded::Loaded;
+use crate::outside::{Reach, add_to};
+use holdfast_model::extension::{ExtensionKind, Limits};
 use holdfast_model::time::UnixMs;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
+use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store, WasmBacktrace};
 
 /// Longest words of a trap that are told, in characters.
@@ -19,7 +22,7 @@ const FULL: u64 = u64::MAX;
 pub(crate) struct Guest {
     pub budget: Budget,
     pub journal: Journal,
-    pub may_log: bool,
+    pub reach: Reach,
     /// Its engine counts what it executes.
     pub metered: bool,
 }
@@ -27,9 +30,14 @@ pub(crate) struct Guest {
 impl Guest {
     /// The guest writes to its log.
     pub(crate) fn log(&mut self, level: Level, text: &str) {
-        if self.may_log {
+        if self.reach.rights.log {
             self.journal.write(now(), level, text);
         }
+    }
+
+    /// Until then its present call may wait for somebody else.
+    pub(crate) fn until(&self) -> Instant {
+        self.budget.until()
     }
 }
 
@@ -40,18 +48,40 @@ fn now() -> UnixMs {
     }))
 }
 
+/// A component with what there is for its kind, ready to be started.
+///
+/// # Errors
+/// If it is of another kind, or does not fit the contract.
+pub(crate) fn linked(
+    loaded: &Loaded,
+    kind: ExtensionKind,
+) -> Result<InstancePre<Guest>, ExtensionError> {
+    let found = loaded.surface().kind;
+    if found != kind {
+        return Err(ExtensionError::contract(
+            format!("it is for {found}, not for {kind}"),
+            "install it under its own kind",
+        ));
+    }
+    let mut linker: Linker<Guest> = Linker::new(loaded.engine());
+    add_to(&mut linker, kind).map_err(ExtensionError::engine)?;
+    linker
+        .instantiate_pre(loaded.component())
+        .map_err(ExtensionError::misfit)
+}
+
 /// A store for one guest.
 pub(crate) fn store(
     engine: &Engine,
     limits: Limits,
     journal: Journal,
-    may_log: bool,
+    reach: Reach,
     metered: bool,
 ) -> Store<Guest> {
     let guest = Guest {
         budget: Budget::new(limits),
         journal,
-        may_log,
+        reach,
         metered,
     };
     let mut store = Store::new(engine, guest);

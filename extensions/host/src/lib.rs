@@ -8,8 +8,10 @@
 //! - [`engine`]: how WASM is compiled and run, the same on every machine
 //! - [`contract`]: whether a component fits the WIT of its kind, and its manifest
 //! - [`compile`], [`cache`]: machine code, made ahead of time and kept where only its user can write
-//! - [`placement`]: asked by the planner
+//! - [`placement`]: asked by the planner, of an instance that is kept warm
+//! - [`fencing`], [`storage_check`], [`events`]: a fresh instance for each call, which may wait for others
 //! - [`conformance`]: whether a guest keeps its contract, and what becomes of it when its host does not
+//! - [`outside`]: what a guest can reach besides computing, by its rights
 //! - [`breaker`], `budget`, `instance`, [`journal`]: what is the same for every kind
 //!
 //! What is absent: WASI. A guest has no files, sockets, clock, randomness or environment; what it has is in
@@ -25,13 +27,24 @@ pub mod conformance;
 pub mod contract;
 pub mod engine;
 pub mod error;
+pub mod events;
+pub mod fencing;
+mod fresh;
 mod instance;
 pub mod journal;
 mod loaded;
+pub mod outside;
 pub mod placement;
+pub mod storage_check;
+mod words;
 
 pub use budget::Cost;
 pub use engine::{EngineKind, Runtime};
 pub use error::{CallError, ExtensionError, Nonsense};
+pub use events::EventHandler;
+pub use fencing::Fencing;
+pub use fresh::Called;
 pub use loaded::Loaded;
+pub use outside::Reach;
 pub use placement::Placement;
+pub use storage_check::StorageCheck;

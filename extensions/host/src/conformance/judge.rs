@@ -3,7 +3,7 @@
 use super::suite::{State, Tried};
 use super::{Check, Outcome};
 use crate::error::{CallError, Nonsense};
-use crate::placement::NO_WORDS;
+use crate::words::NO_WORDS;
 use holdfast_model::advice::Said;
 use std::collections::BTreeMap;
 

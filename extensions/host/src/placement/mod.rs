@@ -10,17 +10,18 @@ mod v0_1;
 use crate::breaker::{Breaker, BreakerState};
 use crate::budget::Cost;
 use crate::error::{CallError, ExtensionError, Nonsense};
-use crate::instance::{Guest, store, within};
+use crate::instance::{Guest, linked, store, within};
 use crate::journal::Journal;
 use crate::loaded::Loaded;
+use crate::outside::Reach;
+use crate::words::one_line;
 use holdfast_model::advice::{Question, Said, Score};
 use holdfast_model::extension::{ExtensionKind, Limits};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-pub(crate) use v0_1::NO_WORDS;
-use v0_1::{Functions, Given, Hooks, one_line};
+use v0_1::{Functions, Given, Hooks};
 use wasmtime::Store;
-use wasmtime::component::{InstancePre, Linker};
+use wasmtime::component::InstancePre;
 
 /// A guest that leaks does not do so for ever.
 pub const CALLS_MAX: u32 = 10_000;
@@ -63,23 +64,7 @@ impl Placement {
     /// # Errors
     /// If it is none for placement, or does not fit the contract.
     pub fn new(loaded: &Loaded, limits: Limits, may_log: bool) -> Result<Self, ExtensionError> {
-        let kind = loaded.surface().kind;
-        if kind != ExtensionKind::Placement {
-            return Err(ExtensionError::contract(
-                format!("it is for {kind}, not for placement"),
-                "install it under its own kind",
-            ));
-        }
-        let mut linker: Linker<Guest> = Linker::new(loaded.engine());
-        v0_1::add_to(&mut linker).map_err(ExtensionError::engine)?;
-        let instance_pre = linker
-            .instantiate_pre(loaded.component())
-            .map_err(|error| {
-                ExtensionError::contract(
-                    format!("it does not fit its contract: {error:#}"),
-                    "build it against the WIT of this Holdfast (`holdfast ext new` writes it)",
-                )
-            })?;
+        let instance_pre = linked(loaded, ExtensionKind::Placement)?;
         Ok(Self {
             hooks: Hooks::of(&instance_pre),
             instance_pre,
@@ -172,7 +157,7 @@ impl Placement {
             &engine,
             self.limits,
             self.journal.clone(),
-            self.may_log,
+            Reach::log_only(self.may_log),
             self.metered,
         );
         let (started, took) = within(&mut store, self.limits, |store| {

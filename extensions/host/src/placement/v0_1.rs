@@ -1,9 +1,9 @@
 //! The WIT of placement 0.1: a question as its guests get it, and their answers as the planner gets them.
 
 use crate::instance::Guest;
-use crate::journal::Level;
+use crate::words::one_line;
 use holdfast_model::advice::{Labels, Question};
-use wasmtime::component::{HasSelf, Instance, InstancePre, Linker};
+use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Store, StoreContextMut};
 
 #[allow(missing_docs, reason = "the WIT is the documentation")]
@@ -13,35 +13,13 @@ mod bindings {
     wasmtime::component::bindgen!({
         path: ["../../wit/host/0.1.0", "../../wit/placement/0.1.0"],
         world: "holdfast:placement/placing",
+        with: { "holdfast:host/log@0.1.0": crate::outside::bindings::holdfast::host::log },
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
 
 use bindings::exports::holdfast::placement::{filter, score};
-use bindings::holdfast::host::log;
 use bindings::holdfast::placement::types::{Candidate, Label, Peer, Purpose, Verdict, Vm};
-
-/// Longest reason of a guest, in characters: a line of a table.
-pub(super) const WORDS_MAX: usize = 200;
-/// In place of a reason that has no words.
-pub(crate) const NO_WORDS: &str = "it says no and not why";
-
-impl log::Host for Guest {
-    fn write(&mut self, level: log::Level, message: String) {
-        let level = match level {
-            log::Level::Debug => Level::Debug,
-            log::Level::Info => Level::Info,
-            log::Level::Warn => Level::Warn,
-            log::Level::Error => Level::Error,
-        };
-        self.log(level, &message);
-    }
-}
-
-/// What a guest may import.
-pub(super) fn add_to(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
-}
 
 /// Where a guest's functions are.
 pub(super) struct Hooks {
@@ -120,16 +98,6 @@ fn verdicts(found: Vec<Verdict>) -> Vec<Option<String>> {
         Verdict::MayNot(words) => Some(one_line(&words)),
     };
     found.into_iter().map(words).collect()
-}
-
-/// A guest's words, as they can stand in a table.
-pub(super) fn one_line(words: &str) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let text: String = words.trim().chars().take(WORDS_MAX).map(clean).collect();
-    match text.is_empty() {
-        true => NO_WORDS.to_owned(),
-        false => text,
-    }
 }
 
 /// Nothing of a question is copied on this side.
