@@ -223,7 +223,10 @@ fn device_line(view: &View, name: &HostName) -> Option<String> {
     let last = last.map_or("not asked as far as the journal goes", |(_, event)| {
         &event.text
     });
-    Some(format!("fencing device {device} ({}): {last}", how.agent))
+    let means = how
+        .means()
+        .map_or(String::new(), |means| format!(" ({means})"));
+    Some(format!("fencing device {device}{means}: {last}"))
 }
 
 fn about(reports: &[Report], subject: &Subject) -> Vec<Report> {

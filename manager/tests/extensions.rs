@@ -60,6 +60,7 @@ impl Rig {
         let dir = tempfile::tempdir().expect("a directory");
         let means = Means {
             devices: Arc::new(NoDevices),
+            extensions: Arc::default(),
             workshop: Some(workshop(dir.path())),
         };
         let manager =
@@ -278,6 +279,7 @@ async fn a_manager_that_starts_later_has_it_from_the_store() {
     let dir = tempfile::tempdir().expect("a directory");
     let means = Means {
         devices: Arc::new(NoDevices),
+        extensions: Arc::default(),
         workshop: Some(workshop(dir.path())),
     };
     let store = Arc::new(rig.store.clone());

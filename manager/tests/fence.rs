@@ -6,10 +6,11 @@ mod support;
 use async_trait::async_trait;
 use holdfast_manager::daemon::executor::{execute, prepare};
 use holdfast_manager::daemon::fence::{FenceDevices, Fencer, Mandate, Power, Target};
+use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::id::Revision;
 use holdfast_model::plan::{Plan, Step, Write};
 use holdfast_model::policy::Policy;
-use holdfast_model::power::{FenceDevice, PowerAsk, PowerState};
+use holdfast_model::power::{PowerAsk, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_model::world::World;
 use holdfast_store::clock::boottime;
@@ -66,12 +67,7 @@ impl FenceDevices for Fake {
 }
 
 fn device() -> FenceDevice {
-    FenceDevice {
-        hosts: Vec::new(),
-        agent: name("fence_x"),
-        options: Default::default(),
-        timeout_ms: 500,
-    }
+    FenceDevice::by_agent(name("fence_x"), Default::default(), 500)
 }
 
 /// Every host has a device, which is asked as soon as it is suspect.

@@ -16,4 +16,5 @@ pub mod guardian;
 pub mod lease;
 pub mod planner;
 pub mod power;
+pub mod read_back;
 pub mod verify;

@@ -9,12 +9,13 @@ use holdfast_core::power::{PowerAnswer, PowerBook};
 use holdfast_core::verify::{Rule, verify};
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::{Evidence, FenceStage};
+use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::host::{GuardState, StoragePlane};
 use holdfast_model::id::{HostName, Incarnation, Revision};
 use holdfast_model::lease::{AgentState, Found, Sighting, StorageClass};
 use holdfast_model::plan::{Plan, Write};
 use holdfast_model::policy::OnIsolation;
-use holdfast_model::power::{FenceDevice, PowerAsk, PowerReading, PowerState};
+use holdfast_model::power::{PowerAsk, PowerReading, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_model::world::World;
 
@@ -23,12 +24,7 @@ fn hasty() -> World {
     let mut world = two_sites();
     running(&mut world, "web", "a", 10, "a1");
     world.policy.fencing.on_suspicion = true;
-    let device = FenceDevice {
-        hosts: Vec::new(),
-        agent: name("fence_ipmilan"),
-        options: Default::default(),
-        timeout_ms: 20_000,
-    };
+    let device = FenceDevice::by_agent(name("fence_ipmilan"), Default::default(), 20_000);
     world.policy.fencing.devices.insert(name("a1"), device);
     world
 }

@@ -20,6 +20,7 @@ pub mod advice;
 pub mod event;
 pub mod extension;
 pub mod fence;
+pub mod fence_device;
 pub mod files;
 pub mod host;
 pub mod id;

@@ -1,7 +1,7 @@
 //! What operators set for the whole cluster (`holdfast config apply -f policy.toml`).
 
+use crate::fence_device::FenceDevice;
 use crate::id::{DeviceName, HostName, SiteName};
-use crate::power::FenceDevice;
 use crate::timing::{Profile, Timing, TimingError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

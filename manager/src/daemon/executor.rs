@@ -7,9 +7,10 @@
 use super::Shared;
 use super::fence::Mandate;
 use futures::stream::{self, StreamExt};
+use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::id::Revision;
 use holdfast_model::plan::{Plan, Step};
-use holdfast_model::power::{FenceDevice, PowerAsk};
+use holdfast_model::power::PowerAsk;
 use holdfast_store::api::{Txn, TxnOutcome};
 use holdfast_store::guards::{event_id, step_txn_in};
 use holdfast_store::view::View;

@@ -22,7 +22,7 @@ use crate::api::{App, Voters, router, trouble};
 use crate::config::Config;
 use crate::extensions::Extensions;
 use cluster::WrongCluster;
-use fence::{FenceAgents, FenceDevices, Fencer};
+use fence::{DevicesByMeans, FenceAgents, FenceDevices, Fencer};
 use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName};
 use holdfast_store::StoreError;
 use holdfast_store::api::{Store, Voter};
@@ -114,17 +114,43 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
     for fault in agents.faults() {
         tracing::warn!("{fault}");
     }
+    let extensions: Arc<Extensions> = Arc::default();
     let means = Means {
-        devices: Arc::new(agents),
+        devices: Arc::new(DevicesByMeans::new(
+            Arc::new(agents),
+            extensions.clone(),
+            Arc::new(NoWeb),
+        )),
+        extensions,
         workshop,
     };
     run_on(Arc::new(store), listener, id, means, stop).await
+}
+
+/// Until targets are here.
+struct NoWeb;
+
+impl holdfast_extension_host::outside::Web for NoWeb {
+    fn send(
+        &self,
+        request: &holdfast_extension_host::outside::Request,
+        _: std::time::Instant,
+    ) -> Result<
+        holdfast_extension_host::outside::Response,
+        holdfast_extension_host::outside::WebError,
+    > {
+        Err(holdfast_extension_host::outside::WebError::NoTarget(
+            format!("no target {}", request.target),
+        ))
+    }
 }
 
 /// What a manager works with besides the store.
 pub struct Means {
     /// How fencing devices are reached.
     pub devices: Arc<dyn FenceDevices>,
+    /// The extensions on this manager, none yet: devices may be reached through them.
+    pub extensions: Arc<Extensions>,
     /// What gets extensions ready; without it none runs here.
     pub workshop: Option<Workshop>,
 }
@@ -153,7 +179,7 @@ pub async fn run_on(
         },
         api,
         fencer: Fencer::new(means.devices, clock.clone()),
-        extensions: Arc::default(),
+        extensions: means.extensions,
         numbers: Arc::default(),
         stop: ended.clone(),
     };

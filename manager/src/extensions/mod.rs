@@ -16,14 +16,14 @@ mod kept;
 pub mod loader;
 
 use cost::Costs;
-use holdfast_model::extension::{ExtensionKind, Installed, Readiness};
+use holdfast_model::extension::{ExtensionKind, Installed, Readiness, Rights};
 use holdfast_model::id::ExtensionName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(feature = "extensions")]
-use holdfast_extension_host::{Placement, breaker::BreakerState};
+use holdfast_extension_host::{Fencing, Placement, breaker::BreakerState};
 
 /// All of them. Shared by the planner, the API and the loader.
 #[derive(Default)]
@@ -56,6 +56,22 @@ enum Here {
         /// Of what runs, which is the one before until the installed one is ready.
         digest: String,
     },
+    #[cfg(feature = "extensions")]
+    Fencing {
+        fencing: Arc<Fencing>,
+        digest: String,
+    },
+}
+
+/// A fencing extension that can be asked.
+#[cfg(feature = "extensions")]
+pub struct ReadyFencing {
+    /// It.
+    pub fencing: Arc<Fencing>,
+    /// What it may.
+    pub rights: Rights,
+    /// Where its calls are counted.
+    pub costs: Arc<Costs>,
 }
 
 /// One, as the API tells of it.
@@ -86,6 +102,10 @@ impl Slot {
         match &self.here {
             Here::Loading => Readiness::Loading,
             Here::Failed(why) => Readiness::Failed { why: why.clone() },
+            #[cfg(feature = "extensions")]
+            Here::Fencing { digest, .. } => Readiness::Ready {
+                digest: digest.clone(),
+            },
             #[cfg(feature = "extensions")]
             Here::Placement { placement, digest } => match placement.breaker() {
                 BreakerState::Closed => Readiness::Ready {
@@ -132,7 +152,29 @@ impl Extensions {
     pub fn log(&self, name: &ExtensionName) -> Option<Vec<holdfast_extension_host::journal::Line>> {
         match &self.slots().get(name)?.here {
             Here::Placement { placement, .. } => Some(placement.journal().lines().0),
+            Here::Fencing { fencing, .. } => Some(fencing.journal().lines().0),
             Here::Loading | Here::Failed(_) => None,
+        }
+    }
+
+    /// One that can be asked; otherwise why not, in words.
+    #[cfg(feature = "extensions")]
+    pub fn fencing(&self, name: &ExtensionName) -> Result<ReadyFencing, String> {
+        let slots = self.slots();
+        let slot = slots.get(name).ok_or_else(|| {
+            format!("extension {name} is not installed; `holdfast ext install` does it")
+        })?;
+        match &slot.here {
+            Here::Fencing { fencing, .. } => Ok(ReadyFencing {
+                fencing: fencing.clone(),
+                rights: slot.installed.rights(),
+                costs: slot.costs.clone(),
+            }),
+            Here::Loading => Err(format!("extension {name} is being loaded on this manager")),
+            Here::Failed(why) => Err(format!(
+                "extension {name} cannot run on this manager: {why}"
+            )),
+            Here::Placement { .. } => Err(format!("extension {name} is not for fencing")),
         }
     }
 
@@ -173,6 +215,19 @@ impl Extensions {
         }
     }
 
+    /// One that is ready, for tests of who calls it.
+    #[cfg(all(test, feature = "extensions"))]
+    pub(crate) fn with_fencing(installed: Installed, fencing: Fencing) -> Self {
+        let extensions = Self::default();
+        let here = Here::Fencing {
+            fencing: Arc::new(fencing),
+            digest: installed.digest.clone(),
+        };
+        extensions.take_in(vec![installed.clone()]);
+        extensions.set(&installed, here);
+        extensions
+    }
+
     /// Follows what is installed where nothing can be run: each fails, and says so.
     pub async fn follow_unable(
         &self,
@@ -195,8 +250,8 @@ impl Extensions {
         }
     }
 
-    /// Placement extensions are the only ones that this version runs.
+    /// Whether managers run extensions of a kind.
     pub fn runs(kind: ExtensionKind) -> bool {
-        kind == ExtensionKind::Placement
+        matches!(kind, ExtensionKind::Placement | ExtensionKind::Fencing)
     }
 }

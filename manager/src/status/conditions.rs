@@ -24,6 +24,7 @@ impl Scene<'_> {
         }
         vms(status, &mut found);
         self.extension_conditions(status, &mut found);
+        self.device_conditions(&mut found);
         for (key, why) in &self.view.unreadable {
             found.add(
                 Severity::Warning,

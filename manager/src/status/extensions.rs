@@ -3,7 +3,7 @@
 use super::Scene;
 use super::conditions::Found;
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{Installed, Readiness};
+use holdfast_model::extension::{ExtensionKind, Installed, Readiness};
 use holdfast_model::id::ManagerName;
 use holdfast_model::status::{Severity, Status};
 
@@ -42,13 +42,22 @@ fn judged(
     leads: bool,
 ) -> Option<(Severity, String)> {
     let name = &installed.manifest.name;
-    let means = match installed.then {
-        Fallback::Closed => "while it leads, VMs that need a host wait",
-        Fallback::Open => "while it leads, VMs are placed without it",
+    let (means, is_grave) = match (installed.manifest.kind, installed.then) {
+        (ExtensionKind::Placement, Fallback::Closed) => {
+            ("while it leads, VMs that need a host wait", true)
+        }
+        (ExtensionKind::Placement, Fallback::Open) => {
+            ("while it leads, VMs are placed without it", false)
+        }
+        (ExtensionKind::Fencing, _) => (
+            "while it leads, the devices behind it are of no use and the leases alone decide",
+            false,
+        ),
+        (ExtensionKind::StorageCheck | ExtensionKind::Events, _) => ("nobody is told", false),
     };
-    let fails = match (leads, installed.then) {
-        (true, Fallback::Closed) => Severity::Critical,
-        _ => Severity::Warning,
+    let fails = match leads && is_grave {
+        true => Severity::Critical,
+        false => Severity::Warning,
     };
     match there {
         Some(Readiness::Ready { digest }) if *digest == installed.digest => None,

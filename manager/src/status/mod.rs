@@ -5,6 +5,7 @@
 //! - `conditions`: what deserves attention, and what to do about it
 
 mod conditions;
+mod devices;
 mod extensions;
 mod hosts;
 mod vms;

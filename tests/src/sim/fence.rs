@@ -8,8 +8,9 @@ use super::Sim;
 use super::event::{Client, Event, FenceCall, FenceStage, Inbox};
 use super::faults::FaultError;
 use super::net::Place;
+use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::id::HostName;
-use holdfast_model::power::{FenceDevice, PowerState};
+use holdfast_model::power::PowerState;
 
 /// How long a call to a device takes that is well, in milliseconds.
 const USUAL_MS: u64 = 200;

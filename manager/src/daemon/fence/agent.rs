@@ -8,8 +8,8 @@
 
 use super::{FenceDevices, Power, Target};
 use async_trait::async_trait;
-use holdfast_model::id::DeviceName;
-use holdfast_model::power::{OptionKind, option_kind};
+use holdfast_model::fence_device::{OptionKind, option_kind};
+use holdfast_model::id::{DeviceName, HostName};
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -36,6 +36,50 @@ pub struct FenceAgents {
     secrets: PathBuf,
 }
 
+/// What a program is run for.
+pub(super) struct Order<'o> {
+    /// Which, by its name in `[fence_agents]`.
+    pub program: &'o DeviceName,
+    /// About whose power it is.
+    pub host: &'o HostName,
+    /// The device has several hosts: the program is told which.
+    pub names_plug: bool,
+    /// What it is told besides.
+    pub options: Vec<(&'o str, &'o str)>,
+}
+
+impl<'o> Order<'o> {
+    /// For a device, with its own options.
+    pub(super) fn of(target: &'o Target, program: Option<&'o DeviceName>) -> Result<Self, String> {
+        let options = target.device.options.iter();
+        Ok(Self {
+            program: program.ok_or("its device names no program")?,
+            host: &target.host,
+            names_plug: target.device.hosts.len() > 1,
+            options: options.map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+        })
+    }
+}
+
+/// Why a program did not run: nothing was done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NotRun {
+    /// There is none of that name that may be run.
+    NoProgram(String),
+    /// It would run or write something by this option.
+    NotAllowed(String),
+    /// It could not be started.
+    NotStarted(String),
+}
+
+impl NotRun {
+    fn words(self) -> String {
+        match self {
+            Self::NoProgram(why) | Self::NotAllowed(why) | Self::NotStarted(why) => why,
+        }
+    }
+}
+
 impl FenceAgents {
     /// These programs, with their secrets in the files of this directory.
     pub fn new(programs: BTreeMap<DeviceName, PathBuf>, secrets: PathBuf) -> Self {
@@ -50,30 +94,35 @@ impl FenceAgents {
             .collect()
     }
 
-    fn program(&self, target: &Target) -> Result<&Path, String> {
-        let agent = &target.device.agent;
-        let path = self.programs.get(agent).ok_or_else(|| {
-            format!("[fence_agents] in this manager's manager.toml has no `{agent}`; name it there")
+    fn program(&self, name: &DeviceName) -> Result<&Path, NotRun> {
+        let path = self.programs.get(name).ok_or_else(|| {
+            NotRun::NoProgram(format!(
+                "[fence_agents] in this manager's manager.toml has no `{name}`; name it there"
+            ))
         })?;
         match fault(path) {
-            Some(fault) => Err(fault),
+            Some(fault) => Err(NotRun::NoProgram(fault)),
             None => Ok(path),
         }
     }
 
     /// What the program is told.
-    async fn input(&self, target: &Target, action: &str) -> Result<String, String> {
+    async fn input(&self, order: &Order<'_>, action: &str) -> Result<String, NotRun> {
         let mut lines = vec![
             format!("action={action}"),
-            format!("nodename={}", target.host),
+            format!("nodename={}", order.host),
         ];
-        if target.device.hosts.len() > 1 {
-            lines.push(format!("plug={}", target.host));
+        if order.names_plug {
+            lines.push(format!("plug={}", order.host));
         }
-        for (name, value) in &target.device.options {
-            lines.push(match option_kind(name, value)? {
+        for (name, value) in &order.options {
+            let kind = option_kind(name, value).map_err(NotRun::NotAllowed)?;
+            lines.push(match kind {
                 OptionKind::Plain => format!("{name}={value}"),
-                OptionKind::Secret(name) => format!("{name}={}", self.secret(value).await?),
+                OptionKind::Secret(name) => {
+                    let secret = self.secret(value).await.map_err(NotRun::NotStarted)?;
+                    format!("{name}={secret}")
+                }
             });
         }
         Ok(lines.join("\n") + "\n")
@@ -99,10 +148,16 @@ impl FenceAgents {
     }
 
     /// Its exit code, and its last words.
-    async fn run(&self, target: &Target, action: &str) -> Result<(Option<i32>, String), String> {
-        let program = self.program(target)?;
-        let input = self.input(target, action).await?;
-        let failed = |error: std::io::Error| format!("cannot run {}: {error}", program.display());
+    pub(super) async fn run(
+        &self,
+        order: &Order<'_>,
+        action: &str,
+    ) -> Result<(Option<i32>, String), NotRun> {
+        let program = self.program(order.program)?;
+        let input = self.input(order, action).await?;
+        let failed = |error: std::io::Error| {
+            NotRun::NotStarted(format!("cannot run {}: {error}", program.display()))
+        };
         let mut child = Command::new(program)
             .env_clear()
             .env("PATH", PATH)
@@ -143,22 +198,31 @@ impl FenceAgents {
 #[async_trait]
 impl FenceDevices for FenceAgents {
     async fn switch_off(&self, target: &Target) -> Result<(), String> {
-        match self.run(target, "off").await? {
+        let order = Order::of(target, target.device.agent.as_ref())?;
+        match self.run(&order, "off").await.map_err(NotRun::words)? {
             (Some(0), _) => Ok(()),
-            (code, said) => Err(refusal(target, "off", code, &said)),
+            (code, said) => Err(refusal(&order, "off", code, &said)),
         }
     }
 
     async fn status(&self, target: &Target) -> Result<Power, String> {
-        match self.run(target, "status").await? {
+        let order = Order::of(target, target.device.agent.as_ref())?;
+        self.power(&order).await
+    }
+}
+
+impl FenceAgents {
+    /// How the power stands, by this program.
+    pub(super) async fn power(&self, order: &Order<'_>) -> Result<Power, String> {
+        match self.run(order, "status").await.map_err(NotRun::words)? {
             (Some(0), _) => Ok(Power::On),
             (Some(2), _) => Ok(Power::Off),
-            (code, said) => Err(refusal(target, "status", code, &said)),
+            (code, said) => Err(refusal(order, "status", code, &said)),
         }
     }
 }
 
-fn refusal(target: &Target, action: &str, code: Option<i32>, said: &str) -> String {
+fn refusal(order: &Order<'_>, action: &str, code: Option<i32>, said: &str) -> String {
     let code = code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
     let last = said.lines().rev().find(|line| !line.trim().is_empty());
     let last = last.map_or(String::new(), |line| {
@@ -167,7 +231,7 @@ fn refusal(target: &Target, action: &str, code: Option<i32>, said: &str) -> Stri
             line.trim().chars().take(WORDS_MAX).collect::<String>()
         )
     });
-    format!("{} ended {action} with {code}{last}", target.device.agent)
+    format!("{} ended {action} with {code}{last}", order.program)
 }
 
 /// Its first words, read to their end so that it does not wait for a reader.

@@ -1,17 +1,14 @@
 //! The runner against real programs: shell scripts that behave like fence agents, or do not.
 
+use super::super::ALONE;
 use super::*;
-use holdfast_model::power::FenceDevice;
+use holdfast_model::fence_device::FenceDevice;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 /// Longer than anything here takes.
 const BOUND: Duration = Duration::from_secs(20);
-
-/// One test at a time: a program that another test is just starting could hold a script open for writing,
-/// and then nobody can run it.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A folder that only its owner can change, with one program in it.
 struct Rig {
@@ -54,14 +51,13 @@ fn target(options: &[(&str, &str)]) -> Target {
     Target {
         host: "a1".parse().expect("a name"),
         name: "board".parse().expect("a name"),
-        device: FenceDevice {
-            hosts: Vec::new(),
-            agent: "fence_x".parse().expect("a name"),
-            options: options
+        device: FenceDevice::by_agent(
+            "fence_x".parse().expect("a name"),
+            options
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
-            timeout_ms: 1_000,
-        },
+            1_000,
+        ),
     }
 }
 
@@ -129,7 +125,7 @@ async fn what_cannot_be_trusted_is_not_run() {
         assert!(why.contains(part), "{why}");
     };
     let mut unknown = target(&[]);
-    unknown.device.agent = "fence_y".parse().expect("a name");
+    unknown.device.agent = Some("fence_y".parse().expect("a name"));
     says(unknown, "has no `fence_y`").await;
     says(
         target(&[("passwd_file", "missing")]),

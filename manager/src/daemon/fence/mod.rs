@@ -8,14 +8,21 @@
 //! the transactions. The seam for other ways to reach a device is [`FenceDevices`].
 
 mod agent;
+mod by_means;
+#[cfg(feature = "extensions")]
+mod extension;
 
 pub use agent::FenceAgents;
+pub use by_means::DevicesByMeans;
+#[cfg(feature = "extensions")]
+pub use extension::FenceExtensions;
 
 use async_trait::async_trait;
 use holdfast_core::power::{PowerAnswer, PowerBook};
+use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::id::{DeviceName, HostName, Revision};
 use holdfast_model::plan::Step;
-use holdfast_model::power::{FenceDevice, PowerAsk, PowerState};
+use holdfast_model::power::{PowerAsk, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_model::world::World;
 use holdfast_store::cache::Clock;
@@ -218,3 +225,8 @@ async fn bounded<T>(
         Err(_) => Err(format!("no answer in {ms} ms")),
     }
 }
+
+/// One test that runs scripts at a time: a program that another test is just starting could hold a script open
+/// for writing, and then nobody can run it.
+#[cfg(test)]
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -1,0 +1,264 @@
+//! Devices that an extension talks to. What it says is looked at beside what this manager reads itself
+//! ([`holdfast_core::read_back`]).
+//!
+//! ```text
+//! off ───> extension ──requests──> board, program         (written down before and after each)
+//! status ┬> extension ──requests──> board, program ─┐
+//!        └> read back ──request───> board, program ─┴> believed
+//! ```
+//! A call is on a thread of its own and ends within the extension's limits; what it has sent by then goes on, and
+//! whoever sends it writes down what becomes of it.
+
+use super::agent::{FenceAgents, NotRun, Order};
+use super::{FenceDevices, Power, Target};
+use crate::extensions::Extensions;
+use async_trait::async_trait;
+use holdfast_core::read_back::{Says, believed};
+use holdfast_extension_host::fencing::{Device, Fencing, Ordered};
+use holdfast_extension_host::outside::{
+    Action, Ended, Method, ProgramError, Programs, Reach, Request, Response, Web, WebError,
+};
+use holdfast_extension_host::{Called, fencing};
+use holdfast_model::fence_device::ReadBack;
+use holdfast_model::id::{DeviceName, ExtensionName, HostName, TargetName};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// Between two looks at a power that is not off yet: boards take seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Of the time that a call to a device has, so much is spent on looking, in percent.
+const LOOK_PERCENT: u32 = 80;
+
+/// Why nothing was read.
+enum Unread {
+    /// The next look may see more.
+    Now(String),
+    /// It will not: something is not configured.
+    Never(String),
+}
+
+impl Unread {
+    fn words(self) -> String {
+        match self {
+            Self::Now(why) | Self::Never(why) => why,
+        }
+    }
+}
+
+/// Asks devices through extensions.
+pub struct FenceExtensions {
+    extensions: Arc<Extensions>,
+    agents: Arc<FenceAgents>,
+    web: Arc<dyn Web>,
+}
+
+impl FenceExtensions {
+    /// With these extensions, programs for those that run any, and this way to send requests.
+    pub fn new(extensions: Arc<Extensions>, agents: Arc<FenceAgents>, web: Arc<dyn Web>) -> Self {
+        Self {
+            extensions,
+            agents,
+            web,
+        }
+    }
+
+    /// Calls an extension on a thread of its own.
+    async fn call<T: Send + 'static>(
+        &self,
+        target: &Target,
+        name: &ExtensionName,
+        work: impl FnOnce(&Fencing, &Device, Reach) -> Called<T> + Send + 'static,
+    ) -> Result<T, String> {
+        let ready = self.extensions.fencing(name)?;
+        let reach = Reach {
+            rights: ready.rights,
+            bound: target.device.bind.clone(),
+            state: None,
+            web: Some(self.web.clone()),
+            programs: Some(Arc::new(ForHost {
+                agents: self.agents.clone(),
+                host: target.host.clone(),
+                names_plug: target.device.hosts.len() > 1,
+                runtime: Handle::current(),
+            })),
+            probes: None,
+        };
+        let device = Device {
+            host: target.host.to_string(),
+            name: target.name.to_string(),
+            settings: target.device.options.clone().into_iter().collect(),
+        };
+        let called = tokio::task::spawn_blocking(move || {
+            let called = work(&ready.fencing, &device, reach);
+            let failure = called.answer.as_ref().err().map(ToString::to_string);
+            let cost = called.cost;
+            ready.costs.count(cost.cpu, cost.memory_bytes, failure);
+            called.answer
+        });
+        let answer = called.await.map_err(|panic| panic.to_string())?;
+        answer.map_err(|error| format!("extension {name}: {error}"))
+    }
+
+    async fn said(&self, target: &Target, name: &ExtensionName) -> Result<Says, String> {
+        let said = self.call(target, name, Fencing::status);
+        match said.await? {
+            fencing::Power::On => Ok(Says::On),
+            fencing::Power::Off => Ok(Says::Off),
+            fencing::Power::Unknown(why) => Err(format!("extension {name}: {why}")),
+        }
+    }
+
+    /// What this manager reads itself. With a time of its own for each look.
+    async fn read(&self, target: &Target) -> Result<Says, Unread> {
+        let device = &target.device;
+        if let Some(back) = device.read_back.clone() {
+            let web = self.web.clone();
+            let host = target.host.clone();
+            let until = Instant::now() + Duration::from_millis(device.timeout_ms);
+            let reading = tokio::task::spawn_blocking(move || read_web(&*web, &back, &host, until));
+            return match reading.await {
+                Ok(read) => read,
+                Err(panic) => Err(Unread::Now(panic.to_string())),
+            };
+        }
+        let program = device.read_back_program.as_ref();
+        let order = Order::of(target, program).map_err(Unread::Never)?;
+        match self.agents.power(&order).await {
+            Ok(Power::On) => Ok(Says::On),
+            Ok(Power::Off) => Ok(Says::Off),
+            Err(why) => Err(Unread::Now(why)),
+        }
+    }
+}
+
+#[async_trait]
+impl FenceDevices for FenceExtensions {
+    async fn switch_off(&self, target: &Target) -> Result<(), String> {
+        let name = extension(target)?;
+        match self.call(target, name, Fencing::off).await? {
+            Ordered::Accepted | Ordered::Already => Ok(()),
+            Ordered::Refused(why) => Err(format!("extension {name}: refused: {why}")),
+            Ordered::Unknown(why) => Err(format!("extension {name}: {why}")),
+        }
+    }
+
+    async fn status(&self, target: &Target) -> Result<Power, String> {
+        let name = extension(target)?;
+        self.extensions.fencing(name)?;
+        let time = Duration::from_millis(target.device.timeout_ms) * LOOK_PERCENT / 100;
+        let until = Instant::now() + time;
+        loop {
+            let (said, read) = tokio::join!(self.said(target, name), self.read(target));
+            let never = matches!(read, Err(Unread::Never(_)));
+            let found = believed(&said, &read.map_err(Unread::words));
+            let over = never || Instant::now() + LOOK_EVERY > until;
+            match found {
+                Ok(Says::Off) => return Ok(Power::Off),
+                Ok(Says::On) if over => return Ok(Power::On),
+                Err(why) if over => return Err(why),
+                // It was told to switch off a moment ago.
+                Ok(Says::On) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+}
+
+fn extension(target: &Target) -> Result<&ExtensionName, String> {
+    let name = target.device.extension.as_ref();
+    name.ok_or_else(|| "its device names no extension".to_owned())
+}
+
+/// Reads a host's power by one request.
+fn read_web(
+    web: &dyn Web,
+    back: &ReadBack,
+    host: &HostName,
+    until: Instant,
+) -> Result<Says, Unread> {
+    let request = Request {
+        target: back.target.clone(),
+        method: Method::Get,
+        path: back.path.replace("{host}", host.as_str()),
+        body: None,
+    };
+    let answer = web.send(&request, until).map_err(|error| match error {
+        WebError::NoTarget(why) => Unread::Never(why),
+        WebError::Unreachable(why) | WebError::Unanswered(why) => Unread::Now(why),
+    })?;
+    power_in(&answer, back)
+        .map_err(|why| Unread::Now(format!("{} of {}: {why}", request.path, back.target)))
+}
+
+fn power_in(answer: &Response, back: &ReadBack) -> Result<Says, String> {
+    if answer.status != 200 {
+        return Err(format!("HTTP status {}", answer.status));
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&answer.body).map_err(|error| format!("no JSON: {error}"))?;
+    let found = json
+        .pointer(&back.pointer)
+        .ok_or_else(|| format!("has nothing at {}", back.pointer))?;
+    let text = match found {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match text {
+        text if text == back.off => Ok(Says::Off),
+        text if text == back.on => Ok(Says::On),
+        other => Err(format!(
+            "`{}` at {} is neither `{}` nor `{}`",
+            other.chars().take(80).collect::<String>(),
+            back.pointer,
+            back.off,
+            back.on
+        )),
+    }
+}
+
+/// Programs, for one host.
+struct ForHost {
+    agents: Arc<FenceAgents>,
+    host: HostName,
+    names_plug: bool,
+    runtime: Handle,
+}
+
+impl Programs for ForHost {
+    fn run(
+        &self,
+        program: &TargetName,
+        action: Action,
+        arguments: &[(String, String)],
+        until: Instant,
+    ) -> Result<Ended, ProgramError> {
+        let program: DeviceName = program
+            .as_str()
+            .parse()
+            .map_err(|error| ProgramError::NoProgram(format!("`{program}`: {error}")))?;
+        let arguments = arguments.iter();
+        let order = Order {
+            program: &program,
+            host: &self.host,
+            names_plug: self.names_plug,
+            options: arguments.map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+        };
+        let running = self.agents.run(&order, action.word());
+        let left = until.saturating_duration_since(Instant::now());
+        // A program that is given up is killed, with all that it has started.
+        let ended = self.runtime.block_on(tokio::time::timeout(left, running));
+        match ended {
+            Ok(Ok((exit_code, said))) => Ok(Ended { exit_code, said }),
+            Ok(Err(NotRun::NoProgram(why))) => Err(ProgramError::NoProgram(why)),
+            Ok(Err(NotRun::NotAllowed(why))) => Err(ProgramError::NotAllowed(why)),
+            Ok(Err(NotRun::NotStarted(why))) => Err(ProgramError::NotStarted(why)),
+            Err(_) => Err(ProgramError::Unanswered(format!(
+                "{program} did not end in time and was killed"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "extension_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+//! Fencing devices that an extension talks to, and cannot: found out now, not when a host is lost.
+
+use super::Scene;
+use super::conditions::Found;
+use holdfast_model::extension::{ExtensionKind, Installed};
+use holdfast_model::fence_device::FenceDevice;
+use holdfast_model::id::{ExtensionName, TargetName};
+use holdfast_model::status::Severity;
+
+impl Scene<'_> {
+    pub(super) fn device_conditions(&self, found: &mut Found) {
+        let Some(policy) = &self.view.policy else {
+            return;
+        };
+        for (name, device) in &policy.value.fencing.devices {
+            let Some(extension) = &device.extension else {
+                continue;
+            };
+            let installed = self.view.extensions.get(extension);
+            let installed = installed.map(|seen| &seen.value);
+            if let Some(fault) = fault(extension, device, installed) {
+                let text = format!(
+                    "fencing device {name}: {fault}. Until then the leases alone decide about its hosts"
+                );
+                found.add(Severity::Warning, "fencing-device-unusable", text);
+            }
+        }
+    }
+}
+
+fn fault(
+    extension: &ExtensionName,
+    device: &FenceDevice,
+    installed: Option<&Installed>,
+) -> Option<String> {
+    let Some(installed) = installed else {
+        return Some(format!(
+            "extension {extension} is not installed; `holdfast ext install` does it"
+        ));
+    };
+    let kind = installed.manifest.kind;
+    if kind != ExtensionKind::Fencing {
+        return Some(format!(
+            "extension {extension} is for {kind}, not for fencing; name another one"
+        ));
+    }
+    let rights = installed.rights();
+    let roles: Vec<&TargetName> = rights.http.keys().chain(&rights.programs).collect();
+    let list = || {
+        let words: Vec<String> = roles.iter().map(|role| format!("`{role}`")).collect();
+        words.join(", ")
+    };
+    let stray = device.bind.keys().find(|role| !roles.contains(role));
+    if let Some(stray) = stray {
+        return Some(format!(
+            "`bind` names `{stray}`, and extension {extension} has {}; correct it",
+            list()
+        ));
+    }
+    let open = roles.iter().find(|role| !device.bind.contains_key(**role));
+    open.map(|open| {
+        format!(
+            "`bind` says nothing of `{open}`, which extension {extension} asks; bind it to a name of [targets] \
+             or [fence_agents] in manager.toml"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_model::advice::Fallback;
+    use holdfast_model::extension::{LimitsAsked, Manifest, Rights};
+    use holdfast_model::time::UnixMs;
+    use std::collections::BTreeMap;
+
+    fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+        text.parse().expect("a name")
+    }
+
+    fn installed(kind: ExtensionKind) -> Installed {
+        let rights = Rights {
+            http: BTreeMap::from([(name("board"), ["GET /".to_owned()].into())]),
+            ..Rights::default()
+        };
+        Installed {
+            manifest: Manifest {
+                name: name("redfish"),
+                version: "0.1.0".to_owned(),
+                kind,
+                summary: "x".to_owned(),
+                limits: LimitsAsked::default(),
+                rights: rights.clone(),
+            },
+            digest: String::new(),
+            bytes: 0,
+            granted: rights,
+            limits: LimitsAsked::default(),
+            then: Fallback::Closed,
+            by: String::new(),
+            at: UnixMs(0),
+        }
+    }
+
+    #[test]
+    fn a_device_wants_its_extension_with_all_names_bound() {
+        let mut device = FenceDevice::by_agent(name("x"), BTreeMap::new(), 1_000);
+        device.agent = None;
+        device.extension = Some(name("redfish"));
+        let fencing = installed(ExtensionKind::Fencing);
+        let says = |device: &FenceDevice, installed: Option<&Installed>| {
+            fault(&name("redfish"), device, installed).unwrap_or_default()
+        };
+        assert!(says(&device, None).contains("not installed"));
+        let other = installed(ExtensionKind::Placement);
+        assert!(says(&device, Some(&other)).contains("for placement"));
+        assert!(says(&device, Some(&fencing)).contains("nothing of `board`"));
+        device.bind = [(name("board"), name("a1-board"))].into();
+        assert_eq!(says(&device, Some(&fencing)), "");
+        device.bind.insert(name("bord"), name("a1-board"));
+        assert!(says(&device, Some(&fencing)).contains("names `bord`"));
+    }
+}
