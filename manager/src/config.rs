@@ -107,6 +107,22 @@ endpoints = ["http://127.0.0.1:2379"]
             ),
             (
                 "[etcd]\n",
+                "[targets.hook]\nurl = \"hooks.example.net\"\n[etcd]\n",
+                "line 6, column 1: [targets.hook] `url`: it does not begin with https:// or http://; write it as \
+                 https://HOST/PATH",
+            ),
+            (
+                "[etcd]\n",
+                "[targets.hook]\nurl = \"https://h/\"\nuser = \"u\"\n[etcd]\n",
+                "line 7, column 1: [targets.hook] `user` has no password; add `password_file",
+            ),
+            (
+                "[etcd]\n",
+                "[targets.hook]\nurl = \"https://h/\"\ntoken = \"t\"\n[etcd]\n",
+                "unknown key `token`; did you mean `token_file`?",
+            ),
+            (
+                "[etcd]\n",
                 "[etdc]\n",
                 "unknown key `etdc`; did you mean `etcd`?",
             ),

@@ -6,7 +6,6 @@ mod support;
 use holdfast_extension_host::cache::Cache;
 use holdfast_extension_host::compile::Compiler;
 use holdfast_extension_host::{EngineKind, Runtime};
-use holdfast_manager::daemon::fence::NoDevices;
 use holdfast_manager::daemon::workshop::COMPILE;
 use holdfast_manager::daemon::{Means, Workshop};
 use holdfast_store::components::entries;
@@ -59,9 +58,8 @@ impl Rig {
         put(&store, Key::Policy, &policy());
         let dir = tempfile::tempdir().expect("a directory");
         let means = Means {
-            devices: Arc::new(NoDevices),
-            extensions: Arc::default(),
             workshop: Some(workshop(dir.path())),
+            ..Means::default()
         };
         let manager =
             Manager::with_means(Arc::new(store.clone()), ("lab", "m-a", "a"), means).await;
@@ -278,9 +276,8 @@ async fn a_manager_that_starts_later_has_it_from_the_store() {
     assert_eq!(code, 0, "{err}");
     let dir = tempfile::tempdir().expect("a directory");
     let means = Means {
-        devices: Arc::new(NoDevices),
-        extensions: Arc::default(),
         workshop: Some(workshop(dir.path())),
+        ..Means::default()
     };
     let store = Arc::new(rig.store.clone());
     let other = Manager::with_means(store, ("lab", "m-b", "b"), means).await;

@@ -5,7 +5,8 @@
 //! start of a daemon refuse the same things.
 
 use crate::advice::{Labels, label_fault};
-use crate::id::{ClusterName, DeviceName, HostName, ManagerName, SiteName};
+use crate::id::{ClusterName, DeviceName, HostName, ManagerName, SiteName, TargetName};
+use crate::target::{TargetSection, first_fault};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -65,12 +66,15 @@ pub struct ManagerFile {
     /// files that only root can change. What is not named here is not run, whatever the policy says.
     #[serde(default)]
     pub fence_agents: BTreeMap<DeviceName, PathBuf>,
-    /// Where the files with their secrets are.
+    /// Where the files with their secrets are, and those with the secrets of targets.
     #[serde(default = "default_fence_secrets")]
     pub fence_secrets: PathBuf,
     /// Where the machine code of extensions is kept: a directory that only the manager's user can write.
     #[serde(default = "default_extensions_dir")]
     pub extensions_dir: PathBuf,
+    /// Where extensions may send requests, by the names that the policy uses.
+    #[serde(default)]
+    pub targets: BTreeMap<TargetName, TargetSection>,
 }
 
 impl ManagerFile {
@@ -88,8 +92,12 @@ impl ManagerFile {
             let advice = "give the whole path of the program, such as /usr/sbin/fence_ipmilan";
             Some(Fault::new("fence_agents", what, advice))
         };
+        let target = || {
+            let (key, what, advice) = first_fault(&self.targets)?;
+            Some(Fault::new(key, what, advice))
+        };
         let etcd = self.etcd.fault(&MANAGER_CALL_TIMEOUT_MS);
-        etcd.or_else(port).or_else(relative)
+        etcd.or_else(port).or_else(relative).or_else(target)
     }
 }
 

@@ -31,6 +31,7 @@ pub mod plan;
 pub mod policy;
 pub mod power;
 pub mod status;
+pub mod target;
 pub mod time;
 pub mod timing;
 pub mod vm;

@@ -16,14 +16,18 @@ pub mod fence;
 pub mod housekeeping;
 pub mod presence;
 pub mod reconcile;
+pub mod secrets;
+#[cfg(feature = "extensions")]
+pub mod web;
 pub mod workshop;
 
 use crate::api::{App, Voters, router, trouble};
 use crate::config::Config;
 use crate::extensions::Extensions;
 use cluster::WrongCluster;
-use fence::{DevicesByMeans, FenceAgents, FenceDevices, Fencer};
-use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName};
+use fence::{DevicesByMeans, FenceAgents, FenceDevices, Fencer, NoDevices};
+use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName, TargetName};
+use holdfast_model::target::TargetSection;
 use holdfast_store::StoreError;
 use holdfast_store::api::{Store, Voter};
 use holdfast_store::cache::{Cache, Clock};
@@ -31,7 +35,9 @@ use holdfast_store::clock::boottime;
 use holdfast_store::etcd::{EtcdConfig, EtcdStore};
 use holdfast_store::keyspace::ROOT;
 use holdfast_store::leadership::Me;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -84,6 +90,8 @@ pub struct Shared {
     pub api: String,
     /// Asks fencing devices.
     pub fencer: Arc<Fencer>,
+    /// Sends the requests of extensions.
+    pub web: Option<Web>,
     /// The extensions on this manager.
     pub extensions: Arc<Extensions>,
     /// Tells the events of one millisecond apart.
@@ -110,40 +118,49 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
         .map_err(|source| DaemonError::Listen { address, source })?;
     let workshop = workshop::open(&config.extensions_dir);
     let id = (config.cluster, config.name, config.site);
-    let agents = FenceAgents::new(config.fence_agents, config.fence_secrets);
+    let secrets = config.fence_secrets;
+    let agents = FenceAgents::new(config.fence_agents, secrets.clone());
     for fault in agents.faults() {
         tracing::warn!("{fault}");
     }
     let extensions: Arc<Extensions> = Arc::default();
+    let web = web_of(config.targets, secrets);
     let means = Means {
         devices: Arc::new(DevicesByMeans::new(
             Arc::new(agents),
             extensions.clone(),
-            Arc::new(NoWeb),
+            web.clone(),
         )),
         extensions,
         workshop,
+        web,
     };
     run_on(Arc::new(store), listener, id, means, stop).await
 }
 
-/// Until targets are here.
-struct NoWeb;
+/// Sends requests of extensions to the operator's targets.
+#[cfg(feature = "extensions")]
+pub type Web = Arc<dyn holdfast_extension_host::outside::Web>;
+/// This manager was built without extensions.
+#[cfg(not(feature = "extensions"))]
+pub type Web = std::convert::Infallible;
 
-impl holdfast_extension_host::outside::Web for NoWeb {
-    fn send(
-        &self,
-        request: &holdfast_extension_host::outside::Request,
-        _: std::time::Instant,
-    ) -> Result<
-        holdfast_extension_host::outside::Response,
-        holdfast_extension_host::outside::WebError,
-    > {
-        Err(holdfast_extension_host::outside::WebError::NoTarget(
-            format!("no target {}", request.target),
-        ))
+/// The targets of manager.toml; tells what is wrong with them.
+#[cfg(feature = "extensions")]
+fn web_of(targets: Targets, secrets: PathBuf) -> Option<Web> {
+    let targets = web::WebTargets::new(targets, secrets, Arc::new(web::Recent::default()));
+    for fault in targets.faults() {
+        tracing::warn!("{fault}");
     }
+    Some(Arc::new(targets))
 }
+
+#[cfg(not(feature = "extensions"))]
+fn web_of(_: Targets, _: PathBuf) -> Option<Web> {
+    None
+}
+
+type Targets = BTreeMap<TargetName, TargetSection>;
 
 /// What a manager works with besides the store.
 pub struct Means {
@@ -153,6 +170,20 @@ pub struct Means {
     pub extensions: Arc<Extensions>,
     /// What gets extensions ready; without it none runs here.
     pub workshop: Option<Workshop>,
+    /// How extensions reach the operator's targets.
+    pub web: Option<Web>,
+}
+
+impl Default for Means {
+    /// Nothing.
+    fn default() -> Self {
+        Self {
+            devices: Arc::new(NoDevices),
+            extensions: Arc::default(),
+            workshop: None,
+            web: None,
+        }
+    }
 }
 
 /// Runs the daemon on any store, with a listener that is bound already.
@@ -179,6 +210,7 @@ pub async fn run_on(
         },
         api,
         fencer: Fencer::new(means.devices, clock.clone()),
+        web: means.web,
         extensions: means.extensions,
         numbers: Arc::default(),
         stop: ended.clone(),

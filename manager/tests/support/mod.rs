@@ -77,7 +77,7 @@ impl Manager {
     ) -> Self {
         let means = Means {
             devices,
-            workshop: None,
+            ..Means::default()
         };
         Self::with_means(store, (cluster, id, site), means).await
     }
@@ -292,6 +292,7 @@ pub fn shared(store: &MemoryStore, devices: Arc<dyn FenceDevices>) -> Shared {
         },
         api: String::new(),
         fencer: Fencer::new(devices, Arc::new(boottime)),
+        web: None,
         extensions: Arc::default(),
         numbers: Arc::default(),
         stop,

@@ -6,6 +6,7 @@
 //! action=status   0: on          2: off        1: the device could not be reached
 //! ```
 
+use super::super::secrets;
 use super::{FenceDevices, Power, Target};
 use async_trait::async_trait;
 use holdfast_model::fence_device::{OptionKind, option_kind};
@@ -129,22 +130,10 @@ impl FenceAgents {
     }
 
     async fn secret(&self, file: &str) -> Result<String, String> {
-        let path = self.secrets.join(file);
-        let text = tokio::fs::read_to_string(&path).await.map_err(|error| {
-            format!(
-                "cannot read the secret {}: {error}; put it there for the manager's user, or correct \
-                 `fence_secrets` in manager.toml",
-                path.display()
-            )
-        })?;
-        let secret = text.trim_end_matches(['\n', '\r']);
-        match secret.contains(char::is_control) {
-            true => Err(format!(
-                "the secret {} has more than one line",
-                path.display()
-            )),
-            false => Ok(secret.to_owned()),
-        }
+        let (dir, file) = (self.secrets.clone(), file.to_owned());
+        let reading = tokio::task::spawn_blocking(move || secrets::read(&dir, &file));
+        let secret = reading.await.map_err(|panic| panic.to_string())??;
+        Ok(secret.reveal().to_owned())
     }
 
     /// Its exit code, and its last words.

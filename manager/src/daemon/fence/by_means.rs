@@ -3,10 +3,9 @@
 #[cfg(feature = "extensions")]
 use super::FenceExtensions;
 use super::{FenceAgents, FenceDevices, Power, Target};
+use crate::daemon::Web;
 use crate::extensions::Extensions;
 use async_trait::async_trait;
-#[cfg(feature = "extensions")]
-use holdfast_extension_host::outside::Web;
 use holdfast_model::fence_device::Means;
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ pub struct DevicesByMeans {
 impl DevicesByMeans {
     /// With these programs and extensions.
     #[cfg(feature = "extensions")]
-    pub fn new(agents: Arc<FenceAgents>, extensions: Arc<Extensions>, web: Arc<dyn Web>) -> Self {
+    pub fn new(agents: Arc<FenceAgents>, extensions: Arc<Extensions>, web: Option<Web>) -> Self {
         Self {
             extensions: FenceExtensions::new(extensions, agents.clone(), web),
             agents,
@@ -29,7 +28,7 @@ impl DevicesByMeans {
 
     /// With these programs; no extension runs in this build.
     #[cfg(not(feature = "extensions"))]
-    pub fn new(agents: Arc<FenceAgents>, _: Arc<Extensions>) -> Self {
+    pub fn new(agents: Arc<FenceAgents>, _: Arc<Extensions>, _: Option<Web>) -> Self {
         Self { agents }
     }
 

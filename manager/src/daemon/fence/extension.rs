@@ -50,12 +50,16 @@ impl Unread {
 pub struct FenceExtensions {
     extensions: Arc<Extensions>,
     agents: Arc<FenceAgents>,
-    web: Arc<dyn Web>,
+    web: Option<Arc<dyn Web>>,
 }
 
 impl FenceExtensions {
     /// With these extensions, programs for those that run any, and this way to send requests.
-    pub fn new(extensions: Arc<Extensions>, agents: Arc<FenceAgents>, web: Arc<dyn Web>) -> Self {
+    pub fn new(
+        extensions: Arc<Extensions>,
+        agents: Arc<FenceAgents>,
+        web: Option<Arc<dyn Web>>,
+    ) -> Self {
         Self {
             extensions,
             agents,
@@ -75,7 +79,7 @@ impl FenceExtensions {
             rights: ready.rights,
             bound: target.device.bind.clone(),
             state: None,
-            web: Some(self.web.clone()),
+            web: self.web.clone(),
             programs: Some(Arc::new(ForHost {
                 agents: self.agents.clone(),
                 host: target.host.clone(),
@@ -114,6 +118,7 @@ impl FenceExtensions {
         let device = &target.device;
         if let Some(back) = device.read_back.clone() {
             let web = self.web.clone();
+            let web = web.ok_or_else(|| Unread::Never("this manager sends no requests".into()))?;
             let host = target.host.clone();
             let until = Instant::now() + Duration::from_millis(device.timeout_ms);
             let reading = tokio::task::spawn_blocking(move || read_web(&*web, &back, &host, until));

@@ -152,7 +152,7 @@ impl Rig {
         let web: Arc<dyn Web> = board.clone();
         let word = |text: &str| -> TargetName { text.parse().expect("a name") };
         Self {
-            devices: FenceExtensions::new(Arc::new(extensions), Arc::new(agents), web),
+            devices: FenceExtensions::new(Arc::new(extensions), Arc::new(agents), Some(web)),
             target: Target {
                 host: "a1".parse().expect("a name"),
                 name: "a1".parse().expect("a name"),
