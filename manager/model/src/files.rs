@@ -72,6 +72,10 @@ pub struct ManagerFile {
     /// Where the machine code of extensions is kept: a directory that only the manager's user can write.
     #[serde(default = "default_extensions_dir")]
     pub extensions_dir: PathBuf,
+    /// Where the requests that extensions have sent are written down, each before it is sent: a file that only
+    /// the manager's user can write. Without it none is sent.
+    #[serde(default = "default_requests_file")]
+    pub requests_file: PathBuf,
     /// Where extensions may send requests, by the names that the policy uses.
     #[serde(default)]
     pub targets: BTreeMap<TargetName, TargetSection>,
@@ -349,6 +353,10 @@ fn default_fence_secrets() -> PathBuf {
 
 fn default_extensions_dir() -> PathBuf {
     "/var/lib/holdfast-manager/extensions".into()
+}
+
+fn default_requests_file() -> PathBuf {
+    "/var/lib/holdfast-manager/requests.jsonl".into()
 }
 
 fn default_run_dir() -> PathBuf {

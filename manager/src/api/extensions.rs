@@ -11,12 +11,13 @@ use super::problem::Problem;
 use super::vms::asking;
 use super::write::{Change, Decided, Outcome, carry_out};
 use crate::extensions::{Extensions, Shown};
+use crate::requests::Requested;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{Installed, LimitsAsked, Manifest, Rights};
-use holdfast_model::id::ExtensionName;
+use holdfast_model::id::{ExtensionName, ManagerName};
 use holdfast_store::clock::wall;
 use holdfast_store::components::{self, Entry};
 use holdfast_store::keyspace::Key;
@@ -69,6 +70,24 @@ pub async fn show(
     app.look(|look| shown(&app, look.view, &name))?
         .map(Json)
         .ok_or_else(|| unknown(&name))
+}
+
+/// What extensions have had this manager send.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RequestsHere {
+    /// This manager.
+    pub manager: ManagerName,
+    /// Oldest first.
+    pub requests: Vec<Requested>,
+}
+
+/// What extensions have had this manager send: the newest.
+pub async fn requests(State(app): State<Arc<App>>) -> Json<RequestsHere> {
+    let requests = app.requests.as_ref();
+    Json(RequestsHere {
+        manager: app.manager.clone(),
+        requests: requests.map_or_else(Vec::new, |requests| requests.newest()),
+    })
 }
 
 fn unknown(name: &ExtensionName) -> Problem {

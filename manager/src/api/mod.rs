@@ -23,6 +23,7 @@ pub mod write;
 
 use crate::daemon::Workshop;
 use crate::extensions::Extensions;
+use crate::requests::Requests;
 use crate::status::Context;
 use crate::why::{Asked, explain};
 use axum::Router;
@@ -66,6 +67,8 @@ pub struct App {
     pub numbers: Arc<AtomicU64>,
     /// The extensions on this manager.
     pub extensions: Arc<Extensions>,
+    /// What extensions have sent from here.
+    pub requests: Option<Arc<dyn Requests>>,
     /// What looks at a component that is to be installed; none: this manager cannot.
     pub workshop: Option<Workshop>,
     explained: Mutex<Option<(Revision, Instant, Arc<Plan>)>>,
@@ -89,7 +92,11 @@ impl App {
         cache: Cache,
         voters: watch::Receiver<Voters>,
         violations: watch::Receiver<Vec<String>>,
-        (numbers, extensions): (Arc<AtomicU64>, Arc<Extensions>),
+        (numbers, extensions, requests): (
+            Arc<AtomicU64>,
+            Arc<Extensions>,
+            Option<Arc<dyn Requests>>,
+        ),
         workshop: Option<Workshop>,
     ) -> Self {
         let explained = Mutex::new(None);
@@ -102,6 +109,7 @@ impl App {
             violations,
             numbers,
             extensions,
+            requests,
             workshop,
             explained,
         }
@@ -242,6 +250,7 @@ pub fn router(app: Arc<App>) -> Router {
             put(extensions::upload).layer(DefaultBodyLimit::max(extensions::COMPONENT_MAX_LARGE)),
         );
     #[cfg(feature = "extensions")]
+    let v1 = v1.route("/requests", get(extensions::requests));
     let v1 = v1.route("/extensions/{name}/log", get(extensions::log));
     Router::new()
         .nest("/v1", v1)

@@ -24,6 +24,7 @@ pub mod workshop;
 use crate::api::{App, Voters, router, trouble};
 use crate::config::Config;
 use crate::extensions::Extensions;
+use crate::requests::Requests;
 use cluster::WrongCluster;
 use fence::{DevicesByMeans, FenceAgents, FenceDevices, Fencer, NoDevices};
 use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName, TargetName};
@@ -37,7 +38,7 @@ use holdfast_store::keyspace::ROOT;
 use holdfast_store::leadership::Me;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -124,7 +125,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
         tracing::warn!("{fault}");
     }
     let extensions: Arc<Extensions> = Arc::default();
-    let web = web_of(config.targets, secrets);
+    let (web, requests) = web_of(config.targets, secrets, &config.requests_file).unzip();
     let means = Means {
         devices: Arc::new(DevicesByMeans::new(
             Arc::new(agents),
@@ -134,6 +135,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
         extensions,
         workshop,
         web,
+        requests,
     };
     run_on(Arc::new(store), listener, id, means, stop).await
 }
@@ -147,16 +149,24 @@ pub type Web = std::convert::Infallible;
 
 /// The targets of manager.toml; tells what is wrong with them.
 #[cfg(feature = "extensions")]
-fn web_of(targets: Targets, secrets: PathBuf) -> Option<Web> {
-    let targets = web::WebTargets::new(targets, secrets, Arc::new(web::Recent::default()));
+fn web_of(targets: Targets, secrets: PathBuf, journal: &Path) -> Option<(Web, Arc<dyn Requests>)> {
+    let opened = web::Journal::open(journal).inspect_err(|error| {
+        tracing::error!(
+            path = %journal.display(), %error,
+            "extensions cannot send requests: they could not be written down; correct `requests_file` in \
+             manager.toml"
+        );
+    });
+    let journal = Arc::new(opened.ok()?);
+    let targets = web::WebTargets::new(targets, secrets, journal.clone());
     for fault in targets.faults() {
         tracing::warn!("{fault}");
     }
-    Some(Arc::new(targets))
+    Some((Arc::new(targets), journal))
 }
 
 #[cfg(not(feature = "extensions"))]
-fn web_of(_: Targets, _: PathBuf) -> Option<Web> {
+fn web_of(_: Targets, _: PathBuf, _: &Path) -> Option<(Web, Arc<dyn Requests>)> {
     None
 }
 
@@ -172,6 +182,8 @@ pub struct Means {
     pub workshop: Option<Workshop>,
     /// How extensions reach the operator's targets.
     pub web: Option<Web>,
+    /// What was sent there.
+    pub requests: Option<Arc<dyn Requests>>,
 }
 
 impl Default for Means {
@@ -182,6 +194,7 @@ impl Default for Means {
             extensions: Arc::default(),
             workshop: None,
             web: None,
+            requests: None,
         }
     }
 }
@@ -219,14 +232,18 @@ pub async fn run_on(
     let (voters, voters_seen) = watch::channel(Err("etcd was not asked yet".to_owned()));
     let (violations, violations_seen) = watch::channel(Vec::new());
     let (epoch, epoch_seen) = watch::channel(None);
-    let numbers = (shared.numbers.clone(), shared.extensions.clone());
+    let own = (
+        shared.numbers.clone(),
+        shared.extensions.clone(),
+        means.requests,
+    );
     let app = App::new(
         (cluster, name),
         store,
         cache.subscribe(),
         voters_seen,
         violations_seen,
-        numbers,
+        own,
         means.workshop.clone(),
     );
     let mut tasks = JoinSet::new();

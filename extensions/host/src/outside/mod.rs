@@ -32,6 +32,8 @@ const PATH_BYTES_MAX: usize = 2_048;
 /// What one guest can reach.
 #[derive(Clone, Default)]
 pub struct Reach {
+    /// What it is called for, in words: stands beside each request that is written down.
+    pub about: String,
     /// What it was granted of what it asked for.
     pub rights: Rights,
     /// The operator's name for each role that is bound.
@@ -115,6 +117,8 @@ impl Method {
 /// A request that was granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// What it is sent for, in words.
+    pub about: String,
     /// The operator's name.
     pub target: TargetName,
     /// What it does.

@@ -59,6 +59,7 @@ impl Guest {
         self.counted().map_err(Refused::TooMany)?;
         let web = self.reach.web.clone().ok_or_else(|| no_target(nobody()))?;
         let request = Request {
+            about: self.reach.about.clone(),
             target: self.reach.bound(&role),
             method,
             path,

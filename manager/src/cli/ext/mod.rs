@@ -8,6 +8,7 @@ mod arguments;
 mod installed;
 #[cfg(feature = "extensions")]
 mod local;
+mod requests;
 
 use super::Session;
 use super::args::Sure;
@@ -44,6 +45,8 @@ pub enum ExtCommand {
         /// Its name
         name: ExtensionName,
     },
+    /// What extensions had the manager that is asked send, and what became of it: fencing devices, webhooks
+    Requests,
     /// Not to be used any more
     Remove {
         /// Its name
@@ -67,6 +70,7 @@ impl Session {
             ExtCommand::List => self.ext_list(),
             ExtCommand::Show { name } => self.ext_show(name),
             ExtCommand::Logs { name } => self.ext_logs(name),
+            ExtCommand::Requests => self.ext_requests(),
             ExtCommand::Remove { name, sure } => self.ext_remove(name, *sure),
         }
     }

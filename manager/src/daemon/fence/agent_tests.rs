@@ -51,6 +51,8 @@ fn target(options: &[(&str, &str)]) -> Target {
     Target {
         host: "a1".parse().expect("a name"),
         name: "board".parse().expect("a name"),
+        incarnation: "l1".parse().expect("a name"),
+        attempt: 1,
         device: FenceDevice::by_agent(
             "fence_x".parse().expect("a name"),
             options

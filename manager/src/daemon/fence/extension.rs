@@ -76,6 +76,7 @@ impl FenceExtensions {
     ) -> Result<T, String> {
         let ready = self.extensions.fencing(name)?;
         let reach = Reach {
+            about: about(target),
             rights: ready.rights,
             bound: target.device.bind.clone(),
             state: None,
@@ -119,9 +120,10 @@ impl FenceExtensions {
         if let Some(back) = device.read_back.clone() {
             let web = self.web.clone();
             let web = web.ok_or_else(|| Unread::Never("this manager sends no requests".into()))?;
-            let host = target.host.clone();
+            let (host, about) = (target.host.clone(), about(target));
             let until = Instant::now() + Duration::from_millis(device.timeout_ms);
-            let reading = tokio::task::spawn_blocking(move || read_web(&*web, &back, &host, until));
+            let reading =
+                tokio::task::spawn_blocking(move || read_web(&*web, &back, &host, about, until));
             return match reading.await {
                 Ok(read) => read,
                 Err(panic) => Err(Unread::Now(panic.to_string())),
@@ -174,14 +176,27 @@ fn extension(target: &Target) -> Result<&ExtensionName, String> {
     name.ok_or_else(|| "its device names no extension".to_owned())
 }
 
+/// What a request is written down with.
+fn about(target: &Target) -> String {
+    let Target {
+        host,
+        incarnation,
+        attempt,
+        ..
+    } = target;
+    format!("fencing of {host}, life {incarnation}, attempt {attempt}")
+}
+
 /// Reads a host's power by one request.
 fn read_web(
     web: &dyn Web,
     back: &ReadBack,
     host: &HostName,
+    about: String,
     until: Instant,
 ) -> Result<Says, Unread> {
     let request = Request {
+        about,
         target: back.target.clone(),
         method: Method::Get,
         path: back.path.replace("{host}", host.as_str()),

@@ -42,6 +42,7 @@ struct Board {
     on: Mutex<bool>,
     ordered: Mutex<Option<u32>>,
     asked: Mutex<Vec<(String, String)>>,
+    abouts: Mutex<Vec<String>>,
 }
 
 impl Board {
@@ -51,6 +52,7 @@ impl Board {
             on: Mutex::new(true),
             ordered: Mutex::default(),
             asked: Mutex::default(),
+            abouts: Mutex::default(),
         })
     }
 
@@ -76,6 +78,8 @@ impl Web for Board {
     fn send(&self, request: &Request, _: Instant) -> Result<Response, WebError> {
         let what = format!("{} {}", request.method.word(), request.path);
         let target = request.target.to_string();
+        let about = request.about.clone();
+        self.abouts.lock().expect("no panic").push(about);
         self.asked
             .lock()
             .expect("no panic")
@@ -156,6 +160,8 @@ impl Rig {
             target: Target {
                 host: "a1".parse().expect("a name"),
                 name: "a1".parse().expect("a name"),
+                incarnation: "l1".parse().expect("a name"),
+                attempt: 1,
                 device: FenceDevice {
                     hosts: Vec::new(),
                     agent: None,
@@ -203,6 +209,9 @@ async fn redfish_switches_off_and_is_believed_with_the_read_back() {
     assert_eq!((rig.off().await, board.orders()), (Ok(()), 1));
     let asked = board.asked.lock().expect("no panic");
     assert!(asked.iter().all(|(target, _)| target == "a1-board"));
+    let abouts = board.abouts.lock().expect("no panic");
+    let about = "fencing of a1, life l1, attempt 1";
+    assert!(abouts.iter().all(|found| found == about), "{abouts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ pub use extension::FenceExtensions;
 use async_trait::async_trait;
 use holdfast_core::power::{PowerAnswer, PowerBook};
 use holdfast_model::fence_device::FenceDevice;
-use holdfast_model::id::{DeviceName, HostName, Revision};
+use holdfast_model::id::{DeviceName, HostName, Incarnation, Revision};
 use holdfast_model::plan::Step;
 use holdfast_model::power::{PowerAsk, PowerState};
 use holdfast_model::time::Instant;
@@ -42,6 +42,10 @@ pub struct Target {
     pub name: DeviceName,
     /// As the policy has it.
     pub device: FenceDevice,
+    /// The life of the host that is to end.
+    pub incarnation: Incarnation,
+    /// The how-manieth time for that life.
+    pub attempt: u32,
 }
 
 /// How a host's power stands.
@@ -162,6 +166,8 @@ impl Fencer {
             host: ask.host.clone(),
             name: ask.device.clone(),
             device,
+            incarnation: ask.incarnation.clone(),
+            attempt: ask.attempt,
         };
         let fencer = self.clone();
         tokio::spawn(async move {

@@ -12,7 +12,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const KEPT: usize = 500;
 
 /// One request, different from every other of every manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct RequestId(uuid::Uuid);
 
 impl RequestId {
@@ -28,8 +31,10 @@ impl fmt::Display for RequestId {
 }
 
 /// A request as it is written down: without its body, and without anything of the operator's but where it goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Noted {
+    /// What it was sent for: which host's power, which life of it.
+    pub about: String,
     /// The operator's name.
     pub target: TargetName,
     /// Scheme, host and port; not the path, which is often a webhook's password.
@@ -45,6 +50,7 @@ pub struct Noted {
 impl Noted {
     pub(super) fn new(request: &super::Request, place: &Place, at: UnixMs) -> Self {
         Self {
+            about: request.about.clone(),
             target: request.target.clone(),
             place: place.to_string(),
             method: request.method,
@@ -100,6 +106,37 @@ impl Recent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn add(&self, id: RequestId, request: Noted) {
+        let mut entries = self.entries();
+        if entries.len() == KEPT {
+            entries.pop_front();
+        }
+        entries.push_back(Entry {
+            id,
+            request,
+            outcome: None,
+            ended_at: None,
+        });
+    }
+
+    pub(super) fn end(&self, id: RequestId, outcome: &Outcome, at: UnixMs) {
+        let mut entries = self.entries();
+        // The newest are at the end, and one that is over is most likely one of them.
+        let found = entries.iter_mut().rev().find(|entry| entry.id == id);
+        if let Some(entry) = found {
+            entry.outcome = Some(outcome.clone());
+            entry.ended_at = Some(at);
+        }
+    }
+
+    /// Nobody will hear of those that are under way any more.
+    pub(super) fn end_all(&self, outcome: &Outcome) {
+        let mut entries = self.entries();
+        for entry in entries.iter_mut().filter(|entry| entry.outcome.is_none()) {
+            entry.outcome = Some(outcome.clone());
+        }
+    }
+
     /// The newest, oldest first.
     pub fn newest(&self) -> Vec<Entry> {
         self.entries().iter().cloned().collect()
@@ -116,16 +153,7 @@ impl RequestBook for Recent {
             ..
         } = request;
         tracing::info!(%id, %target, place, method = method.word(), path, "sending a request");
-        let mut entries = self.entries();
-        if entries.len() == KEPT {
-            entries.pop_front();
-        }
-        entries.push_back(Entry {
-            id,
-            request: request.clone(),
-            outcome: None,
-            ended_at: None,
-        });
+        self.add(id, request.clone());
         Ok(())
     }
 
@@ -134,12 +162,6 @@ impl RequestBook for Recent {
             Ok(status) => tracing::info!(%id, status, "a request was answered"),
             Err(error) => tracing::warn!(%id, ?error, "a request was not answered"),
         }
-        let mut entries = self.entries();
-        // The newest are at the end, and one that is over is most likely one of them.
-        let found = entries.iter_mut().rev().find(|entry| entry.id == id);
-        if let Some(entry) = found {
-            entry.outcome = Some(outcome.clone());
-            entry.ended_at = Some(holdfast_store::clock::wall());
-        }
+        self.end(id, outcome, holdfast_store::clock::wall());
     }
 }

@@ -11,9 +11,11 @@
 mod book;
 mod connection;
 mod exchange;
+mod journal;
 mod trust;
 
 pub use book::{Entry, Noted, Outcome, Recent, RequestBook, RequestId};
+pub use journal::Journal;
 
 use super::secrets;
 use base64::Engine;

@@ -139,6 +139,7 @@ impl Rig {
 
 fn request(method: Method, path: &str, body: Option<&str>) -> Request {
     Request {
+        about: "a test".to_owned(),
         target: "t".parse().expect("a name"),
         method,
         path: path.to_owned(),
