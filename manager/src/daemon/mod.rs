@@ -108,7 +108,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| DaemonError::Listen { address, source })?;
-    let workshop = workshop::open(&config.extensions_dir);
+    let workshop = Workshop::open_or_tell(&config.extensions_dir);
     let id = (config.cluster, config.name, config.site);
     let agents = FenceAgents::new(config.fence_agents, config.fence_secrets);
     for fault in agents.faults() {

@@ -9,15 +9,17 @@
 //! Every manager has them ready, not the leader alone: compiling takes seconds, which no failover has.
 
 mod advisor;
-pub mod cost;
 #[cfg(feature = "extensions")]
 mod kept;
-#[cfg(feature = "extensions")]
-pub mod loader;
+mod loader;
+
+pub use holdfast_extension_ready::cost;
+pub use holdfast_model::component::digest;
 
 use cost::Costs;
-use holdfast_model::extension::{ExtensionKind, Installed, Readiness};
+use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::id::ExtensionName;
+use holdfast_model::standing::Readiness;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -43,6 +45,8 @@ impl std::fmt::Debug for Extensions {
 struct Slot {
     installed: Installed,
     here: Here,
+    /// Why the installed one cannot run here, while the version before does.
+    failed: Option<String>,
     costs: Arc<Costs>,
 }
 
@@ -55,6 +59,8 @@ enum Here {
         placement: Arc<Placement>,
         /// Of what runs, which is the one before until the installed one is ready.
         digest: String,
+        /// Of the same.
+        version: String,
     },
 }
 
@@ -71,23 +77,32 @@ pub struct Shown {
     pub costs: cost::Shown,
 }
 
-/// The SHA-256 of a component, in hexadecimal: its name wherever it is stored.
-pub fn digest(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
-}
-
 impl Slot {
+    /// The version that is asked.
+    fn version(&self) -> &str {
+        match &self.here {
+            #[cfg(feature = "extensions")]
+            Here::Placement { version, .. } => version,
+            _ => &self.installed.manifest.version,
+        }
+    }
+
     fn readiness(&self) -> Readiness {
         match &self.here {
             Here::Loading => Readiness::Loading,
-            Here::Failed(why) => Readiness::Failed { why: why.clone() },
+            Here::Failed(why) => Readiness::Failed {
+                why: why.clone(),
+                before: None,
+            },
             #[cfg(feature = "extensions")]
-            Here::Placement { placement, digest } => match placement.breaker() {
+            Here::Placement { digest, .. } if self.failed.is_some() => Readiness::Failed {
+                why: self.failed.clone().unwrap_or_default(),
+                before: Some(digest.clone()),
+            },
+            #[cfg(feature = "extensions")]
+            Here::Placement {
+                placement, digest, ..
+            } => match placement.breaker() {
                 BreakerState::Closed => Readiness::Ready {
                     digest: digest.clone(),
                 },
@@ -136,67 +151,13 @@ impl Extensions {
         }
     }
 
-    /// Takes in what is installed now; gives those that are to be loaded. What runs goes on until the new one is
-    /// ready: a rule that is being upgraded holds meanwhile.
-    fn take_in(&self, installed: Vec<Installed>) -> Vec<Installed> {
-        let mut slots = self.slots_mut();
-        slots.retain(|name, _| installed.iter().any(|each| each.manifest.name == *name));
-        let mut to_load = Vec::new();
-        for each in installed {
-            let name = each.manifest.name.clone();
-            match slots.get_mut(&name) {
-                Some(slot) if slot.installed == each => {}
-                Some(slot) => {
-                    slot.installed = each.clone();
-                    to_load.push(each);
-                }
-                None => {
-                    let slot = Slot {
-                        installed: each.clone(),
-                        here: Here::Loading,
-                        costs: Arc::default(),
-                    };
-                    slots.insert(name, slot);
-                    to_load.push(each);
-                }
-            }
-        }
-        to_load
-    }
-
-    fn set(&self, installed: &Installed, here: Here) {
-        let mut slots = self.slots_mut();
-        if let Some(slot) = slots.get_mut(&installed.manifest.name)
-            && slot.installed == *installed
-        {
-            slot.here = here;
-        }
-    }
-
-    /// Follows what is installed where nothing can be run: each fails, and says so.
-    pub async fn follow_unable(
-        &self,
-        mut watched: holdfast_store::cache::Cache,
-        stop: &mut tokio::sync::watch::Receiver<bool>,
-    ) {
-        loop {
-            let installed = watched.read(|view| {
-                let all = view.extensions.values();
-                all.map(|seen| seen.value.clone()).collect()
-            });
-            for each in self.take_in(installed) {
-                let why = "extensions do not run on this manager; its log says why";
-                self.set(&each, Here::Failed(why.to_owned()));
-            }
-            tokio::select! {
-                () = watched.changed() => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-        }
-    }
-
     /// Placement extensions are the only ones that this version runs.
     pub fn runs(kind: ExtensionKind) -> bool {
         kind == ExtensionKind::Placement
+    }
+
+    /// Whether managers ask extensions of this kind. Storage checks are asked by the hosts.
+    fn asks(kind: ExtensionKind) -> bool {
+        kind != ExtensionKind::StorageCheck
     }
 }
