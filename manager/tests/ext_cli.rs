@@ -251,7 +251,8 @@ fn of_other_kinds_the_contract_alone_is_checked_and_that_is_said() {
     let ran = holdfast(dir, &["chaos", "tells"]);
     assert_eq!(ran.code, Some(1));
     assert!(
-        ran.err.contains("only at extensions of kind placement"),
+        ran.err
+            .contains("cannot misbehave at extensions of kind events"),
         "{}",
         ran.err
     );

@@ -6,9 +6,11 @@ mod support;
 use holdfast_extension_host::cache::Cache;
 use holdfast_extension_host::compile::Compiler;
 use holdfast_extension_host::{EngineKind, Runtime};
-use holdfast_manager::daemon::workshop::COMPILE;
+use holdfast_extension_ready::COMPILE;
 use holdfast_manager::daemon::{Means, Workshop};
-use holdfast_store::components::entries;
+use holdfast_model::component::digest;
+use holdfast_model::extension::Installed;
+use holdfast_store::components::{self, entries};
 use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
 use serde_json::Value;
@@ -290,4 +292,43 @@ async fn a_manager_that_starts_later_has_it_from_the_store() {
         .until("/extensions/site-affinity", "the other's word", ready)
         .await;
     other.stop().await.expect("a clean end");
+}
+
+/// What an upgrade cannot do on a machine, the version before does on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_cannot_run_leaves_the_one_before_in_force() {
+    let rig = Rig::start().await;
+    let (code, _, err) = rig.install("label-match", &[]).await;
+    assert_eq!(code, 0, "{err}");
+    rig.ready("label-match").await;
+    let (_, shown) = rig.manager.get("/extensions/label-match").await;
+    let mut installed: Installed =
+        serde_json::from_value(shown["installed"].clone()).expect("what is installed");
+    let before = installed.digest.clone();
+    // The API would refuse it: as if this manager alone could not compile it.
+    let broken = b"no component";
+    installed.digest = digest(broken);
+    installed.manifest.version = "0.2.0".to_owned();
+    components::put(&rig.store, &installed.digest, broken, installed.at)
+        .await
+        .expect("stored");
+    put(
+        &rig.store,
+        Key::Extension(installed.manifest.name.clone()),
+        &installed,
+    );
+    let told = |shown: &Value| {
+        let here = &shown["managers"]["m-a"];
+        here["state"] == "failed" && here["before"] == before.as_str()
+    };
+    rig.manager
+        .until("/extensions/label-match", "the failure", told)
+        .await;
+    rig.vm("needy", 1, "[labels]\nneeds = \"gpu\"\n").await;
+    let waits = |why: &Value| why.to_string().contains("no label `gpu`");
+    rig.manager
+        .until("/why/vm/needy", "the words of the one before", waits)
+        .await;
+    let (_, list, _) = rig.cli(&["ext", "show", "label-match"]).await;
+    assert!(list.contains("is asked on"), "{list}");
 }

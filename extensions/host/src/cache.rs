@@ -11,6 +11,7 @@ use crate::compile::Compiler;
 use crate::engine::Runtime;
 use crate::error::ExtensionError;
 use crate::loaded::Loaded;
+use holdfast_model::component::digest;
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -28,19 +29,6 @@ const CHECKSUM_BYTES: usize = 32;
 #[derive(Debug, Clone)]
 pub struct Cache {
     dir: PathBuf,
-}
-
-/// The SHA-256 of a component, in hexadecimal: its name wherever it is stored.
-pub fn digest(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
 }
 
 impl Cache {

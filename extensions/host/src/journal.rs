@@ -1,39 +1,15 @@
 //! What an extension wrote to its log: the newest lines, bounded in number and length.
 
 use holdfast_model::time::UnixMs;
-use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use holdfast_model::standing::{Level, Line};
 
 /// Lines that are kept of one extension.
 const LINES_MAX: usize = 500;
 /// Characters of one line.
 const LINE_CHARS_MAX: usize = 1_000;
-
-/// How serious a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// For its author.
-    Debug,
-    /// For who wonders.
-    Info,
-    /// Somebody should look.
-    Warn,
-    /// Something failed.
-    Error,
-}
-
-/// A line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
-    /// When, by this machine's clock.
-    pub at: UnixMs,
-    /// How serious.
-    pub level: Level,
-    /// What it says, without control characters.
-    pub text: String,
-}
 
 /// The log of one extension on this machine.
 #[derive(Debug, Clone, Default)]

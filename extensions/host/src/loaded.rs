@@ -3,6 +3,9 @@
 use crate::contract::{Surface, surface};
 use crate::engine::Runtime;
 use crate::error::ExtensionError;
+use crate::outside::Reach;
+use crate::{EventHandler, Fencing, Placement, StorageCheck};
+use holdfast_model::extension::{ExtensionKind, Limits};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -33,6 +36,20 @@ impl Loaded {
             surface,
             metered: runtime.is_metered(),
         })
+    }
+
+    /// Whether this host has all that one of its kind needs, types and all; nothing of it runs.
+    ///
+    /// # Errors
+    /// If it does not fit the contract.
+    pub fn fits_here(&self, limits: Limits) -> Result<(), ExtensionError> {
+        let nothing = Reach::default();
+        match self.surface.kind {
+            ExtensionKind::Placement => Placement::new(self, limits, false).map(drop),
+            ExtensionKind::Fencing => Fencing::new(self, limits).map(drop),
+            ExtensionKind::StorageCheck => StorageCheck::new(self, limits, nothing).map(drop),
+            ExtensionKind::Events => EventHandler::new(self, limits, nothing).map(drop),
+        }
     }
 
     /// What it is.

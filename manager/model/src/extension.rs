@@ -366,31 +366,6 @@ impl Installed {
     }
 }
 
-/// How an extension stands on one manager.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "state")]
-pub enum Readiness {
-    /// It is asked.
-    Ready {
-        /// Which component: another than the installed one is asked until that is ready.
-        digest: String,
-    },
-    /// It failed too often, and is not asked for a while.
-    Resting {
-        /// Which component.
-        digest: String,
-        /// Its last failure, in words.
-        why: String,
-    },
-    /// Its component is being fetched and compiled.
-    Loading,
-    /// It cannot be asked there.
-    Failed {
-        /// Why, in words.
-        why: String,
-    },
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

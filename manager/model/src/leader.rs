@@ -1,7 +1,7 @@
 //! Leadership and manager presence: the same guarded heartbeats as a host's session.
 
-use crate::extension::Readiness;
 use crate::id::{ExtensionName, ManagerName, SiteName};
+use crate::standing::Readiness;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

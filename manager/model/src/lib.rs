@@ -6,8 +6,8 @@
 //! - [`files`]: what a manager and a host read about themselves
 //! - [`host`], [`vm`], [`fence`], [`op`], [`leader`], [`event`]: the records kept in etcd
 //! - [`power`]: fencing devices, what is asked of them and what they answer
-//! - [`extension`]: what extensions say of themselves, may do and may cost; [`advice`]: what placement
-//!   extensions are asked and answer
+//! - [`extension`]: what extensions say of themselves, may do and may cost; [`component`]: by which name they are
+//!   stored; [`standing`]: how they do on a machine; [`advice`]: what placement extensions are asked and answer
 //! - [`lease`]: what stands on a lease volume
 //! - [`world`], [`plan`]: what the planner reads and what it answers
 //! - [`status`]: what the HTTP API sends
@@ -17,6 +17,7 @@
 #![warn(missing_docs)]
 
 pub mod advice;
+pub mod component;
 pub mod event;
 pub mod extension;
 pub mod fence;
@@ -30,6 +31,7 @@ pub mod op;
 pub mod plan;
 pub mod policy;
 pub mod power;
+pub mod standing;
 pub mod status;
 pub mod target;
 pub mod time;

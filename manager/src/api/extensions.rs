@@ -300,7 +300,6 @@ fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed,
 /// The component is there, is what it is said to be, fits its contract and compiles: its size.
 #[cfg(feature = "extensions")]
 async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
-    use holdfast_extension_host::Placement;
     use holdfast_extension_host::contract::mismatches;
     let invalid = |detail: String| Problem::new("invalid", detail);
     let Some(workshop) = &app.workshop else {
@@ -337,7 +336,8 @@ async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
     let fits = tokio::task::spawn_blocking(fits).await;
     fits.unwrap_or_else(|panic| Err(panic.to_string()))
         .map_err(invalid)?;
-    Placement::new(&loaded, installed.limits(), installed.rights().log)
+    loaded
+        .fits_here(installed.limits())
         .map_err(|error| invalid(error.to_string()))?;
     Ok(bytes)
 }

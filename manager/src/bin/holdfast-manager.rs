@@ -24,9 +24,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     #[cfg(feature = "extensions")]
-    if std::env::args().nth(1).as_deref() == Some(daemon::workshop::COMPILE) {
-        use holdfast_extension_host::{EngineKind, compile};
-        return compile::child(EngineKind::Native);
+    if let Some(code) = holdfast_extension_ready::child() {
+        return code;
     }
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info".into());

@@ -41,7 +41,7 @@ impl Advisor for Decision<'_> {
         asked
             .map(|(name, slot)| Advice {
                 extension: name.clone(),
-                version: slot.installed.manifest.version.clone(),
+                version: slot.version().to_owned(),
                 said: self.said(slot, question, Instant::now() > self.until),
             })
             .collect()
@@ -56,11 +56,15 @@ impl Decision<'_> {
 
     #[cfg(feature = "extensions")]
     fn said(&self, slot: &Slot, question: &Question, is_over: bool) -> Said {
+        use super::runs::Guest;
         use holdfast_extension_host::CallError;
-        let Here::Placement { placement, digest } = &slot.here else {
+        let Here::Ready(runs) = &slot.here else {
             return absent(slot);
         };
-        let key = (digest.clone(), question.clone());
+        let Guest::Placement(placement) = &runs.guest else {
+            return absent(slot);
+        };
+        let key = (runs.digest.clone(), question.clone());
         if let Some(said) = self.extensions.kept.get(&key) {
             return said;
         }

@@ -9,21 +9,29 @@
 //! Every manager has them ready, not the leader alone: compiling takes seconds, which no failover has.
 
 mod advisor;
-pub mod cost;
 #[cfg(feature = "extensions")]
 mod kept;
+mod loader;
 #[cfg(feature = "extensions")]
-pub mod loader;
+mod runs;
+
+pub use holdfast_extension_ready::cost;
+pub use holdfast_model::component::digest;
 
 use cost::Costs;
-use holdfast_model::extension::{ExtensionKind, Installed, Readiness, Rights};
+use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::id::ExtensionName;
+use holdfast_model::standing::Readiness;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(feature = "extensions")]
-use holdfast_extension_host::{Fencing, Placement, breaker::BreakerState};
+use holdfast_extension_host::{Fencing, breaker::BreakerState};
+#[cfg(feature = "extensions")]
+use holdfast_model::extension::Rights;
+#[cfg(feature = "extensions")]
+use runs::{Guest, Runs};
 
 /// All of them. Shared by the planner, the API and the loader.
 #[derive(Default)]
@@ -43,6 +51,8 @@ impl std::fmt::Debug for Extensions {
 struct Slot {
     installed: Installed,
     here: Here,
+    /// Why the installed one cannot run here, while the version before does.
+    failed: Option<String>,
     costs: Arc<Costs>,
 }
 
@@ -51,16 +61,7 @@ enum Here {
     Loading,
     Failed(String),
     #[cfg(feature = "extensions")]
-    Placement {
-        placement: Arc<Placement>,
-        /// Of what runs, which is the one before until the installed one is ready.
-        digest: String,
-    },
-    #[cfg(feature = "extensions")]
-    Fencing {
-        fencing: Arc<Fencing>,
-        digest: String,
-    },
+    Ready(Runs),
 }
 
 /// A fencing extension that can be asked.
@@ -87,34 +88,42 @@ pub struct Shown {
     pub costs: cost::Shown,
 }
 
-/// The SHA-256 of a component, in hexadecimal: its name wherever it is stored.
-pub fn digest(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
-}
-
 impl Slot {
+    /// The version that is asked.
+    fn version(&self) -> &str {
+        match &self.here {
+            #[cfg(feature = "extensions")]
+            Here::Ready(runs) => &runs.version,
+            _ => &self.installed.manifest.version,
+        }
+    }
+
     fn readiness(&self) -> Readiness {
         match &self.here {
             Here::Loading => Readiness::Loading,
-            Here::Failed(why) => Readiness::Failed { why: why.clone() },
-            #[cfg(feature = "extensions")]
-            Here::Fencing { digest, .. } => Readiness::Ready {
-                digest: digest.clone(),
+            Here::Failed(why) => Readiness::Failed {
+                why: why.clone(),
+                before: None,
             },
             #[cfg(feature = "extensions")]
-            Here::Placement { placement, digest } => match placement.breaker() {
-                BreakerState::Closed => Readiness::Ready {
-                    digest: digest.clone(),
-                },
-                BreakerState::Open(_) | BreakerState::Trial => Readiness::Resting {
-                    digest: digest.clone(),
-                    why: self.costs.last_failure().unwrap_or_default(),
-                },
+            Here::Ready(runs) => self.asked(runs),
+        }
+    }
+
+    #[cfg(feature = "extensions")]
+    fn asked(&self, runs: &Runs) -> Readiness {
+        let digest = runs.digest.clone();
+        if let Some(why) = &self.failed {
+            return Readiness::Failed {
+                why: why.clone(),
+                before: Some(digest),
+            };
+        }
+        match runs.guest.breaker() {
+            BreakerState::Closed => Readiness::Ready { digest },
+            BreakerState::Open(_) | BreakerState::Trial => Readiness::Resting {
+                digest,
+                why: self.costs.last_failure().unwrap_or_default(),
             },
         }
     }
@@ -151,107 +160,66 @@ impl Extensions {
     #[cfg(feature = "extensions")]
     pub fn log(&self, name: &ExtensionName) -> Option<Vec<holdfast_extension_host::journal::Line>> {
         match &self.slots().get(name)?.here {
-            Here::Placement { placement, .. } => Some(placement.journal().lines().0),
-            Here::Fencing { fencing, .. } => Some(fencing.journal().lines().0),
+            Here::Ready(runs) => Some(runs.guest.journal().lines().0),
             Here::Loading | Here::Failed(_) => None,
         }
     }
 
-    /// One that can be asked; otherwise why not, in words.
+    /// One for fencing that can be asked; otherwise why not, in words.
     #[cfg(feature = "extensions")]
     pub fn fencing(&self, name: &ExtensionName) -> Result<ReadyFencing, String> {
         let slots = self.slots();
         let slot = slots.get(name).ok_or_else(|| {
             format!("extension {name} is not installed; `holdfast ext install` does it")
         })?;
-        match &slot.here {
-            Here::Fencing { fencing, .. } => Ok(ReadyFencing {
-                fencing: fencing.clone(),
-                rights: slot.installed.rights(),
-                costs: slot.costs.clone(),
-            }),
-            Here::Loading => Err(format!("extension {name} is being loaded on this manager")),
-            Here::Failed(why) => Err(format!(
-                "extension {name} cannot run on this manager: {why}"
-            )),
-            Here::Placement { .. } => Err(format!("extension {name} is not for fencing")),
-        }
-    }
-
-    /// Takes in what is installed now; gives those that are to be loaded. What runs goes on until the new one is
-    /// ready: a rule that is being upgraded holds meanwhile.
-    fn take_in(&self, installed: Vec<Installed>) -> Vec<Installed> {
-        let mut slots = self.slots_mut();
-        slots.retain(|name, _| installed.iter().any(|each| each.manifest.name == *name));
-        let mut to_load = Vec::new();
-        for each in installed {
-            let name = each.manifest.name.clone();
-            match slots.get_mut(&name) {
-                Some(slot) if slot.installed == each => {}
-                Some(slot) => {
-                    slot.installed = each.clone();
-                    to_load.push(each);
-                }
-                None => {
-                    let slot = Slot {
-                        installed: each.clone(),
-                        here: Here::Loading,
-                        costs: Arc::default(),
-                    };
-                    slots.insert(name, slot);
-                    to_load.push(each);
-                }
+        let runs = match &slot.here {
+            Here::Ready(runs) => runs,
+            Here::Loading => {
+                return Err(format!("extension {name} is being loaded on this manager"));
             }
-        }
-        to_load
-    }
-
-    fn set(&self, installed: &Installed, here: Here) {
-        let mut slots = self.slots_mut();
-        if let Some(slot) = slots.get_mut(&installed.manifest.name)
-            && slot.installed == *installed
-        {
-            slot.here = here;
-        }
+            Here::Failed(why) => {
+                return Err(format!(
+                    "extension {name} cannot run on this manager: {why}"
+                ));
+            }
+        };
+        let Guest::Fencing(fencing) = &runs.guest else {
+            return Err(format!("extension {name} is not for fencing"));
+        };
+        Ok(ReadyFencing {
+            fencing: fencing.clone(),
+            rights: runs.rights.clone(),
+            costs: slot.costs.clone(),
+        })
     }
 
     /// One that is ready, for tests of who calls it.
     #[cfg(all(test, feature = "extensions"))]
     pub(crate) fn with_fencing(installed: Installed, fencing: Fencing) -> Self {
         let extensions = Self::default();
-        let here = Here::Fencing {
-            fencing: Arc::new(fencing),
+        let runs = Runs {
+            guest: Guest::Fencing(Arc::new(fencing)),
             digest: installed.digest.clone(),
+            version: installed.manifest.version.clone(),
+            rights: installed.rights(),
         };
-        extensions.take_in(vec![installed.clone()]);
-        extensions.set(&installed, here);
+        let slot = Slot {
+            here: Here::Ready(runs),
+            failed: None,
+            costs: Arc::default(),
+            installed: installed.clone(),
+        };
+        extensions.slots_mut().insert(installed.manifest.name, slot);
         extensions
-    }
-
-    /// Follows what is installed where nothing can be run: each fails, and says so.
-    pub async fn follow_unable(
-        &self,
-        mut watched: holdfast_store::cache::Cache,
-        stop: &mut tokio::sync::watch::Receiver<bool>,
-    ) {
-        loop {
-            let installed = watched.read(|view| {
-                let all = view.extensions.values();
-                all.map(|seen| seen.value.clone()).collect()
-            });
-            for each in self.take_in(installed) {
-                let why = "extensions do not run on this manager; its log says why";
-                self.set(&each, Here::Failed(why.to_owned()));
-            }
-            tokio::select! {
-                () = watched.changed() => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-        }
     }
 
     /// Whether managers run extensions of a kind.
     pub fn runs(kind: ExtensionKind) -> bool {
         matches!(kind, ExtensionKind::Placement | ExtensionKind::Fencing)
+    }
+
+    /// Whether managers ask extensions of this kind. Storage checks are asked by the hosts.
+    fn asks(kind: ExtensionKind) -> bool {
+        kind != ExtensionKind::StorageCheck
     }
 }

@@ -3,8 +3,9 @@
 use super::Scene;
 use super::conditions::Found;
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{ExtensionKind, Installed, Readiness};
+use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::id::ManagerName;
+use holdfast_model::standing::Readiness;
 use holdfast_model::status::{Severity, Status};
 
 impl Scene<'_> {
@@ -78,7 +79,17 @@ fn judged(
             );
             Some((fails, text))
         }
-        Some(Readiness::Failed { why }) => {
+        Some(Readiness::Failed {
+            why,
+            before: Some(_),
+        }) => {
+            let text = format!(
+                "extension {name}: version {} cannot run on manager {manager}, which asks the one before: {why}",
+                installed.manifest.version
+            );
+            Some((Severity::Warning, text))
+        }
+        Some(Readiness::Failed { why, before: None }) => {
             let text = format!("extension {name} cannot run on manager {manager}; {means}: {why}");
             Some((fails, text))
         }

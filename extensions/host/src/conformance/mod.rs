@@ -2,17 +2,50 @@
 //! language it is written. And the other way round, [`chaos`]: what becomes of a guest whose host misbehaves.
 //!
 //! It runs the guest as the daemons do, only with more CPU time, so that what is over a limit can be told as a share
-//! of it. Kind by kind: so far there are questions for placement; of the other kinds the contract alone is checked.
+//! of it. Kind by kind: there are questions for those of which [`has_questions`]; of the others the contract alone is
+//! checked. What has to be true for every kind is in `shared`.
 
 pub mod chaos;
-mod cost;
-mod judge;
-mod questions;
-mod suite;
+mod placement;
+mod shared;
 
+use crate::error::ExtensionError;
+use crate::loaded::Loaded;
+use holdfast_model::extension::{ExtensionKind, Manifest};
 use serde::Serialize;
 
-pub use suite::run;
+/// Puts a guest through all checks of its kind. `metered` is the same guest compiled by
+/// [`crate::Runtime::metered`], to count what it executes, where that is of any use ([`counts_fuel`]).
+///
+/// # Errors
+/// If it does not fit its contract, or is of a kind without questions.
+pub fn run(
+    loaded: &Loaded,
+    metered: Option<&Loaded>,
+    manifest: &Manifest,
+) -> Result<Report, ExtensionError> {
+    match manifest.kind {
+        ExtensionKind::Placement => placement::run(loaded, metered, manifest),
+        kind => Err(no_questions(kind)),
+    }
+}
+
+/// Whether there are any for this kind.
+pub fn has_questions(kind: ExtensionKind) -> bool {
+    kind == ExtensionKind::Placement
+}
+
+/// Whether what a guest of this kind executes is counted: what it costs depends on how much it is asked about.
+pub fn counts_fuel(kind: ExtensionKind) -> bool {
+    kind == ExtensionKind::Placement
+}
+
+fn no_questions(kind: ExtensionKind) -> ExtensionError {
+    ExtensionError::contract(
+        format!("there are no questions for extensions of kind {kind} yet"),
+        "`holdfast ext check` holds it against its contract",
+    )
+}
 
 /// How something was found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

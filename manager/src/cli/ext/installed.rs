@@ -11,8 +11,9 @@ use crate::extensions::{Shown, digest};
 use crate::wall::moment;
 use clap::{Args, ValueEnum};
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{LimitsAsked, Manifest, Readiness};
+use holdfast_model::extension::{LimitsAsked, Manifest};
 use holdfast_model::id::ExtensionName;
+use holdfast_model::standing::Readiness;
 use holdfast_strict::{Format, read};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -224,7 +225,13 @@ fn state(readiness: &Readiness, installed: &str) -> (Tone, String) {
             format!("failed too often, not asked for a while: {why}"),
         ),
         Readiness::Loading => (Tone::Busy, "being loaded".to_owned()),
-        Readiness::Failed { why } => (Tone::Bad, why.clone()),
+        Readiness::Failed { why, before } => (
+            Tone::Bad,
+            match before {
+                None => why.clone(),
+                Some(before) => format!("{why}; the one before ({}) is asked on", short(before)),
+            },
+        ),
     }
 }
 

@@ -5,28 +5,19 @@ use super::super::super::error::CliError;
 use super::super::super::paint::{Tone, table};
 use super::super::super::{print, print_json};
 use super::super::arguments::WhichArguments;
-use super::examine::examine;
-use super::test::tell_unsound;
+use super::examine::sound;
 use super::{host, mark, say};
 use holdfast_extension_host::conformance::Outcome;
-use holdfast_extension_host::conformance::chaos::{Drill, run};
-use holdfast_model::extension::ExtensionKind;
+use holdfast_extension_host::conformance::chaos::{Drill, knows, run};
 
 /// Misbehaves at it, and tells what happened.
 pub(in super::super) fn chaos(which: &WhichArguments, output: Output) -> Result<(), CliError> {
-    let found = examine(which)?;
-    if !found.findings.is_empty() {
-        tell_unsound(&found.findings, output)?;
-        return Err(CliError::Sick);
-    }
-    let Some(sound) = found.sound() else {
-        return Err(CliError::Sick);
-    };
+    let sound = sound(which, output)?;
     let (name, kind) = (&sound.manifest.name, sound.manifest.kind);
-    if kind != ExtensionKind::Placement {
+    if !knows(kind) {
         return Err(CliError::Extension(format!(
-            "{name}: this version of Holdfast can misbehave only at extensions of kind placement, and this one is of \
-             kind {kind}; `holdfast ext check` holds it against its contract"
+            "{name}: this version of Holdfast cannot misbehave at extensions of kind {kind}; `holdfast ext check` holds \
+             it against its contract"
         )));
     }
     say(&format!("misbehaving at {name}"));

@@ -1,17 +1,17 @@
 //! What can be found out about an extension without running it: its manifest, its size, its contract, and whether
 //! these fit each other.
 
+use super::super::super::args::Output;
 use super::super::super::error::CliError;
 use super::super::super::hint;
 use super::super::super::paint::{Line, Tone};
 use super::super::arguments::WhichArguments;
+use super::test::tell_unsound;
 use super::{say, size};
 use holdfast_extension_host::contract::mismatches;
-use holdfast_extension_host::{EngineKind, ExtensionError, Loaded, Placement, Runtime};
+use holdfast_extension_host::{EngineKind, ExtensionError, Loaded, Runtime};
 use holdfast_extension_kit::{MANIFEST, fits};
-use holdfast_model::extension::{
-    COMPONENT_BYTES_LARGE_MAX, COMPONENT_BYTES_MAX, ExtensionKind, Manifest,
-};
+use holdfast_model::extension::{COMPONENT_BYTES_LARGE_MAX, COMPONENT_BYTES_MAX, Manifest};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ pub(super) struct Sound {
 
 impl Examined {
     /// What there is to run; none if anything is wrong.
-    pub fn sound(self) -> Option<Sound> {
+    fn sound(self) -> Option<Sound> {
         match (self.manifest, self.loaded, self.findings.is_empty()) {
             (Some(manifest), Some(loaded), true) => Some(Sound {
                 manifest,
@@ -97,6 +97,15 @@ pub(super) fn examine(which: &WhichArguments) -> Result<Examined, CliError> {
         stale(&found, folder);
     }
     Ok(found)
+}
+
+/// What there is to run; if anything is wrong with it, that is told, and is the end.
+pub(super) fn sound(which: &WhichArguments, output: Output) -> Result<Sound, CliError> {
+    let found = examine(which)?;
+    if !found.findings.is_empty() {
+        tell_unsound(&found.findings, output)?;
+    }
+    found.sound().ok_or(CliError::Sick)
 }
 
 /// In words, where one was looked for.
@@ -182,13 +191,11 @@ fn contract(found: &mut Examined, loaded: Loaded, path: &Path) {
     let kind = loaded.surface().kind;
     if let Err(error) = fits(&found.wasm, kind, path) {
         found.find("contract", error);
-    } else if kind == ExtensionKind::Placement {
+    } else if let Some(manifest) = &found.manifest
+        && let Err(error) = loaded.fits_here(manifest.limits())
+    {
         // What the contract has and this host has not would be a defect of the host: better told here than later.
-        if let Some(manifest) = &found.manifest
-            && let Err(error) = Placement::new(&loaded, manifest.limits(), manifest.rights.log)
-        {
-            found.find("contract", error);
-        }
+        found.find("contract", error);
     }
     let mismatches = found
         .manifest

@@ -6,9 +6,11 @@ use super::super::super::paint::{Line, Tone, table};
 use super::super::super::{hint, print, print_json};
 use super::super::arguments::WhichArguments;
 use super::check::findings;
-use super::examine::{Finding, compiled, examine};
+use super::examine::{Finding, compiled, sound};
 use super::{host, mark, say};
-use holdfast_extension_host::conformance::{Check, Fuel, Headroom, Outcome, Report, run};
+use holdfast_extension_host::conformance::{
+    Check, Fuel, Headroom, Outcome, Report, counts_fuel, has_questions, run,
+};
 use holdfast_extension_host::{EngineKind, Runtime};
 use holdfast_model::extension::ExtensionKind;
 use serde::Serialize;
@@ -26,22 +28,20 @@ struct Tested<'a> {
 
 /// Checks it, runs it, and tells what of its contract it keeps.
 pub(in super::super) fn test(which: &WhichArguments, output: Output) -> Result<(), CliError> {
-    let found = examine(which)?;
-    if !found.findings.is_empty() {
-        tell_unsound(&found.findings, output)?;
-        return Err(CliError::Sick);
-    }
-    let Some(sound) = found.sound() else {
-        return Err(CliError::Sick);
-    };
+    let sound = sound(which, output)?;
     let (name, kind) = (&sound.manifest.name, sound.manifest.kind);
-    if kind != ExtensionKind::Placement {
+    if !has_questions(kind) {
         return contract_only(name.as_str(), kind, output);
     }
-    let runtime = Runtime::metered(EngineKind::Native).map_err(host)?;
-    let metered = compiled(&runtime, &sound.wasm).map_err(host)?;
-    say(&format!("asking {name} about made-up clusters"));
-    let report = run(&sound.loaded, Some(&metered), &sound.manifest).map_err(host)?;
+    let metered = match counts_fuel(kind) {
+        true => {
+            let runtime = Runtime::metered(EngineKind::Native).map_err(host)?;
+            Some(compiled(&runtime, &sound.wasm).map_err(host)?)
+        }
+        false => None,
+    };
+    say(&format!("asking {name} about {}", asked_about(kind)));
+    let report = run(&sound.loaded, metered.as_ref(), &sound.manifest).map_err(host)?;
     match output {
         Output::Json => print_json(&Tested {
             findings: &[],
@@ -53,6 +53,15 @@ pub(in super::super) fn test(which: &WhichArguments, output: Output) -> Result<(
     match report.failed() {
         true => Err(CliError::Sick),
         false => Ok(()),
+    }
+}
+
+fn asked_about(kind: ExtensionKind) -> &'static str {
+    match kind {
+        ExtensionKind::Placement => "made-up clusters",
+        ExtensionKind::StorageCheck => "made-up storage",
+        ExtensionKind::Fencing => "made-up devices",
+        ExtensionKind::Events => "made-up events",
     }
 }
 

@@ -1,16 +1,14 @@
 //! Asks the questions: of fresh instances, of a warm one, and again.
 
-use super::cost::{Costs, fuel, measure};
+use super::super::shared::{Ended, limits as limits_kept, relaxed};
+use super::super::{Check, Headroom, Report};
+use super::cost::{Costs, fuel, leak, measure};
 use super::judge::judge;
 use super::questions::{Asked, all};
-use super::{Check, Headroom, Report};
 use crate::error::{CallError, ExtensionError};
 use crate::loaded::Loaded;
 use crate::placement::{Answered, Placement};
 use holdfast_model::extension::{LIMITS_MAX, Limits, Manifest};
-
-/// So many times the CPU time that it may have: what is over a limit is told as a share of it.
-const CPU_TIMES: u64 = 10;
 
 /// In what state a guest was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +38,8 @@ pub(super) struct Tried<'a> {
     pub answered: Answered,
 }
 
-/// Puts a guest through all checks of its kind. `metered` is the same guest compiled by
-/// [`crate::Runtime::metered`], to count what it executes.
-///
-/// # Errors
-/// If it does not fit its contract, or is of a kind without questions.
-pub fn run(
+/// See [`super::super::run`].
+pub(crate) fn run(
     loaded: &Loaded,
     metered: Option<&Loaded>,
     manifest: &Manifest,
@@ -92,21 +86,25 @@ fn checks(
     headroom: &[Headroom],
     limits: Limits,
 ) -> Vec<Check> {
-    let mut checks = judge(tried);
-    checks.push(super::cost::leak(costs, limits));
-    checks.extend(super::cost::checks(tried, headroom, limits));
+    let ended: Vec<Ended<'_>> = tried.iter().map(Tried::ended).collect();
+    let mut checks = judge(tried, &ended);
+    checks.push(leak(costs, limits));
+    checks.extend(limits_kept(&ended, headroom, limits));
     checks
 }
 
-fn relaxed(limits: Limits) -> Limits {
-    Limits {
-        cpu_ms: limits
-            .cpu_ms
-            .saturating_mul(CPU_TIMES)
-            .min(LIMITS_MAX.cpu_ms),
-        // A guest that never waits is slow by the clock only where the machine is busy.
-        wall_ms: LIMITS_MAX.wall_ms,
-        ..limits
+impl Tried<'_> {
+    /// That it cannot say is an answer as well.
+    fn ended(&self) -> Ended<'_> {
+        let said = match &self.answered.said {
+            said @ (Ok(_) | Err(CallError::Refused(_))) => Ok(format!("{said:?}")),
+            Err(error) => Err(error),
+        };
+        Ended {
+            question: self.asked.name,
+            by: self.state.words(),
+            said,
+        }
     }
 }
 

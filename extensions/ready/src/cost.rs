@@ -1,15 +1,16 @@
 //! What calls to an extension cost, and how many failed: the newest of them, for `ext show`.
 
 use holdfast_model::extension::Limits;
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use holdfast_model::standing::CallCosts as Shown;
+
 /// Calls that are looked at.
 const NEWEST: usize = 1_000;
 
-/// Of one extension on this manager.
+/// Of one extension on this machine.
 #[derive(Debug, Default)]
 pub struct Costs(Mutex<Kept>);
 
@@ -20,28 +21,6 @@ struct Kept {
     last_failure: Option<String>,
     /// CPU time and memory of the newest.
     newest: VecDeque<(Duration, usize)>,
-}
-
-/// In numbers.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Shown {
-    /// Calls since this manager started; answers that were kept are none.
-    pub calls: u64,
-    /// Of them without an answer.
-    pub failed: u64,
-    /// Why the last of those had none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<String>,
-    /// CPU time of the call in the middle of the newest thousand, in microseconds.
-    pub cpu_p50_us: u64,
-    /// Of the one that only one in a hundred exceeds.
-    pub cpu_p99_us: u64,
-    /// That, in per cent of what is allowed.
-    pub cpu_p99_percent: u64,
-    /// Most memory of the newest, in KiB.
-    pub memory_kib: u64,
-    /// That, in per cent of what is allowed.
-    pub memory_percent: u64,
 }
 
 impl Costs {

@@ -1,10 +1,8 @@
 //! What it costs, held against its limits.
 
-use super::judge::wrong;
+use super::super::{Check, Fuel, Headroom, Outcome};
 use super::questions::{Asked, MANY, MANY_NAME, question};
 use super::suite::Tried;
-use super::{Check, Fuel, Headroom, Outcome};
-use crate::error::CallError;
 use crate::placement::{CALLS_MAX, Placement};
 use holdfast_model::advice::Question;
 use holdfast_model::extension::Limits;
@@ -177,74 +175,6 @@ fn leaking(each: f64, memory_bytes: usize, limits: Limits) -> (Outcome, String) 
         "{grows}: after some {questions:.0} questions `memory_mib` is used up; free what you take"
     );
     (Outcome::Failed, words)
-}
-
-/// CPU time and memory, by what was measured or by the limit that was met.
-pub(super) fn checks(tried: &[Tried<'_>], headroom: &[Headroom], limits: Limits) -> [Check; 2] {
-    let large = |error: &CallError| matches!(error, CallError::Memory { .. });
-    let of_unit = |unit: &str| -> Vec<&Headroom> {
-        headroom.iter().filter(|each| each.unit == unit).collect()
-    };
-    [
-        limit(
-            "cpu",
-            "its CPU time stays below `cpu_ms`",
-            &late(tried, limits),
-            &of_unit("ms"),
-        ),
-        limit(
-            "memory",
-            "its memory stays below `memory_mib`",
-            &wrong(tried, large),
-            &of_unit("MiB"),
-        ),
-    ]
-}
-
-/// Questions that were ended. The limit that was met is not the guest's own: it got more time than that.
-fn late(tried: &[Tried<'_>], limits: Limits) -> Vec<String> {
-    let ended = tried.iter().filter_map(|each| {
-        let used_ms = match each.answered.said {
-            Err(CallError::CpuTime { used_ms, .. }) => used_ms,
-            Err(CallError::WallTime { limit_ms }) => limit_ms,
-            _ => return None,
-        };
-        let (name, limit_ms) = (each.asked.name, limits.cpu_ms);
-        Some(format!(
-            "{name}: no answer after {used_ms} ms; `cpu_ms` is {limit_ms}"
-        ))
-    });
-    ended.collect()
-}
-
-fn limit(
-    name: &'static str,
-    what: &'static str,
-    wrong: &[String],
-    measured: &[&Headroom],
-) -> Check {
-    let most = measured
-        .iter()
-        .max_by(|a, b| a.share_percent().total_cmp(&b.share_percent()));
-    let (outcome, words) = match (wrong.first(), most) {
-        (Some(first), _) => (Outcome::Failed, first.clone()),
-        (None, None) => (Outcome::Skipped, "it answers too little".to_owned()),
-        (None, Some(most)) => {
-            let outcome = most.outcome();
-            let advice = match outcome {
-                Outcome::Passed => "",
-                _ => "; make it cheaper, or raise the limit in [limits]",
-            };
-            let share = most.share_percent();
-            (outcome, format!("{share:.0} % ({}){advice}", most.of))
-        }
-    };
-    Check {
-        name,
-        what,
-        outcome,
-        words,
-    }
 }
 
 /// What a fresh instance executes for one candidate, and then for a hundred.
