@@ -33,5 +33,6 @@ pub mod status;
 pub mod target;
 pub mod time;
 pub mod timing;
+pub mod told;
 pub mod vm;
 pub mod world;

@@ -15,8 +15,9 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{Installed, LimitsAsked, Manifest, Rights};
+use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked, Manifest, Rights};
 use holdfast_model::id::ExtensionName;
+use holdfast_model::policy::ExtensionPolicy;
 use holdfast_store::clock::wall;
 use holdfast_store::components::{self, Entry};
 use holdfast_store::keyspace::Key;
@@ -92,6 +93,7 @@ fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
         rights: installed.rights().lines(),
         managers,
         costs: app.extensions.costs(name),
+        told: view.told.get(name).map(|seen| seen.value.clone()),
     })
 }
 
@@ -223,6 +225,9 @@ pub async fn install(
         for right in installed.rights().beyond(&before) {
             change.warnings.push(format!("it may newly: {right}"));
         }
+        let policy = look.view.policy.as_ref().map(|seen| &seen.value);
+        let bound = policy.and_then(|policy| policy.extensions.get(&named));
+        change.warnings.extend(bindings(&installed, bound));
         let refused = installed.manifest.rights.beyond(&installed.granted);
         for right in refused {
             change.warnings.push(format!("not granted: {right}"));
@@ -230,6 +235,15 @@ pub async fn install(
         Ok(Decided::Write(change))
     })
     .await
+}
+
+/// Roles that the policy binds and it has not.
+fn bindings(installed: &Installed, bound: Option<&ExtensionPolicy>) -> Vec<String> {
+    let roles = bound.map_or_else(Vec::new, |bound| bound.beyond(&installed.manifest.rights));
+    let roles = roles.into_iter();
+    roles
+        .map(|role| format!("the policy binds its role `{role}`, which it has not"))
+        .collect()
 }
 
 fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed, Problem> {
@@ -255,7 +269,7 @@ fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed,
     }
     if !Extensions::runs(manifest.kind) {
         return invalid(format!(
-            "this version runs placement extensions only, not those for {}",
+            "this version does not run extensions for {}",
             manifest.kind
         ));
     }
@@ -281,8 +295,8 @@ fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed,
 /// The component is there, is what it is said to be, fits its contract and compiles: its size.
 #[cfg(feature = "extensions")]
 async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
-    use holdfast_extension_host::Placement;
     use holdfast_extension_host::contract::mismatches;
+    use holdfast_extension_host::{EventHandler, Placement};
     let invalid = |detail: String| Problem::new("invalid", detail);
     let Some(workshop) = &app.workshop else {
         let detail = "this manager cannot run extensions (its log says why); ask another one";
@@ -318,8 +332,12 @@ async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
     let fits = tokio::task::spawn_blocking(fits).await;
     fits.unwrap_or_else(|panic| Err(panic.to_string()))
         .map_err(invalid)?;
-    Placement::new(&loaded, installed.limits(), installed.rights().log)
-        .map_err(|error| invalid(error.to_string()))?;
+    let (limits, log) = (installed.limits(), installed.rights().log);
+    let made = match kind {
+        ExtensionKind::Events => EventHandler::new(&loaded, limits).map(drop),
+        _ => Placement::new(&loaded, limits, log).map(drop),
+    };
+    made.map_err(|error| invalid(error.to_string()))?;
     Ok(bytes)
 }
 
@@ -354,9 +372,12 @@ pub async fn remove(
             ));
         }
         let mut change = Change::new(format!("remove extension {named}")).remove(key, revision);
-        change
-            .warnings
-            .push("placement goes on without it at once".to_owned());
+        let seen = look.view.extensions.get(&named);
+        let then = match seen.map(|seen| seen.value.manifest.kind) {
+            Some(ExtensionKind::Events) => "what happens is not told to it any more",
+            _ => "placement goes on without it at once",
+        };
+        change.warnings.push(then.to_owned());
         Ok(Decided::Write(change))
     })
     .await

@@ -4,8 +4,8 @@
 use super::{Extensions, Here};
 use holdfast_extension_host::cache::{Cache, digest};
 use holdfast_extension_host::compile::Compiler;
-use holdfast_extension_host::{ExtensionError, Loaded, Placement, Runtime};
-use holdfast_model::extension::Installed;
+use holdfast_extension_host::{EventHandler, ExtensionError, Loaded, Placement, Runtime};
+use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_store::api::Store;
 use holdfast_store::cache::Cache as Watched;
 use holdfast_store::components;
@@ -71,12 +71,13 @@ impl Workshop {
             Some(loaded) => loaded,
             None => self.load(fetch(store, installed).await?).await?,
         };
-        let may_log = installed.rights().log;
-        let placement = Placement::new(&loaded, installed.limits(), may_log)?;
-        Ok(Here::Placement {
-            placement: Arc::new(placement),
-            digest: installed.digest.clone(),
-        })
+        let (limits, digest) = (installed.limits(), installed.digest.clone());
+        if installed.manifest.kind == ExtensionKind::Events {
+            let handler = Arc::new(EventHandler::new(&loaded, limits)?);
+            return Ok(Here::Events { handler, digest });
+        }
+        let placement = Arc::new(Placement::new(&loaded, limits, installed.rights().log)?);
+        Ok(Here::Placement { placement, digest })
     }
 }
 

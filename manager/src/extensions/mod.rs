@@ -4,7 +4,8 @@
 //! ```text
 //! etcd ─watch─> installed ─> loader: fetch, check the digest, compile in a child ─> ready
 //!                                 └─ failed: why                                      │
-//! planner ─question─> advisor ─> kept answer, or ask within the decision's time <─────┘
+//! planner ─question─> advisor ─> kept answer, or ask within the decision's time <─────┤
+//! daemon/tell ─events─> handler, on a thread of its own, in the leader <──────────────┘
 //! ```
 //! Every manager has them ready, not the leader alone: compiling takes seconds, which no failover has.
 
@@ -18,12 +19,15 @@ pub mod loader;
 use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed, Readiness};
 use holdfast_model::id::ExtensionName;
+use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(feature = "extensions")]
-use holdfast_extension_host::{Placement, breaker::BreakerState};
+use holdfast_extension_host::{EventHandler, Placement, breaker::BreakerState};
+#[cfg(feature = "extensions")]
+use holdfast_model::extension::Rights;
 
 /// All of them. Shared by the planner, the API and the loader.
 #[derive(Default)]
@@ -56,6 +60,22 @@ enum Here {
         /// Of what runs, which is the one before until the installed one is ready.
         digest: String,
     },
+    #[cfg(feature = "extensions")]
+    Events {
+        handler: Arc<EventHandler>,
+        digest: String,
+    },
+}
+
+/// An event handler that can be told, and what belongs to it.
+#[cfg(feature = "extensions")]
+pub struct Hearing {
+    /// It.
+    pub handler: Arc<EventHandler>,
+    /// What it may do.
+    pub rights: Rights,
+    /// What its calls cost.
+    pub costs: Arc<Costs>,
 }
 
 /// One, as the API tells of it.
@@ -69,6 +89,9 @@ pub struct Shown {
     pub managers: BTreeMap<String, Readiness>,
     /// What its calls cost on this manager.
     pub costs: cost::Shown,
+    /// How far an event handler has been told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<ToldSoFar>,
 }
 
 /// The SHA-256 of a component, in hexadecimal: its name wherever it is stored.
@@ -87,14 +110,20 @@ impl Slot {
             Here::Loading => Readiness::Loading,
             Here::Failed(why) => Readiness::Failed { why: why.clone() },
             #[cfg(feature = "extensions")]
-            Here::Placement { placement, digest } => match placement.breaker() {
-                BreakerState::Closed => Readiness::Ready {
-                    digest: digest.clone(),
-                },
-                BreakerState::Open(_) | BreakerState::Trial => Readiness::Resting {
-                    digest: digest.clone(),
-                    why: self.costs.last_failure().unwrap_or_default(),
-                },
+            Here::Placement { placement, digest } => self.asked(placement.breaker(), digest),
+            #[cfg(feature = "extensions")]
+            Here::Events { handler, digest } => self.asked(handler.breaker(), digest),
+        }
+    }
+
+    #[cfg(feature = "extensions")]
+    fn asked(&self, breaker: BreakerState, digest: &str) -> Readiness {
+        let digest = digest.to_owned();
+        match breaker {
+            BreakerState::Closed => Readiness::Ready { digest },
+            BreakerState::Open(_) | BreakerState::Trial => Readiness::Resting {
+                digest,
+                why: self.costs.last_failure().unwrap_or_default(),
             },
         }
     }
@@ -132,8 +161,24 @@ impl Extensions {
     pub fn log(&self, name: &ExtensionName) -> Option<Vec<holdfast_extension_host::journal::Line>> {
         match &self.slots().get(name)?.here {
             Here::Placement { placement, .. } => Some(placement.journal().lines().0),
+            Here::Events { handler, .. } => Some(handler.journal().lines().0),
             Here::Loading | Here::Failed(_) => None,
         }
+    }
+
+    /// An event handler, if it can be told here.
+    #[cfg(feature = "extensions")]
+    pub fn hearing(&self, name: &ExtensionName) -> Option<Hearing> {
+        let slots = self.slots();
+        let slot = slots.get(name)?;
+        let Here::Events { handler, .. } = &slot.here else {
+            return None;
+        };
+        Some(Hearing {
+            handler: handler.clone(),
+            rights: slot.installed.rights(),
+            costs: slot.costs.clone(),
+        })
     }
 
     /// Takes in what is installed now; gives those that are to be loaded. What runs goes on until the new one is
@@ -195,8 +240,8 @@ impl Extensions {
         }
     }
 
-    /// Placement extensions are the only ones that this version runs.
+    /// The kinds that this version runs.
     pub fn runs(kind: ExtensionKind) -> bool {
-        kind == ExtensionKind::Placement
+        matches!(kind, ExtensionKind::Placement | ExtensionKind::Events)
     }
 }

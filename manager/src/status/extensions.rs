@@ -3,7 +3,7 @@
 use super::Scene;
 use super::conditions::Found;
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{Installed, Readiness};
+use holdfast_model::extension::{ExtensionKind, Installed, Readiness};
 use holdfast_model::id::ManagerName;
 use holdfast_model::status::{Severity, Status};
 
@@ -21,6 +21,8 @@ impl Scene<'_> {
                     .find(|name| name.as_str() == manager.name)
             })
             .collect();
+        self.bindings(found);
+        self.handlers(found);
         for seen in self.view.extensions.values() {
             for manager in &present {
                 let there = self.view.managers.get(*manager);
@@ -33,6 +35,49 @@ impl Scene<'_> {
             }
         }
     }
+
+    /// What the policy binds and nobody has.
+    fn bindings(&self, found: &mut Found) {
+        let policy = self.view.policy.as_ref();
+        for (name, own) in policy.iter().flat_map(|seen| &seen.value.extensions) {
+            let Some(seen) = self.view.extensions.get(name) else {
+                let text = format!(
+                    "the policy binds roles of extension {name}, which is not installed; install it, or remove \
+                     [extensions.{name}] from the policy"
+                );
+                found.add(Severity::Info, "extension-roles", text);
+                continue;
+            };
+            let rights = &seen.value.manifest.rights;
+            for role in own.beyond(rights) {
+                let has: Vec<String> = rights.roles().iter().map(ToString::to_string).collect();
+                let has = match has.is_empty() {
+                    true => "it has none".to_owned(),
+                    false => format!("it has {}", has.join(", ")),
+                };
+                let text = format!(
+                    "the policy binds role `{role}` of extension {name}, which has no such role; {has}; correct \
+                     [extensions.{name}] in the policy"
+                );
+                found.add(Severity::Warning, "extension-roles", text);
+            }
+        }
+    }
+
+    /// Event handlers that missed something.
+    fn handlers(&self, found: &mut Found) {
+        for (name, seen) in &self.view.told {
+            let so_far = &seen.value;
+            if let Some(why) = &so_far.behind {
+                let text = format!(
+                    "extension {name} was not told of {} events, the last of them because: {why}; see `holdfast ext \
+                     show {name}` and `holdfast ext logs {name}`",
+                    so_far.dropped
+                );
+                found.add(Severity::Warning, "extension-behind", text);
+            }
+        }
+    }
 }
 
 fn judged(
@@ -42,12 +87,14 @@ fn judged(
     leads: bool,
 ) -> Option<(Severity, String)> {
     let name = &installed.manifest.name;
+    let hears = installed.manifest.kind == ExtensionKind::Events;
     let means = match installed.then {
+        _ if hears => "while it leads, what happens waits to be told",
         Fallback::Closed => "while it leads, VMs that need a host wait",
         Fallback::Open => "while it leads, VMs are placed without it",
     };
     let fails = match (leads, installed.then) {
-        (true, Fallback::Closed) => Severity::Critical,
+        (true, Fallback::Closed) if !hears => Severity::Critical,
         _ => Severity::Warning,
     };
     match there {

@@ -38,6 +38,26 @@ impl Guest {
         path: String,
         body: Option<String>,
     ) -> Result<Response, Refused> {
+        self.budget.asks();
+        let granted = self.may_send(target, method, &path);
+        if granted.is_err() {
+            self.budget.strays();
+        }
+        let role = granted?;
+        self.counted().map_err(Refused::TooMany)?;
+        let web = self.reach.web.clone();
+        let web = web.ok_or_else(|| Refused::Web(WebError::NoTarget(nobody())))?;
+        let request = Request {
+            target: self.reach.bound(&role),
+            method,
+            path,
+            body,
+        };
+        web.send(&request, self.until()).map_err(Refused::Web)
+    }
+
+    /// The role, if such a request is granted for it.
+    fn may_send(&self, target: &str, method: Method, path: &str) -> Result<TargetName, Refused> {
         let no_target = |why: String| Refused::Web(WebError::NoTarget(why));
         let role = named(target).map_err(no_target)?;
         let patterns = self.reach.rights.http.get(&role);
@@ -46,25 +66,17 @@ impl Guest {
                 "`{role}` is not granted; [rights.http] in the manifest names it"
             ))
         })?;
-        if let Some(fault) = pattern::fault(&path) {
+        if let Some(fault) = pattern::fault(path) {
             return Err(Refused::NotAllowed(format!("the path `{path}` {fault}")));
         }
-        let is_granted = |each: &String| pattern::has(each, method, &path);
-        if !patterns.iter().any(is_granted) {
-            return Err(Refused::NotAllowed(format!(
+        let is_granted = |each: &String| pattern::has(each, method, path);
+        match patterns.iter().any(is_granted) {
+            true => Ok(role),
+            false => Err(Refused::NotAllowed(format!(
                 "{} {path} is in no grant for `{role}`",
                 method.word()
-            )));
+            ))),
         }
-        self.counted().map_err(Refused::TooMany)?;
-        let web = self.reach.web.clone().ok_or_else(|| no_target(nobody()))?;
-        let request = Request {
-            target: self.reach.bound(&role),
-            method,
-            path,
-            body,
-        };
-        web.send(&request, self.until()).map_err(Refused::Web)
     }
 
     pub(super) fn run(

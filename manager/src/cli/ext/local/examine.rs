@@ -7,7 +7,9 @@ use super::super::super::paint::{Line, Tone};
 use super::super::arguments::WhichArguments;
 use super::{say, size};
 use holdfast_extension_host::contract::mismatches;
-use holdfast_extension_host::{EngineKind, ExtensionError, Loaded, Placement, Runtime};
+use holdfast_extension_host::{
+    EngineKind, EventHandler, ExtensionError, Loaded, Placement, Runtime,
+};
 use holdfast_extension_kit::{MANIFEST, fits};
 use holdfast_model::extension::{
     COMPONENT_BYTES_LARGE_MAX, COMPONENT_BYTES_MAX, ExtensionKind, Manifest,
@@ -182,11 +184,15 @@ fn contract(found: &mut Examined, loaded: Loaded, path: &Path) {
     let kind = loaded.surface().kind;
     if let Err(error) = fits(&found.wasm, kind, path) {
         found.find("contract", error);
-    } else if kind == ExtensionKind::Placement {
+    } else if let Some(manifest) = &found.manifest {
         // What the contract has and this host has not would be a defect of the host: better told here than later.
-        if let Some(manifest) = &found.manifest
-            && let Err(error) = Placement::new(&loaded, manifest.limits(), manifest.rights.log)
-        {
+        let limits = manifest.limits();
+        let made = match kind {
+            ExtensionKind::Placement => Placement::new(&loaded, limits, manifest.rights.log).err(),
+            ExtensionKind::Events => EventHandler::new(&loaded, limits).err(),
+            ExtensionKind::Fencing | ExtensionKind::StorageCheck => None,
+        };
+        if let Some(error) = made {
             found.find("contract", error);
         }
     }
