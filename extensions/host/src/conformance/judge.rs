@@ -91,7 +91,7 @@ fn given(tried: &[Tried<'_>]) -> Amount {
 
 /// Failed with the first of what is wrong; passed if nothing is and there was anything to look at: so many, what
 /// these are, and what it means if there are none.
-fn check(
+pub(super) fn check(
     name: &'static str,
     what: &'static str,
     wrong: Vec<String>,

@@ -2,17 +2,41 @@
 //! language it is written. And the other way round, [`chaos`]: what becomes of a guest whose host misbehaves.
 //!
 //! It runs the guest as the daemons do, only with more CPU time, so that what is over a limit can be told as a share
-//! of it. Kind by kind: so far there are questions for placement; of the other kinds the contract alone is checked.
+//! of it. Kind by kind: so far there are questions for placement and for events; of the other kinds the contract alone
+//! is checked.
 
 pub mod chaos;
 mod cost;
+mod events;
 mod judge;
 mod questions;
 mod suite;
 
+use crate::error::ExtensionError;
+use crate::loaded::Loaded;
+use holdfast_model::extension::{ExtensionKind, Manifest};
 use serde::Serialize;
 
-pub use suite::run;
+/// Puts a guest through all checks of its kind. `metered` is the same guest compiled by
+/// [`crate::Runtime::metered`], to count what it executes.
+///
+/// # Errors
+/// If it does not fit its contract, or is of a kind without questions.
+pub fn run(
+    loaded: &Loaded,
+    metered: Option<&Loaded>,
+    manifest: &Manifest,
+) -> Result<Report, ExtensionError> {
+    match loaded.surface().kind {
+        ExtensionKind::Events => events::run(loaded, manifest),
+        _ => suite::run(loaded, metered, manifest),
+    }
+}
+
+/// Whether there are questions for a kind.
+pub fn asks(kind: ExtensionKind) -> bool {
+    matches!(kind, ExtensionKind::Placement | ExtensionKind::Events)
+}
 
 /// How something was found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -40,12 +40,11 @@ pub(super) struct Tried<'a> {
     pub answered: Answered,
 }
 
-/// Puts a guest through all checks of its kind. `metered` is the same guest compiled by
-/// [`crate::Runtime::metered`], to count what it executes.
+/// Puts one for placement through all checks.
 ///
 /// # Errors
-/// If it does not fit its contract, or is of a kind without questions.
-pub fn run(
+/// If it does not fit its contract.
+pub(super) fn run(
     loaded: &Loaded,
     metered: Option<&Loaded>,
     manifest: &Manifest,

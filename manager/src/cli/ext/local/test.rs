@@ -8,7 +8,7 @@ use super::super::arguments::WhichArguments;
 use super::check::findings;
 use super::examine::{Finding, compiled, examine};
 use super::{host, mark, say};
-use holdfast_extension_host::conformance::{Check, Fuel, Headroom, Outcome, Report, run};
+use holdfast_extension_host::conformance::{Check, Fuel, Headroom, Outcome, Report, asks, run};
 use holdfast_extension_host::{EngineKind, Runtime};
 use holdfast_model::extension::ExtensionKind;
 use serde::Serialize;
@@ -35,13 +35,22 @@ pub(in super::super) fn test(which: &WhichArguments, output: Output) -> Result<(
         return Err(CliError::Sick);
     };
     let (name, kind) = (&sound.manifest.name, sound.manifest.kind);
-    if kind != ExtensionKind::Placement {
+    if !asks(kind) {
         return contract_only(name.as_str(), kind, output);
     }
-    let runtime = Runtime::metered(EngineKind::Native).map_err(host)?;
-    let metered = compiled(&runtime, &sound.wasm).map_err(host)?;
-    say(&format!("asking {name} about made-up clusters"));
-    let report = run(&sound.loaded, Some(&metered), &sound.manifest).map_err(host)?;
+    let metered = match kind {
+        ExtensionKind::Placement => {
+            let runtime = Runtime::metered(EngineKind::Native).map_err(host)?;
+            let metered = compiled(&runtime, &sound.wasm).map_err(host)?;
+            say(&format!("asking {name} about made-up clusters"));
+            Some(metered)
+        }
+        _ => {
+            say(&format!("telling {name} of made-up events"));
+            None
+        }
+    };
+    let report = run(&sound.loaded, metered.as_ref(), &sound.manifest).map_err(host)?;
     match output {
         Output::Json => print_json(&Tested {
             findings: &[],
