@@ -3,35 +3,18 @@
 
 mod support;
 
-use holdfast_extension_host::cache::Cache;
-use holdfast_extension_host::compile::Compiler;
-use holdfast_extension_host::{EngineKind, Runtime};
-use holdfast_extension_ready::COMPILE;
-use holdfast_manager::daemon::{Means, Workshop};
+use holdfast_manager::daemon::Means;
 use holdfast_model::component::digest;
 use holdfast_model::extension::Installed;
 use holdfast_store::components::{self, entries};
 use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::guests::{guest, workshop};
 use support::puppet::Puppet;
 use support::{Manager, domain_xml, file, policy, put};
 use tempfile::TempDir;
-
-/// A guest's folder as `cargo xtask extensions` built it.
-fn guest(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("this test's own path");
-    let target = test.ancestors().nth(3).expect("a target directory");
-    let dir = target.join("extensions").join(name);
-    assert!(
-        dir.is_dir(),
-        "{}: `cargo xtask extensions` builds it",
-        dir.display()
-    );
-    dir
-}
 
 /// A cluster with one manager that can run extensions, and two hosts at site a.
 struct Rig {
@@ -39,19 +22,6 @@ struct Rig {
     manager: Manager,
     dir: TempDir,
     _hosts: Vec<Puppet>,
-}
-
-fn workshop(dir: &Path) -> Workshop {
-    let compiler = Compiler {
-        program: env!("CARGO_BIN_EXE_holdfast-manager").into(),
-        arguments: vec![COMPILE.to_owned()],
-    };
-    let cache = Cache::open(&dir.join("code")).expect("a directory");
-    Workshop::new(
-        Runtime::new(EngineKind::Native).expect("a runtime"),
-        cache,
-        compiler,
-    )
 }
 
 impl Rig {

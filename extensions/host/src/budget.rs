@@ -27,6 +27,9 @@ pub(crate) struct Budget {
     call: Option<Call>,
     /// Requests, programs and looks of this call.
     requests: u64,
+    /// HTTP requests that it asked for, and those of them that it was not granted.
+    asked: u64,
+    strayed: u64,
     /// The first limit that was met.
     broken: Option<CallError>,
 }
@@ -48,6 +51,10 @@ pub struct Cost {
     pub wall: Duration,
     /// Memory of the guest after it, in bytes.
     pub memory_bytes: usize,
+    /// HTTP requests that it asked for, sent or not.
+    pub requests: u64,
+    /// Those of them that it was not granted.
+    pub strayed: u64,
     /// What it executed, without the start, where that is counted ([`crate::Runtime::metered`]).
     pub fuel: Option<u64>,
 }
@@ -59,6 +66,8 @@ impl Budget {
             taken_bytes: 0,
             call: None,
             requests: 0,
+            asked: 0,
+            strayed: 0,
             broken: None,
         }
     }
@@ -67,6 +76,8 @@ impl Budget {
     pub(crate) fn begin(&mut self) {
         self.broken = None;
         self.requests = 0;
+        self.asked = 0;
+        self.strayed = 0;
         self.call = Some(Call {
             cpu_at_start: thread_cpu(),
             started: Instant::now(),
@@ -80,6 +91,8 @@ impl Budget {
             cpu: thread_cpu().saturating_sub(call.cpu_at_start),
             wall: call.started.elapsed(),
             memory_bytes: self.taken_bytes,
+            requests: self.asked,
+            strayed: self.strayed,
             ..Cost::default()
         })
     }
@@ -94,6 +107,16 @@ impl Budget {
         let may = self.requests < self.limits.requests;
         self.requests += u64::from(may);
         may
+    }
+
+    /// It asks for an HTTP request.
+    pub(crate) fn asks(&mut self) {
+        self.asked += 1;
+    }
+
+    /// That one it was not granted.
+    pub(crate) fn strays(&mut self) {
+        self.strayed += 1;
     }
 
     /// So many of them it may have in one call.

@@ -48,7 +48,7 @@ impl Loaded {
             ExtensionKind::Placement => Placement::new(self, limits, false).map(drop),
             ExtensionKind::Fencing => Fencing::new(self, limits).map(drop),
             ExtensionKind::StorageCheck => StorageCheck::new(self, limits, nothing).map(drop),
-            ExtensionKind::Events => EventHandler::new(self, limits, nothing).map(drop),
+            ExtensionKind::Events => EventHandler::new(self, limits).map(drop),
         }
     }
 

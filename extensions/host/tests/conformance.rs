@@ -109,8 +109,71 @@ fn what_is_executed_is_the_same_number_every_time() {
     assert_eq!(report("site-affinity", Some(&metered())).fuel, first);
 }
 
+/// As its own manifest has it, with time for a machine that is busy with other tests.
+fn handler(name: &str) -> Report {
+    let webhooks: &[&str] = match name {
+        "notifier" => &["webhook", "webhook-all", "webhook-critical"],
+        "bad-panics" | "bad-spins" => &[],
+        _ => &["webhook"],
+    };
+    let path = if name == "bad-strays" { "/told" } else { "/" };
+    let granted = |role: &&str| {
+        let requests = [format!("POST {path}")].into();
+        (role.parse().expect("a name"), requests)
+    };
+    let manifest = Manifest {
+        kind: ExtensionKind::Events,
+        rights: Rights {
+            log: true,
+            http: webhooks.iter().map(granted).collect(),
+            ..Rights::default()
+        },
+        ..manifest(name)
+    };
+    let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
+    conformance::run(&loaded, None, &manifest).expect("a report")
+}
+
 #[test]
-fn only_placement_has_questions_so_far() {
+fn a_good_handler_passes_everything() {
+    let report = handler("notifier");
+    assert!(!report.failed(), "{:#?}", report.checks);
+    let skipped = report.checks.iter();
+    let skipped = skipped.filter(|check| check.outcome == Outcome::Skipped);
+    assert_eq!(skipped.count(), 0, "{:#?}", report.checks);
+    assert!(
+        report.headroom.iter().all(|each| each.used > 0.0),
+        "{:?}",
+        report.headroom
+    );
+}
+
+#[test]
+fn bad_handlers_fail_by_the_right_name() {
+    for (name, wrong, says) in [
+        (
+            "bad-floods",
+            &["requests"][..],
+            "it asks for 1000, and `requests` is 16",
+        ),
+        (
+            "bad-strays",
+            &["granted"],
+            "3 of its requests are in no grant",
+        ),
+        ("bad-panics", &["traps"], "what is `"),
+        ("bad-spins", &["cpu"], "ms of CPU"),
+    ] {
+        let report = handler(name);
+        assert_eq!(failed(&report), wrong, "{name}: {:#?}", report.checks);
+        let check = report.checks.iter().find(|check| check.name == wrong[0]);
+        let words = &check.expect("that check").words;
+        assert!(words.contains(says), "{name}: {words}");
+    }
+}
+
+#[test]
+fn two_kinds_have_no_questions_so_far() {
     let loaded = Loaded::compile(&RUNTIME, &wasm("bad-lies")).expect("a component");
     let refused = conformance::run(&loaded, None, &manifest("bad-lies")).err();
     assert!(matches!(refused, Some(ExtensionError::Contract { .. })));

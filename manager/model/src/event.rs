@@ -76,3 +76,70 @@ pub enum EventKind {
     /// Anything else worth telling.
     Note,
 }
+
+impl EventKind {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LeaderElected => "leader-elected",
+            Self::HostOnline => "host-online",
+            Self::HostSuspect => "host-suspect",
+            Self::HostIsolated => "host-isolated",
+            Self::HostFenced => "host-fenced",
+            Self::PowerAsked => "power-asked",
+            Self::PowerAnswered => "power-answered",
+            Self::HostRejoining => "host-rejoining",
+            Self::HostMaintenance => "host-maintenance",
+            Self::VmGranted => "vm-granted",
+            Self::VmRunning => "vm-running",
+            Self::VmExited => "vm-exited",
+            Self::MigrationStarted => "migration-started",
+            Self::MigrationDone => "migration-done",
+            Self::MigrationFailed => "migration-failed",
+            Self::VmStopped => "vm-stopped",
+            Self::VmDeleted => "vm-deleted",
+            Self::OpRefused => "op-refused",
+            Self::FailbackStarted => "failback-started",
+            Self::SelfFenced => "self-fenced",
+            Self::Note => "note",
+        }
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 21] = [
+        Self::LeaderElected,
+        Self::HostOnline,
+        Self::HostSuspect,
+        Self::HostIsolated,
+        Self::HostFenced,
+        Self::PowerAsked,
+        Self::PowerAnswered,
+        Self::HostRejoining,
+        Self::HostMaintenance,
+        Self::VmGranted,
+        Self::VmRunning,
+        Self::VmExited,
+        Self::MigrationStarted,
+        Self::MigrationDone,
+        Self::MigrationFailed,
+        Self::VmStopped,
+        Self::VmDeleted,
+        Self::OpRefused,
+        Self::FailbackStarted,
+        Self::SelfFenced,
+        Self::Note,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_s_word_is_how_it_is_written() {
+        for kind in EventKind::ALL {
+            let written = serde_json::to_value(kind).expect("a word");
+            assert_eq!(written, kind.word());
+        }
+    }
+}

@@ -272,6 +272,16 @@ impl Rights {
         lines
     }
 
+    /// The names that stand for something of the operator's.
+    pub fn roles(&self) -> BTreeSet<&TargetName> {
+        let named = self.programs.iter().chain(&self.paths);
+        self.http
+            .keys()
+            .chain(named)
+            .chain(&self.commands)
+            .collect()
+    }
+
     /// What these have that the others do not.
     pub fn beyond(&self, others: &Rights) -> Vec<String> {
         let known: BTreeSet<String> = others.lines().into_iter().collect();

@@ -36,5 +36,6 @@ pub mod status;
 pub mod target;
 pub mod time;
 pub mod timing;
+pub mod told;
 pub mod vm;
 pub mod world;

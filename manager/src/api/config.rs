@@ -79,6 +79,19 @@ pub async fn apply(
                 change.warnings.push(format!("VM {name}: {error}"));
             }
         }
+        for (name, own) in &policy.extensions {
+            let installed = look.view.extensions.get(name);
+            let Some(installed) = installed.map(|seen| &seen.value) else {
+                let text = format!("extension {name}, whose roles it binds, is not installed");
+                change.warnings.push(text);
+                continue;
+            };
+            for role in own.beyond(&installed.manifest.rights) {
+                let text =
+                    format!("it binds role `{role}` of extension {name}, which has not that");
+                change.warnings.push(text);
+            }
+        }
         Ok(Decided::Write(change))
     })
     .await

@@ -16,8 +16,9 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{Installed, LimitsAsked, Manifest, Rights};
+use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked, Manifest, Rights};
 use holdfast_model::id::{ExtensionName, ManagerName};
+use holdfast_model::policy::ExtensionPolicy;
 use holdfast_store::clock::wall;
 use holdfast_store::components::{self, Entry};
 use holdfast_store::keyspace::Key;
@@ -111,6 +112,7 @@ fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
         rights: installed.rights().lines(),
         managers,
         costs: app.extensions.costs(name),
+        told: view.told.get(name).map(|seen| seen.value.clone()),
     })
 }
 
@@ -242,6 +244,9 @@ pub async fn install(
         for right in installed.rights().beyond(&before) {
             change.warnings.push(format!("it may newly: {right}"));
         }
+        let policy = look.view.policy.as_ref().map(|seen| &seen.value);
+        let bound = policy.and_then(|policy| policy.extensions.get(&named));
+        change.warnings.extend(bindings(&installed, bound));
         let refused = installed.manifest.rights.beyond(&installed.granted);
         for right in refused {
             change.warnings.push(format!("not granted: {right}"));
@@ -249,6 +254,15 @@ pub async fn install(
         Ok(Decided::Write(change))
     })
     .await
+}
+
+/// Roles that the policy binds and it has not.
+fn bindings(installed: &Installed, bound: Option<&ExtensionPolicy>) -> Vec<String> {
+    let roles = bound.map_or_else(Vec::new, |bound| bound.beyond(&installed.manifest.rights));
+    let roles = roles.into_iter();
+    roles
+        .map(|role| format!("the policy binds its role `{role}`, which it has not"))
+        .collect()
 }
 
 fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed, Problem> {
@@ -274,7 +288,7 @@ fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed,
     }
     if !Extensions::runs(manifest.kind) {
         return invalid(format!(
-            "this version runs placement extensions only, not those for {}",
+            "this version does not run extensions for {}",
             manifest.kind
         ));
     }
@@ -373,9 +387,12 @@ pub async fn remove(
             ));
         }
         let mut change = Change::new(format!("remove extension {named}")).remove(key, revision);
-        change
-            .warnings
-            .push("placement goes on without it at once".to_owned());
+        let seen = look.view.extensions.get(&named);
+        let then = match seen.map(|seen| seen.value.manifest.kind) {
+            Some(ExtensionKind::Events) => "what happens is not told to it any more",
+            _ => "placement goes on without it at once",
+        };
+        change.warnings.push(then.to_owned());
         Ok(Decided::Write(change))
     })
     .await

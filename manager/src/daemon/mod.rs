@@ -4,7 +4,8 @@
 //! etcd ─watch─> cache ─┬─> api        (reads; writes go straight to etcd, guarded)
 //!                      ├─> election ─epoch─┬─> reconcile (plan, verify, execute)
 //!                      │                   │    └─> fence (asks devices) ─wakes─> reconcile
-//!                      │                   └─> housekeeping (tells, trims events)
+//!                      │                   ├─> tell (event handlers)
+//!                      │                   └─> housekeeping (trims events)
 //!                      └─> presence, voters
 //! ```
 //! Every manager serves the API and keeps its timers warm; only the one with an epoch decides.
@@ -17,6 +18,8 @@ pub mod housekeeping;
 pub mod presence;
 pub mod reconcile;
 pub mod secrets;
+#[cfg(feature = "extensions")]
+mod tell;
 #[cfg(feature = "extensions")]
 pub mod web;
 pub mod workshop;
@@ -288,8 +291,12 @@ async fn write(
         violations,
     );
     let presence = presence::run(shared.clone());
+    #[cfg(feature = "extensions")]
+    let telling = tell::run(shared.clone(), cache.subscribe(), epoch_seen.clone());
+    #[cfg(not(feature = "extensions"))]
+    let telling = std::future::ready(());
     let housekeeping = housekeeping::run(shared, cache, epoch_seen);
-    tokio::join!(election, reconcile, presence, housekeeping);
+    tokio::join!(election, reconcile, presence, telling, housekeeping);
     Ok(())
 }
 

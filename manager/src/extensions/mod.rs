@@ -4,7 +4,8 @@
 //! ```text
 //! etcd ─watch─> installed ─> loader: fetch, check the digest, compile in a child ─> ready
 //!                                 └─ failed: why                                      │
-//! planner ─question─> advisor ─> kept answer, or ask within the decision's time <─────┘
+//! planner ─question─> advisor ─> kept answer, or ask within the decision's time <─────┤
+//! daemon/tell ─events─> handler, on a thread of its own, in the leader <──────────────┘
 //! ```
 //! Every manager has them ready, not the leader alone: compiling takes seconds, which no failover has.
 
@@ -22,12 +23,13 @@ use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::id::ExtensionName;
 use holdfast_model::standing::Readiness;
+use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(feature = "extensions")]
-use holdfast_extension_host::{Fencing, breaker::BreakerState};
+use holdfast_extension_host::{EventHandler, Fencing, breaker::BreakerState};
 #[cfg(feature = "extensions")]
 use holdfast_model::extension::Rights;
 #[cfg(feature = "extensions")]
@@ -64,6 +66,17 @@ enum Here {
     Ready(Runs),
 }
 
+/// An event handler that can be told, and what belongs to it.
+#[cfg(feature = "extensions")]
+pub struct Hearing {
+    /// It.
+    pub handler: Arc<EventHandler>,
+    /// What it may do.
+    pub rights: Rights,
+    /// What its calls cost.
+    pub costs: Arc<Costs>,
+}
+
 /// A fencing extension that can be asked.
 #[cfg(feature = "extensions")]
 pub struct ReadyFencing {
@@ -86,6 +99,9 @@ pub struct Shown {
     pub managers: BTreeMap<String, Readiness>,
     /// What its calls cost on this manager.
     pub costs: cost::Shown,
+    /// How far an event handler has been told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<ToldSoFar>,
 }
 
 impl Slot {
@@ -165,6 +181,24 @@ impl Extensions {
         }
     }
 
+    /// An event handler, if it can be told here.
+    #[cfg(feature = "extensions")]
+    pub fn hearing(&self, name: &ExtensionName) -> Option<Hearing> {
+        let slots = self.slots();
+        let slot = slots.get(name)?;
+        let Here::Ready(runs) = &slot.here else {
+            return None;
+        };
+        let Guest::Events(handler) = &runs.guest else {
+            return None;
+        };
+        Some(Hearing {
+            handler: handler.clone(),
+            rights: runs.rights.clone(),
+            costs: slot.costs.clone(),
+        })
+    }
+
     /// One for fencing that can be asked; otherwise why not, in words.
     #[cfg(feature = "extensions")]
     pub fn fencing(&self, name: &ExtensionName) -> Result<ReadyFencing, String> {
@@ -215,7 +249,7 @@ impl Extensions {
 
     /// Whether managers run extensions of a kind.
     pub fn runs(kind: ExtensionKind) -> bool {
-        matches!(kind, ExtensionKind::Placement | ExtensionKind::Fencing)
+        kind != ExtensionKind::StorageCheck
     }
 
     /// Whether managers ask extensions of this kind. Storage checks are asked by the hosts.

@@ -2,7 +2,7 @@
 
 use holdfast_extension_host::breaker::BreakerState;
 use holdfast_extension_host::journal::Journal;
-use holdfast_extension_host::{ExtensionError, Fencing, Loaded, Placement};
+use holdfast_extension_host::{EventHandler, ExtensionError, Fencing, Loaded, Placement};
 use holdfast_model::extension::{ExtensionKind, Installed, Rights};
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ pub(super) struct Runs {
 pub(super) enum Guest {
     Placement(Arc<Placement>),
     Fencing(Arc<Fencing>),
+    Events(Arc<EventHandler>),
 }
 
 impl Runs {
@@ -30,6 +31,7 @@ impl Runs {
                 Guest::Placement(Arc::new(Placement::new(loaded, limits, rights.log)?))
             }
             ExtensionKind::Fencing => Guest::Fencing(Arc::new(Fencing::new(loaded, limits)?)),
+            ExtensionKind::Events => Guest::Events(Arc::new(EventHandler::new(loaded, limits)?)),
             kind => {
                 return Err(ExtensionError::Contract {
                     what: format!("this version does not run extensions for {kind} on managers"),
@@ -52,6 +54,7 @@ impl Guest {
         match self {
             Self::Placement(placement) => placement.journal(),
             Self::Fencing(fencing) => fencing.journal(),
+            Self::Events(handler) => handler.journal(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Guest {
         match self {
             Self::Placement(placement) => placement.breaker(),
             Self::Fencing(_) => BreakerState::Closed,
+            Self::Events(handler) => handler.breaker(),
         }
     }
 }

@@ -22,6 +22,8 @@ impl Scene<'_> {
                     .find(|name| name.as_str() == manager.name)
             })
             .collect();
+        self.bindings(found);
+        self.handlers(found);
         for seen in self.view.extensions.values() {
             for manager in &present {
                 let there = self.view.managers.get(*manager);
@@ -31,6 +33,49 @@ impl Scene<'_> {
                 if let Some((severity, text)) = judged(&seen.value, manager, there, leads) {
                     found.add(severity, "extension-not-ready", text);
                 }
+            }
+        }
+    }
+
+    /// What the policy binds and nobody has.
+    fn bindings(&self, found: &mut Found) {
+        let policy = self.view.policy.as_ref();
+        for (name, own) in policy.iter().flat_map(|seen| &seen.value.extensions) {
+            let Some(seen) = self.view.extensions.get(name) else {
+                let text = format!(
+                    "the policy binds roles of extension {name}, which is not installed; install it, or remove \
+                     [extensions.{name}] from the policy"
+                );
+                found.add(Severity::Info, "extension-roles", text);
+                continue;
+            };
+            let rights = &seen.value.manifest.rights;
+            for role in own.beyond(rights) {
+                let has: Vec<String> = rights.roles().iter().map(ToString::to_string).collect();
+                let has = match has.is_empty() {
+                    true => "it has none".to_owned(),
+                    false => format!("it has {}", has.join(", ")),
+                };
+                let text = format!(
+                    "the policy binds role `{role}` of extension {name}, which has no such role; {has}; correct \
+                     [extensions.{name}] in the policy"
+                );
+                found.add(Severity::Warning, "extension-roles", text);
+            }
+        }
+    }
+
+    /// Event handlers that missed something.
+    fn handlers(&self, found: &mut Found) {
+        for (name, seen) in &self.view.told {
+            let so_far = &seen.value;
+            if let Some(why) = &so_far.behind {
+                let text = format!(
+                    "extension {name} was not told of {} events, the last of them because: {why}; see `holdfast ext \
+                     show {name}` and `holdfast ext logs {name}`",
+                    so_far.dropped
+                );
+                found.add(Severity::Warning, "extension-behind", text);
             }
         }
     }
@@ -54,7 +99,9 @@ fn judged(
             "while it leads, the devices behind it are of no use and the leases alone decide",
             false,
         ),
-        (ExtensionKind::StorageCheck | ExtensionKind::Events, _) => ("nobody is told", false),
+        (ExtensionKind::StorageCheck | ExtensionKind::Events, _) => {
+            ("while it leads, what happens waits to be told", false)
+        }
     };
     let fails = match leads && is_grave {
         true => Severity::Critical,

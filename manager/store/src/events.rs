@@ -5,6 +5,7 @@
 
 use holdfast_model::event::Event;
 use holdfast_model::id::Revision;
+use holdfast_model::told::EventPlace;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -41,6 +42,19 @@ impl Events {
         let later = later.map(|((_, id), event)| (id, event));
         let gone = known.is_none().then(|| id.to_owned());
         later.filter(move |(id, _)| gone.as_ref().is_none_or(|gone| *id > gone))
+    }
+
+    /// What was written after a place, each with its own.
+    pub fn beyond(&self, place: &EventPlace) -> impl Iterator<Item = (EventPlace, &Event)> {
+        let start = Bound::Excluded((place.revision, place.id.clone()));
+        let later = self.written.range((start, Bound::Unbounded));
+        later.map(|((revision, id), event)| {
+            let place = EventPlace {
+                revision: *revision,
+                id: id.clone(),
+            };
+            (place, event)
+        })
     }
 
     pub(crate) fn insert(&mut self, id: String, event: Event, revision: Revision) {
@@ -90,6 +104,17 @@ mod tests {
         assert_eq!(ids(&mut events.after("901-ahead-1")), [""; 0]);
         // Not kept any more: nothing better is known of it than its time.
         assert_eq!(ids(&mut events.after("500-gone-0")), [all[0], all[2]]);
+        let beyond = |revision: i64, id: &str| -> Vec<String> {
+            let place = EventPlace {
+                revision: Revision(revision),
+                id: id.to_owned(),
+            };
+            events.beyond(&place).map(|(place, _)| place.id).collect()
+        };
+        assert_eq!(beyond(0, ""), all);
+        assert_eq!(beyond(6, ""), all[1..]);
+        assert_eq!(beyond(6, all[1]), all[2..]);
+        assert_eq!(beyond(7, all[2]), [""; 0]);
         events.insert(all[1].to_owned(), note(0), Revision(9));
         assert_eq!(ids(&mut events.after(all[2])), [all[1]]);
         events.remove(all[1]);

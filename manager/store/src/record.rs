@@ -14,6 +14,7 @@ use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat, ManagerPresence};
 use holdfast_model::lease::Sighting;
 use holdfast_model::op::Op;
 use holdfast_model::policy::Policy;
+use holdfast_model::told::ToldSoFar;
 use holdfast_model::vm::{Owner, VmSpec};
 use serde::de::DeserializeOwned;
 
@@ -39,6 +40,7 @@ pub(crate) enum Record {
     Uuid(VmName),
     Fence(FenceRecord),
     Extension(Box<Installed>),
+    Told(ToldSoFar),
     Op(Op),
     Event(Event),
 }
@@ -86,6 +88,7 @@ impl Record {
                 same(name, &record.manifest.name)?;
                 Self::Extension(Box::new(record))
             }
+            Key::Told(_) => Self::Told(decode(item)?),
             Key::Op(id) => {
                 let record = decode::<Op>(item)?;
                 same(id, &record.id)?;

@@ -29,6 +29,7 @@ use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat, ManagerPresence};
 use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::Policy;
 use holdfast_model::time::{Instant, UnixMs};
+use holdfast_model::told::ToldSoFar;
 use holdfast_model::world::{HostView, Seen, VmView, World};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub struct View {
     pub vm_slots: BTreeMap<(String, u32), Seen<VmUuid>>,
     /// Installed extensions.
     pub extensions: BTreeMap<ExtensionName, Seen<Installed>>,
+    /// How far event handlers have been told.
+    pub told: BTreeMap<ExtensionName, Seen<ToldSoFar>>,
     /// Events by their id, which sorts by time.
     pub events: Events,
     /// Records this version cannot read: key and reason.
@@ -324,6 +327,9 @@ impl View {
             (Key::Extension(name), Record::Extension(value)) => {
                 self.extensions.insert(name, seen(*value, revision, now));
             }
+            (Key::Told(name), Record::Told(value)) => {
+                self.told.insert(name, seen(value, revision, now));
+            }
             (Key::Fence(host, incarnation), Record::Fence(value)) => {
                 let fences = Arc::make_mut(&mut self.fences);
                 fences.insert((host, incarnation), seen(value, revision, now));
@@ -363,6 +369,7 @@ impl View {
                 Arc::make_mut(&mut self.fences).remove(&(host, incarnation));
             }
             Key::Extension(name) => drop(self.extensions.remove(&name)),
+            Key::Told(name) => drop(self.told.remove(&name)),
             Key::Op(id) => drop(self.ops.remove(&id)),
             Key::Event(id) => self.events.remove(&id),
         }

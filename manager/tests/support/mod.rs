@@ -2,8 +2,12 @@
 //! puppet hosts that do what an agent would, without any VM.
 #![allow(dead_code, missing_docs)]
 
+#[cfg(feature = "extensions")]
+pub mod guests;
 pub mod puppet;
 pub mod requests;
+#[cfg(feature = "extensions")]
+pub mod sink;
 
 use holdfast_manager::daemon::fence::{FenceDevices, Fencer, NoDevices};
 use holdfast_manager::daemon::{DaemonError, Means, Shared, run_on};

@@ -6,6 +6,7 @@
 //! checked. What has to be true for every kind is in `shared`.
 
 pub mod chaos;
+mod events;
 mod placement;
 mod shared;
 
@@ -26,13 +27,14 @@ pub fn run(
 ) -> Result<Report, ExtensionError> {
     match manifest.kind {
         ExtensionKind::Placement => placement::run(loaded, metered, manifest),
+        ExtensionKind::Events => events::run(loaded, manifest),
         kind => Err(no_questions(kind)),
     }
 }
 
 /// Whether there are any for this kind.
 pub fn has_questions(kind: ExtensionKind) -> bool {
-    kind == ExtensionKind::Placement
+    matches!(kind, ExtensionKind::Placement | ExtensionKind::Events)
 }
 
 /// Whether what a guest of this kind executes is counted: what it costs depends on how much it is asked about.

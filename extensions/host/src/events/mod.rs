@@ -38,13 +38,13 @@ pub struct EventHandler {
 }
 
 impl EventHandler {
-    /// Prepares it; nothing of it runs yet.
+    /// Prepares it; nothing of it runs yet. What it can reach comes with each call.
     ///
     /// # Errors
     /// If it is none, or does not fit the contract.
-    pub fn new(loaded: &Loaded, limits: Limits, reach: Reach) -> Result<Self, ExtensionError> {
+    pub fn new(loaded: &Loaded, limits: Limits) -> Result<Self, ExtensionError> {
         let kind = ExtensionKind::Events;
-        let fresh = Fresh::new(loaded, kind, limits, reach, Resting::May)?;
+        let fresh = Fresh::new(loaded, kind, limits, Reach::default(), Resting::May)?;
         Ok(Self {
             hooks: Hooks::of(fresh.instance_pre())?,
             fresh,
@@ -63,8 +63,7 @@ impl EventHandler {
 
     /// Tells it, on this thread, within its limits. That it could not do what it wanted ([`CallError::Refused`])
     /// is no sign that it is broken.
-    pub fn handle(&self, events: &[Told]) -> Called<()> {
-        let reach = self.fresh.reach().clone();
+    pub fn handle(&self, events: &[Told], reach: Reach) -> Called<()> {
         let Called { answer, cost } = self.fresh.call(reach, |store, instance| {
             self.hooks.handle(store, instance, events)
         });

@@ -38,26 +38,15 @@ impl Guest {
         path: String,
         body: Option<String>,
     ) -> Result<Response, Refused> {
-        let no_target = |why: String| Refused::Web(WebError::NoTarget(why));
-        let role = named(target).map_err(no_target)?;
-        let patterns = self.reach.rights.http.get(&role);
-        let patterns = patterns.ok_or_else(|| {
-            no_target(format!(
-                "`{role}` is not granted; [rights.http] in the manifest names it"
-            ))
-        })?;
-        if let Some(fault) = pattern::fault(&path) {
-            return Err(Refused::NotAllowed(format!("the path `{path}` {fault}")));
+        self.budget.asks();
+        let granted = self.may_send(target, method, &path);
+        if granted.is_err() {
+            self.budget.strays();
         }
-        let is_granted = |each: &String| pattern::has(each, method, &path);
-        if !patterns.iter().any(is_granted) {
-            return Err(Refused::NotAllowed(format!(
-                "{} {path} is in no grant for `{role}`",
-                method.word()
-            )));
-        }
+        let role = granted?;
         self.counted().map_err(Refused::TooMany)?;
-        let web = self.reach.web.clone().ok_or_else(|| no_target(nobody()))?;
+        let web = self.reach.web.clone();
+        let web = web.ok_or_else(|| Refused::Web(WebError::NoTarget(nobody())))?;
         let request = Request {
             about: self.reach.about.clone(),
             target: self.reach.bound(&role),
@@ -66,6 +55,29 @@ impl Guest {
             body,
         };
         web.send(&request, self.until()).map_err(Refused::Web)
+    }
+
+    /// The role, if such a request is granted for it.
+    fn may_send(&self, target: &str, method: Method, path: &str) -> Result<TargetName, Refused> {
+        let no_target = |why: String| Refused::Web(WebError::NoTarget(why));
+        let role = named(target).map_err(no_target)?;
+        let patterns = self.reach.rights.http.get(&role);
+        let patterns = patterns.ok_or_else(|| {
+            no_target(format!(
+                "`{role}` is not granted; [rights.http] in the manifest names it"
+            ))
+        })?;
+        if let Some(fault) = pattern::fault(path) {
+            return Err(Refused::NotAllowed(format!("the path `{path}` {fault}")));
+        }
+        let is_granted = |each: &String| pattern::has(each, method, path);
+        match patterns.iter().any(is_granted) {
+            true => Ok(role),
+            false => Err(Refused::NotAllowed(format!(
+                "{} {path} is in no grant for `{role}`",
+                method.word()
+            ))),
+        }
     }
 
     pub(super) fn run(

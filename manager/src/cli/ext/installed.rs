@@ -11,7 +11,7 @@ use crate::extensions::{Shown, digest};
 use crate::wall::moment;
 use clap::{Args, ValueEnum};
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{LimitsAsked, Manifest};
+use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked, Manifest};
 use holdfast_model::id::ExtensionName;
 use holdfast_model::standing::Readiness;
 use holdfast_strict::{Format, read};
@@ -269,7 +269,7 @@ fn list(all: &[Shown], wide: bool) -> String {
             plain(installed.manifest.name.as_str()),
             plain(&installed.manifest.version),
             plain(installed.manifest.kind.word()),
-            plain(fallback(installed.then)),
+            plain(fallback(installed)),
             (tone, format!("{count}/{} ready", each.managers.len())),
             plain(&share(costs.cpu_p99_us, costs.cpu_p99_percent)),
             plain(&installed.manifest.summary),
@@ -283,8 +283,9 @@ fn list(all: &[Shown], wide: bool) -> String {
     table(&heads, rows.collect())
 }
 
-fn fallback(then: Fallback) -> &'static str {
-    match then {
+fn fallback(installed: &Installed) -> &'static str {
+    match installed.then {
+        _ if installed.manifest.kind == ExtensionKind::Events => "told twice more, then dropped",
         Fallback::Closed => "closed: VMs wait",
         Fallback::Open => "open: without it",
     }
@@ -300,6 +301,7 @@ fn one(shown: &Shown) -> String {
         rights,
         managers,
         costs,
+        told,
     } = shown;
     let manifest = &installed.manifest;
     let limits = installed.limits();
@@ -314,14 +316,14 @@ fn one(shown: &Shown) -> String {
             installed.by,
             moment(installed.at)
         )),
-        Line::new().text(format!("  on failure  {}", fallback(installed.then))),
+        Line::new().text(format!("  on failure  {}", fallback(installed))),
         Line::new().text(format!(
             "  may         {}",
             if rights.is_empty() { "compute".to_owned() } else { rights.join(", ") }
         )),
         Line::new().text(format!(
-            "  limits      {} ms of CPU, {} ms, {} MiB, {} KiB a call",
-            limits.cpu_ms, limits.wall_ms, limits.memory_mib, limits.answer_kib
+            "  limits      {} ms of CPU, {} ms, {} MiB, {} KiB, {} requests a call",
+            limits.cpu_ms, limits.wall_ms, limits.memory_mib, limits.answer_kib, limits.requests
         )),
         Line::new().text(format!(
             "  cost here   {} calls, {} without an answer; CPU {:.1} ms in the middle, {} at most (p99); \
@@ -336,6 +338,18 @@ fn one(shown: &Shown) -> String {
     ];
     if let Some(why) = &costs.last_failure {
         lines.push(Line::new().text("  last failure  ").add(Tone::Warn, why));
+    }
+    if let Some(so_far) = told {
+        let line = Line::new().text(format!(
+            "  events      {} told, {} dropped",
+            so_far.told, so_far.dropped
+        ));
+        lines.push(match &so_far.behind {
+            Some(why) => line
+                .text(", the last of them because: ")
+                .add(Tone::Warn, why),
+            None => line,
+        });
     }
     for (manager, readiness) in managers {
         let (tone, words) = state(readiness, &installed.digest);

@@ -1,0 +1,314 @@
+//! Event handlers in a cluster: real managers, the real notifier, a real webhook.
+#![cfg(feature = "extensions")]
+
+mod support;
+
+use holdfast_manager::daemon::Means;
+use holdfast_model::event::{Event, EventKind};
+use holdfast_model::policy::Policy;
+use holdfast_model::time::UnixMs;
+use holdfast_store::keyspace::Key;
+use holdfast_store::memory::MemoryStore;
+use serde_json::Value;
+use std::sync::Arc;
+use support::guests::{guest, workshop};
+use support::puppet::Puppet;
+use support::sink::{Mood, Sink};
+use support::{Manager, domain_xml, file, name, policy, put};
+use tempfile::TempDir;
+
+/// A cluster whose notifier has a webhook for everything.
+struct Rig {
+    store: MemoryStore,
+    sink: Sink,
+    dir: TempDir,
+    timeout_ms: u64,
+}
+
+impl Rig {
+    async fn new(timeout_ms: u64) -> Self {
+        let store = MemoryStore::new();
+        put(&store, Key::Policy, &bound("webhook-all"));
+        Self {
+            store,
+            sink: Sink::start().await,
+            dir: tempfile::tempdir().expect("a directory"),
+            timeout_ms,
+        }
+    }
+
+    async fn manager(&self, id: &str, site: &str) -> Manager {
+        let dir = self.dir.path().join(id);
+        std::fs::create_dir(&dir).expect("a directory");
+        let means = Means {
+            workshop: Some(workshop(&dir)),
+            web: Some(self.sink.web(self.timeout_ms)),
+            ..Means::default()
+        };
+        let store = Arc::new(self.store.clone());
+        Manager::with_means(store, ("lab", id, site), means).await
+    }
+
+    /// Writes an event; the later, the earlier by its own clock.
+    fn happens(&self, number: u32) {
+        let event = Event {
+            at: UnixMs(1_000_000 - u64::from(number)),
+            actor: "m-x".to_owned(),
+            kind: EventKind::Note,
+            host: None,
+            site: None,
+            vm: None,
+            generation: None,
+            text: words(number),
+        };
+        let id = format!("{}-m-x-{number}", event.at.0);
+        put(&self.store, Key::Event(id), &event);
+    }
+}
+
+fn words(number: u32) -> String {
+    format!("event number {number}")
+}
+
+/// The policy, with the sink for this role.
+fn bound(role: &str) -> Policy {
+    let mut policy = policy();
+    let own = policy.extensions.entry(name("notifier")).or_default();
+    own.bind.insert(name(role), name("sink"));
+    policy
+}
+
+async fn install(manager: &Manager, guest_name: &str) {
+    let dir = guest(guest_name).display().to_string();
+    let ran = manager.cli(&["ext", "install", &dir, "--yes"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
+
+async fn ready(manager: &Manager, guest_name: &str, id: &str) {
+    let ready = |shown: &Value| shown["managers"][id]["state"] == "ready";
+    let path = format!("/extensions/{guest_name}");
+    manager.until(&path, "it to be ready", ready).await;
+}
+
+async fn leads(manager: &Manager, id: &str) {
+    let leads = |status: &Value| status["leader"]["name"] == id;
+    manager.until("/status", "the lead", leads).await;
+}
+
+/// Those of ours, without repetitions.
+fn ours(texts: &[String]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for text in texts.iter().filter(|text| text.starts_with("event number")) {
+        if !found.contains(text) {
+            found.push(text.clone());
+        }
+    }
+    found
+}
+
+fn wanted(numbers: std::ops::Range<u32>) -> Vec<String> {
+    numbers.map(words).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_is_posted_in_the_order_in_which_it_was_written() {
+    let rig = Rig::new(5_000).await;
+    let manager = rig.manager("m-a", "a").await;
+    leads(&manager, "m-a").await;
+    rig.happens(0);
+    install(&manager, "notifier").await;
+    ready(&manager, "notifier", "m-a").await;
+    for number in 1..121 {
+        rig.happens(number);
+    }
+    let all = |texts: &[String]| ours(texts).len() >= 120;
+    let texts = rig.sink.until("all events", all).await;
+    // Not what happened before it was there.
+    assert_eq!(ours(&texts), wanted(1..121));
+    let bodies = rig.sink.bodies();
+    assert!(bodies.len() < 60, "they are gathered: {}", bodies.len());
+    let text = bodies.last().and_then(|body| body["text"].as_str());
+    assert!(
+        text.is_some_and(|text| text.contains("Z note: event number 1")),
+        "{text:?}"
+    );
+    // How far it is stands in the store.
+    let far = |shown: &Value| shown["told"]["told"].as_u64() >= Some(120);
+    manager
+        .until("/extensions/notifier", "how far it is", far)
+        .await;
+    let shown = manager.cli(&["ext", "show", "notifier"]).await.out;
+    assert!(shown.contains("told, 0 dropped\n"), "{shown}");
+    assert!(shown.contains("told twice more, then dropped"), "{shown}");
+    // With it goes what is known of it.
+    let removed = manager.cli(&["ext", "remove", "notifier", "--yes"]).await;
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    let store = &rig.store;
+    let gone = |_: &Value| store.get_now(&Key::Told(name("notifier")).path()).is_none();
+    manager.until("/status", "its place to be gone", gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_goes_on_where_the_last_one_was() {
+    let rig = Rig::new(60_000).await;
+    let first = rig.manager("m-a", "a").await;
+    leads(&first, "m-a").await;
+    install(&first, "notifier").await;
+    let second = rig.manager("m-b", "b").await;
+    ready(&first, "notifier", "m-a").await;
+    ready(&second, "notifier", "m-b").await;
+    for number in 0..30 {
+        rig.happens(number);
+    }
+    rig.sink
+        .until("the first ones", |texts| ours(texts).len() >= 30)
+        .await;
+    // Those that are under way with the old leader are not taken for told.
+    rig.sink.is(Mood::Hangs);
+    let asked = rig.sink.asked_more_than(0).await;
+    for number in 30..60 {
+        rig.happens(number);
+    }
+    rig.sink.asked_more_than(asked).await;
+    first.stop().await.expect("a clean end");
+    rig.sink.is(Mood::Takes);
+    for number in 60..90 {
+        rig.happens(number);
+    }
+    leads(&second, "m-b").await;
+    let texts = rig
+        .sink
+        .until("all of them", |texts| ours(texts).len() >= 90)
+        .await;
+    assert_eq!(ours(&texts), wanted(0..90));
+    // Nor does it begin with the beginning: what was counted as told is not told again for ever.
+    let far = |shown: &Value| shown["told"]["told"].as_u64() >= Some(90);
+    second
+        .until("/extensions/notifier", "how far it is", far)
+        .await;
+    second.stop().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_hangs_holds_up_nobody_and_what_it_misses_is_told() {
+    let rig = Rig::new(200).await;
+    let manager = rig.manager("m-a", "a").await;
+    let _hosts = ["a1", "a2"].map(|host| Puppet::start(&rig.store, host, "a"));
+    leads(&manager, "m-a").await;
+    install(&manager, "notifier").await;
+    ready(&manager, "notifier", "m-a").await;
+    rig.sink.is(Mood::Hangs);
+    rig.happens(0);
+    rig.sink.asked_more_than(0).await;
+    // Meanwhile the leader decides, and its decisions are carried out.
+    let xml = file(&rig.dir, "web.xml", &domain_xml("web", 1));
+    let text = format!("domain_xml_file = \"{xml}\"\n");
+    let path = file(&rig.dir, "web.toml", &text);
+    let applied = manager.cli(&["vm", "apply", "-f", &path]).await;
+    assert_eq!(applied.code, 0, "{}", applied.err);
+    let runs = |vm: &Value| vm.to_string().contains("\"state\":\"running\"");
+    manager.until("/vms/web", "it to run", runs).await;
+    assert_eq!(ours(&rig.sink.texts()), [""; 0], "nothing was taken");
+    let missed = |shown: &Value| shown["told"]["dropped"].as_u64() > Some(0);
+    manager
+        .until("/extensions/notifier", "what it missed", missed)
+        .await;
+    let behind = |status: &Value| {
+        let conditions = status["conditions"].to_string();
+        conditions.contains("extension-behind") && conditions.contains("webhook-all: no answer")
+    };
+    manager.until("/status", "the condition", behind).await;
+    let shown = manager.cli(&["ext", "show", "notifier"]).await.out;
+    assert!(
+        shown.contains("dropped, the last of them because: "),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains("failed too often"),
+        "a webhook is not its fault: {shown}"
+    );
+    // It is told of what comes, as soon as it takes it.
+    rig.sink.is(Mood::Takes);
+    rig.happens(1);
+    rig.sink
+        .until("the next one", |texts| texts.contains(&words(1)))
+        .await;
+    let well = |status: &Value| {
+        !status["conditions"]
+            .to_string()
+            .contains("extension-behind")
+    };
+    manager
+        .until("/status", "nothing to be told of", well)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_tried_again_and_roles_that_are_bound_wrongly_are_told() {
+    let rig = Rig::new(5_000).await;
+    put(&rig.store, Key::Policy, &bound("webhok"));
+    let manager = rig.manager("m-a", "a").await;
+    leads(&manager, "m-a").await;
+    let told = |says: &'static str| {
+        move |status: &Value| {
+            let conditions = status["conditions"].to_string();
+            conditions.contains("extension-roles") && conditions.contains(says)
+        }
+    };
+    manager
+        .until("/status", "a condition", told("which is not installed"))
+        .await;
+    install(&manager, "notifier").await;
+    let says = "has no such role; it has webhook, webhook-all, webhook-critical";
+    manager.until("/status", "another one", told(says)).await;
+    put(&rig.store, Key::Policy, &bound("webhook-all"));
+    let well = |status: &Value| !status["conditions"].to_string().contains("extension-roles");
+    manager
+        .until("/status", "nothing to be told of", well)
+        .await;
+    ready(&manager, "notifier", "m-a").await;
+    rig.sink.is(Mood::Refuses);
+    rig.happens(0);
+    rig.sink.asked_more_than(0).await;
+    rig.sink.is(Mood::Takes);
+    rig.sink
+        .until("the second attempt", |texts| texts.contains(&words(0)))
+        .await;
+    let shown = manager.until("/extensions/notifier", "how far it is", |shown| {
+        shown["told"]["told"].as_u64() > Some(0)
+    });
+    assert_eq!(shown.await["told"]["dropped"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_traps_rests_and_the_others_hear_on() {
+    let rig = Rig::new(5_000).await;
+    let manager = rig.manager("m-a", "a").await;
+    leads(&manager, "m-a").await;
+    install(&manager, "bad-panics").await;
+    install(&manager, "bad-spins").await;
+    install(&manager, "notifier").await;
+    for guest_name in ["bad-panics", "bad-spins", "notifier"] {
+        ready(&manager, guest_name, "m-a").await;
+    }
+    rig.happens(0);
+    rig.sink
+        .until("the event", |texts| texts.contains(&words(0)))
+        .await;
+    for (guest_name, says) in [("bad-panics", "it trapped"), ("bad-spins", "of CPU")] {
+        let rests = |status: &Value| {
+            let conditions = status["conditions"].as_array().into_iter().flatten();
+            let texts: Vec<&str> = conditions
+                .filter_map(|each| each["text"].as_str())
+                .collect();
+            texts.iter().any(|text| {
+                text.starts_with(&format!("extension {guest_name} failed too often"))
+                    && text.contains("what happens waits to be told")
+                    && text.contains(says)
+            })
+        };
+        manager.until("/status", "it to rest", rests).await;
+    }
+    let logs = manager.cli(&["ext", "logs", "bad-panics"]).await.out;
+    assert!(logs.contains("what is `"), "the panic's words: {logs}");
+}
