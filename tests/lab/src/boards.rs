@@ -4,11 +4,17 @@
 //!  manager ─stdin─> fence_lab (`xtask lab-fence SOCKET`) ─socket─> boards, in the test ─> the machine's power
 //!          <─exit code─────────────────────────────────<─────────────┘
 //! ```
-//! What a board does is set by the scenario; what it was asked is kept, as proof that it was.
+//! What a board does is set by the scenario; what it was asked is kept, as proof that it was. The same boards
+//! speak Redfish as well ([`redfish`]).
+
+mod redfish;
+
+pub(crate) use redfish::url as redfish_url;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -77,6 +83,7 @@ struct Inner {
     modes: BTreeMap<String, Mode>,
     calls: Vec<Call>,
     held: Vec<UnixStream>,
+    held_web: Vec<TcpStream>,
 }
 
 impl Boards {
@@ -89,18 +96,23 @@ impl Boards {
         let listener = UnixListener::bind(&socket).map_err(failed)?;
         let failed = LabError::io("listen on", &socket);
         listener.set_nonblocking(true).map_err(failed)?;
+        let web = redfish::listen()?;
         let (boards, over) = (Boards::default(), AtomicBool::new(false));
         let result = std::thread::scope(|scope| {
             scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    let mut sources = [PollFd::new(&listener, PollFlags::IN)];
-                    // An interrupted poll is only an early look.
-                    let _ = poll(&mut sources, Some(&STEP));
-                    while let Ok((stream, _)) = listener.accept() {
-                        // A program that went away has no use for an answer.
-                        let _ = boards.answer(lab, stream);
-                    }
-                }
+                accept(&listener, &over, || {
+                    let (stream, _) = listener.accept()?;
+                    // A program that went away has no use for an answer.
+                    let _ = boards.answer(lab, stream);
+                    Ok(())
+                });
+            });
+            scope.spawn(|| {
+                accept(&web, &over, || {
+                    let (stream, _) = web.accept()?;
+                    let _ = boards.answer_web(lab, stream);
+                    Ok(())
+                });
             });
             let _end = Over(&over);
             body(&boards)
@@ -139,7 +151,12 @@ impl Boards {
 
     /// Lies that were held back are told.
     pub(crate) fn tell_lies(&self) -> usize {
-        let held = std::mem::take(&mut self.inner().held);
+        let held = {
+            let mut inner = self.inner();
+            // Nobody has a lie for those: they are let go.
+            inner.held_web.clear();
+            std::mem::take(&mut inner.held)
+        };
         let told = held.into_iter();
         told.filter(|mut stream| stream.write_all(b"2\n").is_ok())
             .count()
@@ -154,6 +171,25 @@ impl Boards {
         let (Some(action), Some(host)) = (of("action="), of("nodename=")) else {
             return stream.write_all(b"1\n");
         };
+        match self.act(lab, host, action) {
+            Act::Gone => Ok(()),
+            Act::Held => {
+                self.inner().held.push(stream);
+                Ok(())
+            }
+            Act::Says(answer) => {
+                let code = match (answer, action) {
+                    (Answer::Power(Power::Off), "status") => 2,
+                    (Answer::Refused, _) => 1,
+                    (Answer::Power(_) | Answer::Done, _) => 0,
+                };
+                writeln!(stream, "{code}")
+            }
+        }
+    }
+
+    /// What a host's board does when it is asked for something; writes the call down.
+    fn act(&self, lab: &Lab, host: &str, action: &str) -> Act {
         let power = lab.power(host).unwrap_or(Power::Off);
         let mode = {
             let mut inner = self.inner();
@@ -165,24 +201,45 @@ impl Boards {
             });
             inner.modes.get(host).copied().unwrap_or_default()
         };
-        let code = match (mode, action) {
-            (Mode::Dead, _) => return Ok(()),
-            (Mode::Refuses, _) => 1,
-            (Mode::Hangs, _) | (Mode::Lies, "status") => {
-                self.inner().held.push(stream);
-                return Ok(());
-            }
-            (Mode::Lies, _) => 0,
-            (Mode::Answers, "status") => match power {
-                Power::On => 0,
-                Power::Off => 2,
-            },
+        match (mode, action) {
+            (Mode::Dead, _) => Act::Gone,
+            (Mode::Refuses, _) => Act::Says(Answer::Refused),
+            (Mode::Hangs, _) | (Mode::Lies, "status") => Act::Held,
+            (Mode::Lies, _) => Act::Says(Answer::Done),
+            (Mode::Answers, "status") => Act::Says(Answer::Power(power)),
             (Mode::Answers, _) => match power == Power::Off || lab.power_off(&[host]).is_ok() {
-                true => 0,
-                false => 1,
+                true => Act::Says(Answer::Done),
+                false => Act::Says(Answer::Refused),
             },
-        };
-        writeln!(stream, "{code}")
+        }
+    }
+}
+
+/// What comes of a call.
+enum Act {
+    /// Nobody is there.
+    Gone,
+    /// Nothing comes back for now.
+    Held,
+    /// An answer.
+    Says(Answer),
+}
+
+/// An answer, in whatever language.
+#[derive(Clone, Copy)]
+enum Answer {
+    Done,
+    Refused,
+    Power(Power),
+}
+
+/// Takes what comes in until the scenario is over.
+fn accept(listener: &impl AsFd, over: &AtomicBool, take: impl Fn() -> std::io::Result<()>) {
+    while !over.load(Ordering::Relaxed) {
+        let mut sources = [PollFd::new(listener, PollFlags::IN)];
+        // An interrupted poll is only an early look.
+        let _ = poll(&mut sources, Some(&STEP));
+        while take().is_ok() {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every configuration file of the lab as text. No I/O.
 
-use crate::boards::PROGRAM;
+use crate::boards::{PROGRAM, redfish_url};
 use crate::layout::{API_PORT, Layout, Machine, STORAGE_DIR, subnet};
 use crate::options::{Driver, LabOptions};
 
@@ -16,13 +16,25 @@ fn quoted_list(items: &[String]) -> String {
 pub fn manager_toml(layout: &Layout, machine: &Machine) -> String {
     format!(
         "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nsite = \"{site}\"\n\
-         listen = \"{address}:{API_PORT}\"\nextensions_dir = \"/var/lib/holdfast/extensions\"\n\n[etcd]\nendpoints = {endpoints}\n\n\
-         [fence_agents]\nfence_lab = \"{PROGRAM}\"\n",
+         listen = \"{address}:{API_PORT}\"\nextensions_dir = \"/var/lib/holdfast/extensions\"\n\
+         requests_file = \"/var/lib/holdfast/requests.jsonl\"\n\n[etcd]\nendpoints = {endpoints}\n\n\
+         [fence_agents]\nfence_lab = \"{PROGRAM}\"\n{targets}",
+        targets = board_targets(layout),
         name = machine.name,
         site = machine.site,
         address = machine.address,
         endpoints = quoted_list(&layout.control_urls(&machine.site, 2379)),
     )
+}
+
+/// The Redfish service of each hypervisor's board.
+fn board_targets(layout: &Layout) -> String {
+    let hosts = layout.hypervisors();
+    let target = |host: &Machine| {
+        let (name, url) = (&host.name, redfish_url(&host.name));
+        format!("\n[targets.{name}-board]\nurl = \"{url}\"\n")
+    };
+    hosts.map(target).collect()
 }
 
 /// `/etc/holdfast/host.toml`, read by the agent and by the guard.

@@ -123,7 +123,10 @@ impl Lab {
     /// The `holdfast` command line with the managers' addresses, run where an operator would sit:
     /// in the lab's network, outside all machines.
     pub fn cli_command(&self, args: &[&str]) -> Command {
-        let urls = self.layout().control_urls("a", API_PORT);
+        self.cli_to(&self.layout().control_urls("a", API_PORT), args)
+    }
+
+    fn cli_to(&self, urls: &[String], args: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command
             .arg(format!(
@@ -145,12 +148,16 @@ impl Lab {
     /// Like [`Lab::cli`] with `-o json`, parsed; a failed status is an error.
     pub fn cli_json(&self, args: &[&str]) -> Result<serde_json::Value> {
         let args: Vec<&str> = ["-o", "json"].iter().chain(args).copied().collect();
-        let name = format!("holdfast {}", args.join(" "));
-        let output = self.cli(&args)?.ok(&name)?;
-        serde_json::from_str(&output.stdout).map_err(|source| LabError::Parse {
-            path: name.into(),
-            source,
-        })
+        json_of(&args, self.cli(&args)?)
+    }
+
+    /// The same, asked of one manager: what it alone knows.
+    pub fn cli_json_of(&self, manager: &str, args: &[&str]) -> Result<serde_json::Value> {
+        let args: Vec<&str> = ["-o", "json"].iter().chain(args).copied().collect();
+        let address = &self.layout().machine(manager)?.address;
+        let url = format!("http://{address}:{API_PORT}");
+        let mut command = self.cli_to(&[url], &args);
+        json_of(&args, output(&mut command, b"", Duration::from_secs(60))?)
     }
 
     /// The storage's bricks as a control machine sees them.
@@ -288,4 +295,14 @@ pub(crate) fn in_parallel(
             .collect()
     });
     results.into_iter().collect()
+}
+
+/// What a command printed, read.
+fn json_of(args: &[&str], output: Output) -> Result<serde_json::Value> {
+    let name = format!("holdfast {}", args.join(" "));
+    let output = output.ok(&name)?;
+    serde_json::from_str(&output.stdout).map_err(|source| LabError::Parse {
+        path: name.into(),
+        source,
+    })
 }

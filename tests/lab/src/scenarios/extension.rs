@@ -96,7 +96,7 @@ fn rule(cluster: &Cluster) -> Result<()> {
     })
 }
 
-fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
+pub(super) fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
     let dir: PathBuf = match own_bin_dir().parent() {
         Some(target) => target.join("extensions").join(name),
         None => name.into(),
@@ -129,7 +129,7 @@ fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
     )
 }
 
-fn remove(cluster: &Cluster, name: &str) -> Result<()> {
+pub(super) fn remove(cluster: &Cluster, name: &str) -> Result<()> {
     let argv = ["ext", "remove", name, "--yes"];
     cluster.lab.cli(&argv)?.ok("holdfast ext remove").map(drop)
 }

@@ -3,6 +3,7 @@
 use holdfast_model::host::Membership;
 
 use super::checks::{given_up, moved_over, same_grant, wait_host, went_elsewhere};
+use super::extension::{install, remove};
 use super::{PATIENCE, expect, host_of, small, with_policy, with_vms};
 use crate::boards::{Boards, Mode};
 use crate::error::{LabError, Result};
@@ -12,6 +13,7 @@ use crate::run::wait_until;
 use crate::trial::Cluster;
 
 const VM: &str = "fenced";
+const REDFISH: &str = "redfish";
 /// Well below the silence that makes a host suspect, with every profile.
 const HEARD_MS: u64 = 1_000;
 /// One device for all hosts, which tells them apart by their names.
@@ -22,10 +24,10 @@ pub(super) fn devices(lab: &Lab) -> Result<()> {
     with_policy(lab, DEVICES, || {
         Boards::serve(lab, |boards| {
             with_vms(lab, &[small(VM, "a")], |cluster| {
-                answers(cluster, boards)?;
+                answers(cluster, boards, By::Program)?;
                 lies(cluster, boards)?;
                 for mode in [Mode::Hangs, Mode::Refuses, Mode::Dead] {
-                    holds_nothing_up(cluster, boards, mode)?;
+                    holds_nothing_up(cluster, boards, (mode, "off"), By::Program)?;
                 }
                 Ok(())
             })
@@ -33,8 +35,80 @@ pub(super) fn devices(lab: &Lab) -> Result<()> {
     })
 }
 
+/// The same boards over Redfish, asked by an extension; each request is in the journal.
+pub(super) fn redfish(lab: &Lab) -> Result<()> {
+    let cluster = Cluster::of(lab);
+    cluster.wait_sites_online(PATIENCE)?;
+    install(&cluster, REDFISH, &[])?;
+    with_policy(lab, &redfish_devices(lab), || {
+        Boards::serve(lab, |boards| {
+            with_vms(lab, &[small(VM, "a")], |cluster| {
+                answers(cluster, boards, By::Redfish)?;
+                wait_journal(cluster, "POST")?;
+                // It looks before it orders: from one that hangs it hears nothing, and orders nothing.
+                for (mode, asked) in [
+                    (Mode::Refuses, "status"),
+                    (Mode::Hangs, "status"),
+                    (Mode::Dead, "status"),
+                ] {
+                    holds_nothing_up(cluster, boards, (mode, asked), By::Redfish)?;
+                }
+                Ok(())
+            })
+        })
+    })?;
+    remove(&cluster, REDFISH)
+}
+
+/// What talks to the boards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Program,
+    Redfish,
+}
+
+/// A device for each host: each has a service, and so a target, of its own.
+fn redfish_devices(lab: &Lab) -> String {
+    let mut text = "[fencing]\non_suspicion = true\n".to_owned();
+    for host in lab.layout().hypervisors() {
+        let name = &host.name;
+        text.push_str(&format!(
+            "\n[fencing.devices.{name}]\nextension = \"{REDFISH}\"\nbind = {{ board = \"{name}-board\" }}\n\
+             timeout_ms = 60000\nread_back = {{ target = \"{name}-board\", \
+             path = \"/redfish/v1/Systems/1\", pointer = \"/PowerState\", off = \"Off\", on = \"On\" }}\n"
+        ));
+    }
+    text
+}
+
+/// The journal of the manager that leads has an answered request of this kind.
+fn wait_journal(cluster: &Cluster, method: &str) -> Result<()> {
+    let argv = ["ext", "requests"];
+    let what = format!("the journal to have a {method} that was answered");
+    wait_until(&what, PATIENCE, "", || {
+        let controls = cluster.lab.layout().controls();
+        let mut seen = Vec::new();
+        for control in controls {
+            let here = cluster.lab.cli_json_of(&control.name, &argv);
+            let here = here.map_err(|error| error.to_string())?;
+            let requests = here["requests"].as_array().cloned().unwrap_or_default();
+            let found = requests.iter().any(|request| {
+                let about = request["about"].as_str().unwrap_or_default();
+                about.starts_with("fencing of ")
+                    && request["method"] == method
+                    && request["outcome"]["state"] == "answered"
+            });
+            if found {
+                return Ok(());
+            }
+            seen.push(format!("{}: {} requests", control.name, requests.len()));
+        }
+        Err(seen.join(", "))
+    })
+}
+
 /// The host is on and its agent hangs: its board switches it off, and that is what closes it.
-fn answers(cluster: &Cluster, boards: &Boards) -> Result<()> {
+fn answers(cluster: &Cluster, boards: &Boards, by: By) -> Result<()> {
     let lab = cluster.lab;
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
@@ -48,7 +122,7 @@ fn answers(cluster: &Cluster, boards: &Boards) -> Result<()> {
     expect(lab.power(&host)? == Power::Off, || {
         format!("{host} still has power")
     })?;
-    wait_fenced(cluster, &host, true)?;
+    wait_fenced(cluster, &host, by, true)?;
     lab.power_on(&[&host])?;
     wait_host(cluster, &host, Membership::Online)
 }
@@ -91,15 +165,20 @@ fn runs_on_still(
 }
 
 /// The host loses its power and its board is of no use: the wait decides, as without one.
-fn holds_nothing_up(cluster: &Cluster, boards: &Boards, mode: Mode) -> Result<()> {
+fn holds_nothing_up(
+    cluster: &Cluster,
+    boards: &Boards,
+    (mode, asked): (Mode, &str),
+    by: By,
+) -> Result<()> {
     let lab = cluster.lab;
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
     boards.set(&host, mode);
     let off = lab.power_off(&[&host])?;
-    boards.wait_asked(&host, "off", off.at_ms, PATIENCE)?;
+    boards.wait_asked(&host, asked, off.at_ms, PATIENCE)?;
     went_elsewhere(cluster, &before, off.at_ms)?;
-    wait_fenced(cluster, &host, false)?;
+    wait_fenced(cluster, &host, by, false)?;
     lab.power_on(&[&host])?;
     boards.set(&host, Mode::Answers);
     // What was held is of no more use to anybody.
@@ -119,13 +198,17 @@ fn wait_back(cluster: &Cluster, host: &str) -> Result<()> {
 }
 
 /// The host was given up last by its device, or by something else.
-fn wait_fenced(cluster: &Cluster, host: &str, by_device: bool) -> Result<()> {
+fn wait_fenced(cluster: &Cluster, host: &str, by: By, by_device: bool) -> Result<()> {
     wait_host(cluster, host, Membership::Fenced)?;
     let told = given_up(cluster)?;
     let last = told.iter().rfind(|text| text.starts_with(host));
     let last = last.cloned().unwrap_or_default();
+    let device = match by {
+        By::Program => "boards",
+        By::Redfish => host,
+    };
     expect(
-        last.contains("powered off, says boards") == by_device,
+        last.contains(&format!("powered off, says {device}")) == by_device,
         || format!("{host} was given up by the wrong evidence: {last}"),
     )
 }

@@ -196,6 +196,11 @@ pub const ALL: &[Scenario] = &[
         run: fence::devices,
     },
     Scenario {
+        name: "fence-redfish",
+        what: "39: the same boards over Redfish, asked by an extension that is believed with a read-back only",
+        run: fence::redfish,
+    },
+    Scenario {
         name: "witness-lost-then-a-site",
         what: "16: without the witness a site is lost: nobody decides, it is told, and the witness ends it",
         run: witness::then_a_site,
