@@ -3,6 +3,7 @@
 use crate::boards::PROGRAM;
 use crate::layout::{API_PORT, Layout, Machine, STORAGE_DIR, subnet};
 use crate::options::{Driver, LabOptions};
+use crate::sink::{self, TARGET};
 
 /// Name of the cluster in every file.
 pub const CLUSTER: &str = "lab";
@@ -17,7 +18,8 @@ pub fn manager_toml(layout: &Layout, machine: &Machine) -> String {
     format!(
         "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nsite = \"{site}\"\n\
          listen = \"{address}:{API_PORT}\"\nextensions_dir = \"/var/lib/holdfast/extensions\"\n\n[etcd]\nendpoints = {endpoints}\n\n\
-         [fence_agents]\nfence_lab = \"{PROGRAM}\"\n",
+         [fence_agents]\nfence_lab = \"{PROGRAM}\"\n\n[targets.{TARGET}]\nurl = \"{url}\"\n",
+        url = sink::url(),
         name = machine.name,
         site = machine.site,
         address = machine.address,

@@ -41,6 +41,7 @@ mod ready;
 pub mod report;
 mod run;
 pub mod scenarios;
+mod sink;
 mod slow;
 pub mod soak;
 pub mod stalls;

@@ -96,7 +96,7 @@ fn rule(cluster: &Cluster) -> Result<()> {
     })
 }
 
-fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
+pub(super) fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
     let dir: PathBuf = match own_bin_dir().parent() {
         Some(target) => target.join("extensions").join(name),
         None => name.into(),
@@ -129,11 +129,11 @@ fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
     )
 }
 
-fn remove(cluster: &Cluster, name: &str) -> Result<()> {
+pub(super) fn remove(cluster: &Cluster, name: &str) -> Result<()> {
     let argv = ["ext", "remove", name, "--yes"];
     cluster.lab.cli(&argv)?.ok("holdfast ext remove").map(drop)
 }
 
-fn shown(cluster: &Cluster, name: &str) -> Result<serde_json::Value> {
+pub(super) fn shown(cluster: &Cluster, name: &str) -> Result<serde_json::Value> {
     cluster.lab.cli_json(&["ext", "show", name])
 }
