@@ -139,7 +139,11 @@ async fn what_happens_is_posted_in_the_order_in_which_it_was_written() {
         .await;
     let shown = manager.cli(&["ext", "show", "notifier"]).await.out;
     assert!(shown.contains("told, 0 dropped\n"), "{shown}");
-    assert!(shown.contains("told twice more, then dropped"), "{shown}");
+    assert!(
+        shown.contains("told twice more, then dropped")
+            && shown.contains("bound       webhook-all to sink"),
+        "{shown}"
+    );
     // With it goes what is known of it.
     let removed = manager.cli(&["ext", "remove", "notifier", "--yes"]).await;
     assert_eq!(removed.code, 0, "{}", removed.err);
