@@ -112,6 +112,12 @@ fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
         rights: installed.rights().lines(),
         managers,
         costs: app.extensions.costs(name),
+        bound: view
+            .policy
+            .as_ref()
+            .and_then(|seen| seen.value.extensions.get(name))
+            .map(|own| own.bind.clone())
+            .unwrap_or_default(),
         told: view.told.get(name).map(|seen| seen.value.clone()),
     })
 }

@@ -21,7 +21,7 @@ pub use holdfast_model::component::digest;
 
 use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::id::ExtensionName;
+use holdfast_model::id::{ExtensionName, TargetName};
 use holdfast_model::standing::Readiness;
 use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,9 @@ pub struct Shown {
     pub managers: BTreeMap<String, Readiness>,
     /// What its calls cost on this manager.
     pub costs: cost::Shown,
+    /// What the policy gives it for its roles.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bound: BTreeMap<TargetName, TargetName>,
     /// How far an event handler has been told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<ToldSoFar>,

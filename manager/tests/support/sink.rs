@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// What it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mood {
     Takes,
     Refuses,
@@ -29,7 +29,7 @@ pub struct Sink {
     address: SocketAddr,
     mood: Arc<Mutex<Mood>>,
     taken: watch::Sender<Vec<Value>>,
-    asked: watch::Sender<usize>,
+    asked: watch::Sender<BTreeMap<Mood, usize>>,
 }
 
 impl Sink {
@@ -91,20 +91,21 @@ impl Sink {
         texts
     }
 
-    /// Waits until it was asked more often than so.
-    pub async fn asked_more_than(&self, count: usize) -> usize {
+    /// Waits until it was asked more often than so in this mood; how often.
+    pub async fn asked_more_than(&self, count: usize, mood: Mood) -> usize {
+        let often = |asked: &BTreeMap<Mood, usize>| asked.get(&mood).copied().unwrap_or(0);
         let mut asked = self.asked.subscribe();
-        let wait = asked.wait_for(|asked| *asked > count);
+        let wait = asked.wait_for(|asked| often(asked) > count);
         let came = tokio::time::timeout(BOUND, wait).await;
-        *came
-            .expect("it is asked again")
-            .expect("the sender is here")
+        let came = came.expect("it is asked again");
+        often(&came.expect("the sender is here"))
     }
 }
 
 async fn take(State(sink): State<Sink>, body: String) -> StatusCode {
-    sink.asked.send_modify(|asked| *asked += 1);
     let mood = *sink.mood.lock().expect("no panic");
+    sink.asked
+        .send_modify(|asked| *asked.entry(mood).or_default() += 1);
     match mood {
         Mood::Takes => {
             let body: Value = serde_json::from_str(&body).expect("JSON");

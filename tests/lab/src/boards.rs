@@ -14,34 +14,24 @@ pub(crate) use redfish::url as redfish_url;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::now_ms;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
 use crate::machine::Power;
+use crate::outside::{Over, TALK, accept};
 use crate::run::wait_until;
 use crate::state::{self, StateDir};
 
 /// Where a manager finds the program.
 pub const PROGRAM: &str = "/etc/holdfast/fence_lab";
-
-/// Looks this often whether the scenario is over.
-const STEP: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 50_000_000,
-};
-/// A program that says nothing for so long has died.
-const TALK: Duration = Duration::from_secs(5);
 
 /// How a board behaves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -231,25 +221,6 @@ enum Answer {
     Done,
     Refused,
     Power(Power),
-}
-
-/// Takes what comes in until the scenario is over.
-fn accept(listener: &impl AsFd, over: &AtomicBool, take: impl Fn() -> std::io::Result<()>) {
-    while !over.load(Ordering::Relaxed) {
-        let mut sources = [PollFd::new(listener, PollFlags::IN)];
-        // An interrupted poll is only an early look.
-        let _ = poll(&mut sources, Some(&STEP));
-        while take().is_ok() {}
-    }
-}
-
-/// Ends the boards however the body ends.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Where the boards listen.

@@ -3,6 +3,7 @@
 use crate::boards::{PROGRAM, redfish_url};
 use crate::layout::{API_PORT, Layout, Machine, STORAGE_DIR, subnet};
 use crate::options::{Driver, LabOptions};
+use crate::sink::{self, TARGET};
 
 /// Name of the cluster in every file.
 pub const CLUSTER: &str = "lab";
@@ -18,8 +19,9 @@ pub fn manager_toml(layout: &Layout, machine: &Machine) -> String {
         "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nsite = \"{site}\"\n\
          listen = \"{address}:{API_PORT}\"\nextensions_dir = \"/var/lib/holdfast/extensions\"\n\
          requests_file = \"/var/lib/holdfast/requests.jsonl\"\n\n[etcd]\nendpoints = {endpoints}\n\n\
-         [fence_agents]\nfence_lab = \"{PROGRAM}\"\n{targets}",
-        targets = board_targets(layout),
+         [fence_agents]\nfence_lab = \"{PROGRAM}\"\n\n[targets.{TARGET}]\nurl = \"{url}\"\n{boards}",
+        boards = board_targets(layout),
+        url = sink::url(),
         name = machine.name,
         site = machine.site,
         address = machine.address,

@@ -301,6 +301,7 @@ fn one(shown: &Shown) -> String {
         rights,
         managers,
         costs,
+        bound,
         told,
     } = shown;
     let manifest = &installed.manifest;
@@ -338,6 +339,11 @@ fn one(shown: &Shown) -> String {
     ];
     if let Some(why) = &costs.last_failure {
         lines.push(Line::new().text("  last failure  ").add(Tone::Warn, why));
+    }
+    if !bound.is_empty() {
+        let each = bound.iter().map(|(role, name)| format!("{role} to {name}"));
+        let bound: Vec<String> = each.collect();
+        lines.push(Line::new().text(format!("  bound       {}", bound.join(", "))));
     }
     if let Some(so_far) = told {
         let line = Line::new().text(format!(

@@ -129,7 +129,7 @@ impl Term {
         if self.wrote_at.is_some_and(|at| at.elapsed() < WRITE_EVERY) {
             return;
         }
-        let moved: Vec<(ExtensionName, ToldSoFar)> = self
+        let mut moved: Vec<(ExtensionName, ToldSoFar)> = self
             .lines
             .iter()
             .map(|(name, followed)| {
@@ -148,12 +148,17 @@ impl Term {
             let sure = view_since.is_some() && view.is_led_by(self.epoch);
             if sure { known } else { Vec::new() }
         });
+        // Nobody has so many; what is left out has its turn in a second.
+        moved.truncate(TXN_MAX / 2);
         let key = |name: &ExtensionName| Key::Told(name.clone()).path();
         let puts = moved
             .iter()
             .map(|(name, so_far)| TxnOp::Put(key(name), encode(so_far)));
-        let deletes = gone.iter().map(|name| TxnOp::Delete(key(name)));
-        let ops: Vec<TxnOp> = puts.chain(deletes).take(TXN_MAX).collect();
+        let deletes = gone
+            .iter()
+            .take(TXN_MAX / 2)
+            .map(|name| TxnOp::Delete(key(name)));
+        let ops: Vec<TxnOp> = puts.chain(deletes).collect();
         if ops.is_empty() {
             return;
         }

@@ -134,6 +134,6 @@ pub(super) fn remove(cluster: &Cluster, name: &str) -> Result<()> {
     cluster.lab.cli(&argv)?.ok("holdfast ext remove").map(drop)
 }
 
-fn shown(cluster: &Cluster, name: &str) -> Result<serde_json::Value> {
+pub(super) fn shown(cluster: &Cluster, name: &str) -> Result<serde_json::Value> {
     cluster.lab.cli_json(&["ext", "show", name])
 }

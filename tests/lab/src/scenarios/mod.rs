@@ -13,6 +13,7 @@ mod lease;
 mod lease_damage;
 mod life;
 mod migration;
+mod notifier;
 mod power;
 mod site;
 mod storage_lost;
@@ -189,6 +190,11 @@ pub const ALL: &[Scenario] = &[
         name: "placement-rules",
         what: "40: an extension that loops delays nothing, a hard rule is heeded, explained and removed",
         run: extension::extensions,
+    },
+    Scenario {
+        name: "notifier",
+        what: "a host loses power: a webhook is told that it was given up, and where its VM went",
+        run: notifier::tells,
     },
     Scenario {
         name: "fence-device",
