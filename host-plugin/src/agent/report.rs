@@ -48,6 +48,7 @@ pub async fn report_for_ever(
                 storage: storage.borrow_and_update().clone(),
                 migrate_address: tools.config.libvirt.migrate_address.clone(),
                 lease: lease.borrow_and_update().clone(),
+                probe: None,
                 labels: Arc::clone(&labels),
             };
             if written.as_ref() != Some(&report) {

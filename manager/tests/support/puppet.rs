@@ -200,6 +200,7 @@ impl Life {
                 storage: StorageState::Synced,
                 migrate_address: "127.0.0.1".to_owned(),
                 lease: holdfast_model::host::LeaseState::NotUsed,
+                probe: None,
                 labels: Default::default(),
             };
             let guard = Compare::Revision(key.path(), session);

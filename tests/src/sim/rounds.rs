@@ -331,6 +331,7 @@ impl Agent {
             storage: m.storage.clone(),
             migrate_address: m.name.to_string(),
             lease: holdfast_model::host::LeaseState::NotUsed,
+            probe: None,
             labels: Default::default(),
         })
     }
