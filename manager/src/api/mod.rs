@@ -22,6 +22,7 @@ pub mod vms;
 pub mod write;
 
 use crate::daemon::Workshop;
+use crate::daemon::probes::Prober;
 use crate::extensions::Extensions;
 use crate::status::Context;
 use crate::why::{Asked, explain};
@@ -66,6 +67,8 @@ pub struct App {
     pub numbers: Arc<AtomicU64>,
     /// The extensions on this manager.
     pub extensions: Arc<Extensions>,
+    /// Asks hosts whether they are there.
+    pub prober: Arc<Prober>,
     /// What looks at a component that is to be installed; none: this manager cannot.
     pub workshop: Option<Workshop>,
     explained: Mutex<Option<(Revision, Instant, Arc<Plan>)>>,
@@ -89,7 +92,7 @@ impl App {
         cache: Cache,
         voters: watch::Receiver<Voters>,
         violations: watch::Receiver<Vec<String>>,
-        (numbers, extensions): (Arc<AtomicU64>, Arc<Extensions>),
+        (numbers, extensions, prober): (Arc<AtomicU64>, Arc<Extensions>, Arc<Prober>),
         workshop: Option<Workshop>,
     ) -> Self {
         let explained = Mutex::new(None);
@@ -102,6 +105,7 @@ impl App {
             violations,
             numbers,
             extensions,
+            prober,
             workshop,
             explained,
         }
@@ -135,6 +139,7 @@ impl App {
                 wall: wall(),
                 view_since,
                 manager,
+                probes: self.prober.vantage(),
                 extensions: Arc::clone(&self.extensions),
             };
             let plan = self.plan(view, &asked);
@@ -147,6 +152,7 @@ impl App {
                     Err(error) => Err(error),
                 },
                 reports: &plan.reports,
+                probes: self.prober.all(view),
                 violations: &violations,
             };
             Ok(f(&Look {

@@ -5,6 +5,7 @@
 //!                      ├─> election ─epoch─┬─> reconcile (plan, verify, execute)
 //!                      │                   │    └─> fence (asks devices) ─wakes─> reconcile
 //!                      │                   └─> housekeeping (tells, trims events)
+//!                      ├─> probes (asks hosts) ─wakes─> reconcile
 //!                      └─> presence, voters
 //! ```
 //! Every manager serves the API and keeps its timers warm; only the one with an epoch decides.
@@ -15,6 +16,7 @@ pub mod executor;
 pub mod fence;
 pub mod housekeeping;
 pub mod presence;
+pub mod probes;
 pub mod reconcile;
 pub mod workshop;
 
@@ -31,6 +33,7 @@ use holdfast_store::clock::boottime;
 use holdfast_store::etcd::{EtcdConfig, EtcdStore};
 use holdfast_store::keyspace::ROOT;
 use holdfast_store::leadership::Me;
+use probes::Prober;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -84,6 +87,8 @@ pub struct Shared {
     pub api: String,
     /// Asks fencing devices.
     pub fencer: Arc<Fencer>,
+    /// Asks hosts whether they are there.
+    pub prober: Arc<Prober>,
     /// The extensions on this manager.
     pub extensions: Arc<Extensions>,
     /// Tells the events of one millisecond apart.
@@ -146,6 +151,7 @@ pub async fn run_on(
         store: store.clone(),
         clock: clock.clone(),
         cluster: cluster.clone(),
+        prober: Prober::new(name.clone(), site.clone()),
         me: Me {
             name: name.clone(),
             site,
@@ -161,7 +167,11 @@ pub async fn run_on(
     let (voters, voters_seen) = watch::channel(Err("etcd was not asked yet".to_owned()));
     let (violations, violations_seen) = watch::channel(Vec::new());
     let (epoch, epoch_seen) = watch::channel(None);
-    let numbers = (shared.numbers.clone(), shared.extensions.clone());
+    let numbers = (
+        shared.numbers.clone(),
+        shared.extensions.clone(),
+        shared.prober.clone(),
+    );
     let app = App::new(
         (cluster, name),
         store,
@@ -213,8 +223,9 @@ async fn write(
         violations,
     );
     let presence = presence::run(shared.clone());
+    let probes = probes::run(shared.clone(), cache.subscribe());
     let housekeeping = housekeeping::run(shared, cache, epoch_seen);
-    tokio::join!(election, reconcile, presence, housekeeping);
+    tokio::join!(election, reconcile, presence, probes, housekeeping);
     Ok(())
 }
 
