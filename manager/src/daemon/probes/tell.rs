@@ -16,6 +16,8 @@ use tokio::sync::watch;
 
 /// Whom to ask is worked out this often at the most: every heartbeat of a host is a change.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Between two writes at the least: on a bad network hosts are silent and heard again all the time.
+const PAUSE: Duration = Duration::from_millis(100);
 /// What could not be told is told again after this.
 const AGAIN: Duration = Duration::from_millis(200);
 /// The record is removed within this at the end, or is soon too old to count.
@@ -58,6 +60,10 @@ async fn tell(mut shared: Shared, prober: Arc<Prober>) {
         let told = write(&shared, &opinion, &mut last).await;
         if let Err(error) = &told {
             tracing::debug!(%error, "which hosts are silent is not told yet");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = stopped(&mut shared.stop) => break,
         }
         tokio::select! {
             _ = opinions.changed() => {}
