@@ -34,15 +34,19 @@ const STEP: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
 };
+/// What a slow board takes to switch off: as long as a service processor that closes things first.
+pub const SLOW: Duration = Duration::from_secs(4);
 /// A program that says nothing for so long has died.
 const TALK: Duration = Duration::from_secs(5);
 
 /// How a board behaves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// It does what it is told, and says how things stand.
     #[default]
     Answers,
+    /// The same, and switching off takes it [`SLOW`].
+    Slow,
     /// It switches nothing off, says that it did, and says off as soon as the scenario lets it.
     Lies,
     /// Nothing comes back.
@@ -68,7 +72,7 @@ pub(crate) struct Call {
 
 /// The boards of a lab.
 #[derive(Default)]
-pub(crate) struct Boards {
+pub struct Boards {
     inner: Mutex<Inner>,
 }
 
@@ -81,7 +85,7 @@ struct Inner {
 
 impl Boards {
     /// Serves the boards while the body runs.
-    pub(crate) fn serve<T>(lab: &Lab, body: impl FnOnce(&Boards) -> Result<T>) -> Result<T> {
+    pub fn serve<T>(lab: &Lab, body: impl FnOnce(&Boards) -> Result<T>) -> Result<T> {
         let socket = socket(lab.state());
         // One that an interrupted scenario left.
         let _ = std::fs::remove_file(&socket);
@@ -114,7 +118,7 @@ impl Boards {
     }
 
     /// A host's board behaves like this from now on.
-    pub(crate) fn set(&self, host: &str, mode: Mode) {
+    pub fn set(&self, host: &str, mode: Mode) {
         self.inner().modes.insert(host.to_owned(), mode);
     }
 
@@ -138,7 +142,7 @@ impl Boards {
     }
 
     /// Lies that were held back are told.
-    pub(crate) fn tell_lies(&self) -> usize {
+    pub fn tell_lies(&self) -> usize {
         let held = std::mem::take(&mut self.inner().held);
         let told = held.into_iter();
         told.filter(|mut stream| stream.write_all(b"2\n").is_ok())
@@ -173,14 +177,20 @@ impl Boards {
                 return Ok(());
             }
             (Mode::Lies, _) => 0,
-            (Mode::Answers, "status") => match power {
+            (Mode::Answers | Mode::Slow, "status") => match power {
                 Power::On => 0,
                 Power::Off => 2,
             },
-            (Mode::Answers, _) => match power == Power::Off || lab.power_off(&[host]).is_ok() {
-                true => 0,
-                false => 1,
-            },
+            (Mode::Answers | Mode::Slow, _) => {
+                if mode == Mode::Slow {
+                    // Nobody else is asked meanwhile: there is one thread for all boards.
+                    std::thread::sleep(SLOW);
+                }
+                match power == Power::Off || lab.power_off(&[host]).is_ok() {
+                    true => 0,
+                    false => 1,
+                }
+            }
         };
         writeln!(stream, "{code}")
     }
