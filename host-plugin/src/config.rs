@@ -59,6 +59,7 @@ migrate_address = "192.0.2.1"
         assert_eq!(config.etcd.call_timeout_ms, 1_500);
         assert_eq!(config.guard.watchdog.kind, WatchdogKind::None);
         assert_eq!(config.guard.watchdog.timeout_s, 10);
+        assert!(config.probe.enabled && config.probe.address.is_none());
     }
 
     #[test]
@@ -127,6 +128,11 @@ migrate_address = "192.0.2.1"
                 "[libvirt]",
                 "[guard.watchdog]\nkind = \"owm\"\n[libvirt]",
                 "did you mean `own`?",
+            ),
+            (
+                "[libvirt]",
+                "[probe]\naddress = \"0.0.0.0:7071\"\n[libvirt]",
+                "give one of this host's addresses",
             ),
             (
                 "[libvirt]",

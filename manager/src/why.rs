@@ -9,7 +9,8 @@ use holdfast_model::host::{HostSpec, SessionState, VmReport};
 use holdfast_model::id::{HostName, ManagerName, OpId, Revision, VmName};
 use holdfast_model::op::{Op, Request};
 use holdfast_model::plan::{Plan, Report, Subject, Write};
-use holdfast_model::status::{Host, Vm};
+use holdfast_model::probe::Vantage;
+use holdfast_model::status::{Host, Probed, Vm};
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_model::vm::Owner;
 use holdfast_model::world::Seen;
@@ -29,6 +30,8 @@ pub struct Asked {
     pub view_since: Option<Instant>,
     /// This manager.
     pub manager: ManagerName,
+    /// What it finds itself that asks hosts directly; none before it has.
+    pub probes: Option<Vantage>,
     /// Its extensions: they are asked as they are in a decision.
     pub extensions: Arc<Extensions>,
 }
@@ -44,7 +47,10 @@ pub fn explain(view: &View, asked: &Asked) -> Plan {
         .as_ref()
         .map_or(Revision(0), |epoch| epoch.revision);
     let since = asked.view_since.unwrap_or(asked.now);
-    let world = view.world(asked.now, asked.wall, since, epoch, &asked.manager);
+    let mut world = view.world(asked.now, asked.wall, since, epoch, &asked.manager);
+    let own = asked.probes.iter().cloned();
+    let own = own.map(|vantage| (asked.manager.clone(), vantage));
+    world.probes.extend(own);
     plan_with(&world, &asked.extensions.decision())
 }
 
@@ -144,6 +150,14 @@ pub fn vm(
     })
 }
 
+fn probe_line(probed: &Probed) -> String {
+    let (by, site, seconds) = (&probed.by, &probed.site, probed.silent_ms as f64 / 1000.0);
+    match probed.silent {
+        true => format!("{by} at {site} asks it directly, in vain for {seconds:.1} s"),
+        false => format!("{by} at {site} asks it directly; answered {seconds:.1} s ago"),
+    }
+}
+
 /// About one host; none if there is no such host.
 pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHost> {
     let status = build(view, context);
@@ -166,6 +180,7 @@ pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHo
             word(&line.planes.control)
         ));
     }
+    because.extend(line.probes.iter().map(probe_line));
     for report in &reports {
         because.extend(report_lines(report, context.now));
     }

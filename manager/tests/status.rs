@@ -104,6 +104,7 @@ impl Scene {
         let now = Instant(now_ms);
         let view_since = fresh.then_some(Instant(0));
         let asked = Asked {
+            probes: None,
             now,
             wall: UnixMs(0),
             view_since,
@@ -112,6 +113,7 @@ impl Scene {
         };
         let plan = explain(&self.view, &asked);
         let context = Context {
+            probes: Default::default(),
             cluster: "lab",
             now,
             view_since,

@@ -12,6 +12,7 @@
 //! - [`vms`]: the loop, in two halves [`look`] and [`apply`]; [`world`] builds what the guardian
 //!   decides on, [`lister`] asks libvirt and [`seen`] remembers what libvirt showed, [`tasks`], [`jobs`] and [`peer`] carry out
 //! - [`records`]: guarded writes; [`report`], [`events`], [`storage`]: what the host tells
+//! - `probes`: where the guard answers managers that ask whether this host is there
 //! - [`lease`], [`lookout`]: the slot on the lease volume, and the peers' slots; [`claim`]: those of VMs
 //! - [`identity`]: which machine, which boot, which life
 //!
@@ -33,6 +34,7 @@ mod lister;
 mod look;
 mod lookout;
 pub mod peer;
+mod probes;
 pub mod records;
 pub mod report;
 pub mod seen;
@@ -134,6 +136,7 @@ fn start(
     let (timing_sender, timing) = watch::channel(timing);
     let (storage_sender, storage) = watch::channel(storage::before_the_first(&config));
     let (lease_sender, lease) = watch::channel(LeaseState::NotUsed);
+    let (probe_sender, probe) = watch::channel(None);
     let (store, clock) = (parts.store, parts.clock);
     let cache = Cache::spawn(Arc::clone(&store), prefixes(&config), Arc::clone(&clock));
     let tools = Tools {
@@ -175,7 +178,13 @@ fn start(
     tokio::spawn(lease::follow(tools.guard.clone(), leased, lease_sender));
     let peers = (cache.subscribe(), life.clone());
     tokio::spawn(lookout::look_out(tools.clone(), peers.0, peers.1));
-    tokio::spawn(report::report_for_ever(tools.clone(), life, storage, lease));
+    tokio::spawn(probes::answer_for_ever(
+        tools.clone(),
+        cache.subscribe(),
+        probe_sender,
+    ));
+    let parts = (storage, lease, probe);
+    tokio::spawn(report::report_for_ever(tools.clone(), life, parts));
     tokio::spawn(claim::give_back(tools.clone(), cache.subscribe()));
     tokio::spawn(events::tell_fenced(tools.clone(), fenced));
     tokio::spawn(follow_policy(cache, timing_sender));
@@ -197,7 +206,8 @@ fn lock(path: &Path) -> Result<std::fs::File, AgentError> {
     }
 }
 
-/// What an agent follows: its own records, those of all VMs and their slots, and which hosts were given up.
+/// What an agent follows: its own records, those of all VMs and their slots, which hosts were given up, and
+/// what it is asked under.
 fn prefixes(config: &Config) -> Vec<String> {
     vec![
         format!("{ROOT}vms/"),
@@ -206,6 +216,7 @@ fn prefixes(config: &Config) -> Vec<String> {
         format!("{ROOT}hosts/{}/", config.name),
         FENCES.to_owned(),
         Key::Policy.path(),
+        Key::ProbeKey.path(),
     ]
 }
 

@@ -7,6 +7,7 @@ use crate::config::CapacitySection;
 use holdfast_model::host::{Capacity, HostReport, LeaseState, LibvirtState, StorageState};
 use holdfast_store::guards::{HostWrite, encode};
 use holdfast_store::keyspace::Key;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -16,12 +17,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What the machine has is asked for again after this long.
 const CAPACITY_EVERY: u32 = 60;
 
+/// What others find out, and is told here.
+type Parts = (
+    watch::Receiver<StorageState>,
+    watch::Receiver<LeaseState>,
+    watch::Receiver<Option<SocketAddr>>,
+);
+
 /// Reports for ever.
 pub async fn report_for_ever(
     tools: Tools,
     mut life: watch::Receiver<Life>,
-    mut storage: watch::Receiver<StorageState>,
-    mut lease: watch::Receiver<LeaseState>,
+    (mut storage, mut lease, mut probe): Parts,
 ) {
     let mut written: Option<HostReport> = None;
     let mut capacity: Option<Capacity> = None;
@@ -48,6 +55,7 @@ pub async fn report_for_ever(
                 storage: storage.borrow_and_update().clone(),
                 migrate_address: tools.config.libvirt.migrate_address.clone(),
                 lease: lease.borrow_and_update().clone(),
+                probe: *probe.borrow_and_update(),
                 labels: Arc::clone(&labels),
             };
             if written.as_ref() != Some(&report) {
@@ -61,6 +69,8 @@ pub async fn report_for_ever(
             () = tokio::time::sleep(LOOK_EVERY) => {}
             _ = storage.changed() => {}
             _ = lease.changed() => {}
+            // Its sender ends where nothing is answered at all.
+            Ok(()) = probe.changed() => {}
         }
     }
 }

@@ -26,7 +26,7 @@ pub fn harden() -> Vec<String> {
              OOMScoreAdjust=-1000"
         ));
     }
-    if let Some(error) = real_time() {
+    if let Some(error) = real_time(PRIORITY) {
         warnings.push(format!(
             "no real-time priority ({error}): give the unit LimitRTPRIO={PRIORITY}"
         ));
@@ -44,8 +44,14 @@ fn spare_from_oom() -> std::io::Result<()> {
     std::fs::write(FILE, LAST)
 }
 
-fn real_time() -> Option<String> {
-    let priority = match PRIORITY.try_into() {
+/// Puts the calling thread behind the guard's own, and before all ordinary ones. Where the guard's own is
+/// not before them either, as it was not permitted, neither is this one.
+pub fn behind_the_guard() {
+    let _ = real_time(PRIORITY - 1);
+}
+
+fn real_time(priority: u8) -> Option<String> {
+    let priority = match priority.try_into() {
         Ok(priority) => ThreadPriority::Crossplatform(priority),
         Err(_) => return Some("no such priority".to_owned()),
     };

@@ -17,6 +17,7 @@
 //! - [`server`]: the loop over sockets, timer and processes
 //! - [`watchdog`]: what resets the host if all of this does not get the VMs stopped; [`reset`]: when
 //!   it is left to that
+//! - [`probes`]: answers managers that ask whether this host is there
 //! - [`harden`], [`log`]: memory locked, scheduled first, never blocked by its own log
 //! - [`client`]: the agent's side
 //!
@@ -29,6 +30,7 @@ pub mod disk;
 pub mod harden;
 pub mod lease;
 pub mod log;
+pub mod probes;
 pub mod protocol;
 pub mod reset;
 #[cfg(test)]

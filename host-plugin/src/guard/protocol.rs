@@ -10,8 +10,10 @@ use holdfast_core::lease::observer::Finding;
 use holdfast_model::host::RunnerBounds;
 use holdfast_model::id::{Generation, Incarnation, Revision, VmName, VmUuid};
 use holdfast_model::lease::{Mail, StorageClass};
+use holdfast_model::probe::ProbeKey;
 use holdfast_model::time::Instant;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// Of this protocol. A guard answers a newer agent's calls that it does not know with a refusal.
 pub const VERSION: u32 = 1;
@@ -88,6 +90,14 @@ pub enum Call {
         slot: u32,
         /// Whose it must be.
         uuid: VmUuid,
+    },
+    /// Answer managers that ask whether this host is there. A guard that is older refuses that, and this host
+    /// has no part in it.
+    Probes {
+        /// Where to listen.
+        listen: SocketAddr,
+        /// What questions and answers are signed with.
+        key: ProbeKey,
     },
     /// A heartbeat was acknowledged.
     Renewed {

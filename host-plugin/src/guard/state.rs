@@ -16,6 +16,7 @@ mod kills;
 
 use super::claims::Task;
 use super::lease::{LeasePlane, News};
+use super::probes::Probes;
 use super::protocol::{Answer, Call, Killed, Process, Status, VERSION};
 use super::reset::Reset;
 use super::table::{Found, Table, TableFile};
@@ -53,6 +54,7 @@ pub struct Guard {
     next_scan: Option<Instant>,
     lease: Option<LeasePlane>,
     host: HostName,
+    probes: Probes,
     /// A scan begun after the deadline has found nothing more.
     scanned_clean: bool,
     /// A scan has ended at all.
@@ -82,6 +84,7 @@ impl Guard {
         now: Instant,
     ) -> Self {
         let mut guard = Self {
+            probes: Probes::new(&host, &boot_id),
             boot_id,
             deadline: Deadline::new(),
             watched: BTreeMap::new(),
@@ -180,6 +183,10 @@ impl Guard {
             } => self
                 .watch(&incarnation, process, now)
                 .map(|()| Answer::Done),
+            Call::Probes { listen, key } => {
+                let answers = self.probes.answer_on(listen, &key);
+                answers.map(|()| Answer::Done)
+            }
             Call::Volume => Ok(self.volume(now)),
             Call::Observe {
                 slot,

@@ -5,6 +5,7 @@
 mod bench;
 mod claims;
 mod lease;
+mod probes;
 
 use bench::{Bench, DEADLINE_MS, Vm, life, names, start_guard, until};
 use holdfast_core::guardian::deadline::{Phase, Renewal};

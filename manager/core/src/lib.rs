@@ -4,6 +4,7 @@
 //! - [`advice`]: who answers for placement extensions.
 //! - [`guardian`]: one per host. `HostWorld in -> Decision out`, and the runner's deadline.
 //! - [`lease`]: the storage plane: heartbeats on a volume, and what they prove.
+//! - [`probe`]: how long hosts have not answered whoever asks them directly.
 //! - [`power`]: what the leader remembers of fencing devices' answers.
 //! - [`verify`]: checks a plan without trusting the planner.
 //!
@@ -16,5 +17,6 @@ pub mod guardian;
 pub mod lease;
 pub mod planner;
 pub mod power;
+pub mod probe;
 pub mod read_back;
 pub mod verify;

@@ -1,6 +1,7 @@
 //! Laws of the planner, on worlds drawn at random: also on ones that should not exist.
 
 mod common;
+mod probe_draw;
 
 use common::*;
 use holdfast_core::{planner::plan, verify::verify};
@@ -13,6 +14,7 @@ use holdfast_model::power::{PowerReading, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_model::vm::*;
 use holdfast_model::world::World;
+use probe_draw::{ProbeDraw, may_be_suspect, probe_draw, put_probes};
 use proptest::prelude::*;
 
 const HOSTS: [(&str, &str); 4] = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")];
@@ -35,6 +37,7 @@ struct HostDraw {
     storage: u8,
     no_session: bool,
     power: Option<PowerDraw>,
+    probes: ProbeDraw,
 }
 
 /// What the leader remembers of a host's fencing device: state, life, attempts so far, for how long, and
@@ -60,8 +63,9 @@ fn host_draw() -> impl Strategy<Value = HostDraw> {
     let fourth = (
         prop::bool::weighted(0.05),
         prop::option::weighted(0.4, power),
+        probe_draw(),
     );
-    (first, second, third, fourth).prop_map(|(first, second, third, (gone, power))| HostDraw {
+    (first, second, third, fourth).prop_map(|(first, second, third, fourth)| HostDraw {
         silence_ms: first.0,
         life: first.1,
         closed: first.2,
@@ -74,8 +78,9 @@ fn host_draw() -> impl Strategy<Value = HostDraw> {
         memory_mib: third.1,
         libvirt: third.2,
         storage: third.3,
-        no_session: gone,
-        power,
+        no_session: fourth.0,
+        power: fourth.1,
+        probes: fourth.2,
     })
 }
 
@@ -341,6 +346,7 @@ fn any_world() -> impl Strategy<Value = World> {
                 if let Some(power) = draw.power {
                     put_power(&mut w, place.0, power);
                 }
+                put_probes(&mut w, place.0, &draw.probes);
             }
             for (vm, draw) in VMS.iter().zip(&vms) {
                 put_vm(&mut w, vm, draw);
@@ -444,9 +450,7 @@ proptest! {
     fn a_host_in_time_is_never_closed(w in any_world()) {
         for write in plan(&w).steps.iter().flat_map(|s| &s.writes) {
             if let Write::CloseSession { host, .. } = write {
-                let session = w.hosts[host].session.as_ref().unwrap();
-                let silence = w.now.since(session.seen_at.max(w.view_since));
-                prop_assert!(silence >= w.policy.timing.resolve().suspect_after_ms);
+                prop_assert!(may_be_suspect(&w, host));
             }
         }
     }
@@ -457,8 +461,7 @@ proptest! {
     fn only_the_silent_are_switched_off(w in any_world()) {
         for ask in plan(&w).asks {
             let session = w.hosts[&ask.host].session.as_ref().unwrap();
-            let silence = w.now.since(session.seen_at.max(w.view_since));
-            prop_assert!(silence >= w.policy.timing.resolve().suspect_after_ms);
+            prop_assert!(may_be_suspect(&w, &ask.host));
             let guard = Write::CheckSession { host: ask.host.clone(), expect: session.revision };
             prop_assert_eq!(&ask.step.writes, &[guard]);
             let asked = w.power.get(&ask.host).filter(|r| r.incarnation == ask.incarnation);

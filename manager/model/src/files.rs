@@ -137,6 +137,9 @@ pub struct HostFile {
     /// The lease volume, by which VMs outlive a loss of etcd.
     #[serde(default)]
     pub lease: LeaseSection,
+    /// Where it answers managers that ask whether it is there.
+    #[serde(default)]
+    pub probe: ProbeSection,
     /// Words for placement extensions, such as the rack it stands in.
     #[serde(default)]
     pub labels: Labels,
@@ -157,6 +160,8 @@ impl HostFile {
             let advice = "the system allows 107 bytes for the path of a socket";
             Some(Fault::new("socket", what, advice))
         } else if let Some(fault) = self.guard.watchdog.fault() {
+            Some(fault)
+        } else if let Some(fault) = self.probe.fault() {
             Some(fault)
         } else if self.storage.check != StorageCheck::None && self.storage.path.is_none() {
             let advice = "add `path = \"/where/the/storage/is/mounted\"` under [storage]";
@@ -328,6 +333,37 @@ pub struct LeaseSection {
     /// The volume (`holdfast lease create` makes one): a file or a block device on the storage that the
     /// VMs' disks are on. Without one, VMs stop when this host loses etcd.
     pub volume: Option<PathBuf>,
+}
+
+/// `[probe]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbeSection {
+    /// Managers ask this host directly, several times a second, whether it is there, and its guard answers.
+    pub enabled: bool,
+    /// Where it listens, and managers find it: an address of this host, and a UDP port. Otherwise the address
+    /// of `migrate_address` and port 7071.
+    pub address: Option<SocketAddr>,
+}
+
+impl Default for ProbeSection {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            address: None,
+        }
+    }
+}
+
+impl ProbeSection {
+    fn fault(&self) -> Option<Fault> {
+        let address = self.address?;
+        (address.ip().is_unspecified() || address.port() == 0).then(|| {
+            let what = format!("`{address}` is no address at which managers could find this host");
+            let advice = "give one of this host's addresses and a port, such as 192.0.2.11:7071";
+            Fault::new("address", what, advice)
+        })
+    }
 }
 
 /// How storage is checked.

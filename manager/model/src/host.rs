@@ -5,6 +5,7 @@ use crate::id::{BootId, Generation, HostName, Incarnation, MachineId, SiteName};
 use crate::lease::StorageClass;
 use crate::timing::required_taker_wait_ms;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// `hosts/H/spec`: desired. Written by the host when it first joins, then by operators.
@@ -122,6 +123,9 @@ pub struct HostReport {
     /// Its heartbeat on the lease volume.
     #[serde(default)]
     pub lease: LeaseState,
+    /// Where its guard answers probes; none: nobody asks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<SocketAddr>,
     /// Words that its operator put on it, for placement extensions.
     #[serde(default, skip_serializing_if = "no_labels")]
     pub labels: Arc<Labels>,

@@ -6,6 +6,7 @@
 //! - [`files`]: what a manager and a host read about themselves
 //! - [`host`], [`vm`], [`fence`], [`op`], [`leader`], [`event`]: the records kept in etcd
 //! - [`power`]: fencing devices, what is asked of them and what they answer
+//! - [`probe`]: which hosts answer managers that ask them directly
 //! - [`extension`]: what extensions say of themselves, may do and may cost; [`component`]: by which name they are
 //!   stored; [`standing`]: how they do on a machine; [`advice`]: what placement extensions are asked and answer
 //! - [`lease`]: what stands on a lease volume
@@ -31,6 +32,7 @@ pub mod op;
 pub mod plan;
 pub mod policy;
 pub mod power;
+pub mod probe;
 pub mod standing;
 pub mod status;
 pub mod target;

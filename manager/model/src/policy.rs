@@ -8,7 +8,8 @@ pub use recovery::{RejoinPolicy, RestartPolicy};
 
 use crate::fence_device::FenceDevice;
 use crate::id::{DeviceName, ExtensionName, HostName, SiteName};
-use crate::timing::{Profile, Timing, TimingError};
+pub use crate::timing::TimingPolicy;
+use crate::timing::{Timing, TimingError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,57 +49,6 @@ pub struct Policy {
     /// What extensions get for the roles that they name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extensions: BTreeMap<ExtensionName, ExtensionPolicy>,
-}
-
-/// A profile and what differs from it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TimingPolicy {
-    /// The set of bounds to begin with.
-    #[serde(default)]
-    pub profile: Profile,
-    /// Instead of the profile's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub heartbeat_ms: Option<u64>,
-    /// Instead of the profile's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runner_deadline_ms: Option<u64>,
-    /// Instead of the profile's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kill_bound_ms: Option<u64>,
-    /// Instead of none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub watchdog_bound_ms: Option<u64>,
-    /// Instead of the profile's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub taker_wait_ms: Option<u64>,
-    /// Instead of the profile's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suspect_after_ms: Option<u64>,
-    /// Instead of 250.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leader_renew_ms: Option<u64>,
-    /// Instead of 1000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leader_wait_ms: Option<u64>,
-}
-
-impl TimingPolicy {
-    /// The bounds in force.
-    pub fn resolve(&self) -> Timing {
-        let base = Timing::of(self.profile);
-        let heartbeat_ms = self.heartbeat_ms.unwrap_or(base.heartbeat_ms);
-        Timing {
-            heartbeat_ms,
-            runner_deadline_ms: self.runner_deadline_ms.unwrap_or(base.runner_deadline_ms),
-            kill_bound_ms: self.kill_bound_ms.unwrap_or(base.kill_bound_ms),
-            watchdog_bound_ms: self.watchdog_bound_ms.unwrap_or(base.watchdog_bound_ms),
-            taker_wait_ms: self.taker_wait_ms.unwrap_or(base.taker_wait_ms),
-            suspect_after_ms: self.suspect_after_ms.unwrap_or(heartbeat_ms * 5 / 2),
-            leader_renew_ms: self.leader_renew_ms.unwrap_or(base.leader_renew_ms),
-            leader_wait_ms: self.leader_wait_ms.unwrap_or(base.leader_wait_ms),
-        }
-    }
 }
 
 /// One site.

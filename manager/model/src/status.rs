@@ -106,6 +106,9 @@ pub struct Host {
     pub reason: String,
     /// Silence so far, in milliseconds.
     pub silence_ms: Option<u64>,
+    /// Managers that ask it directly: this one, if it has had an answer, and those that get none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probed>,
     /// VMs it holds.
     pub vms: u32,
     /// Memory granted and there, in MiB.
@@ -114,6 +117,19 @@ pub struct Host {
     pub libvirt: String,
     /// Storage there.
     pub storage: String,
+}
+
+/// A manager that asks a host directly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// Which manager.
+    pub by: ManagerName,
+    /// Where it stands.
+    pub site: SiteName,
+    /// How long ago it was answered last, in milliseconds.
+    pub silent_ms: u64,
+    /// For so long that it counts.
+    pub silent: bool,
 }
 
 /// The two lease planes of a host.

@@ -11,6 +11,7 @@ use crate::lease::Sighting;
 use crate::op::Op;
 use crate::policy::Policy;
 use crate::power::PowerReading;
+use crate::probe::Vantage;
 use crate::time::{Instant, UnixMs};
 use crate::vm::{Owner, VmSpec};
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,10 @@ pub struct World {
     /// What fencing devices answered to this leader, per host: its own memory, not in the store.
     #[serde(default)]
     pub power: BTreeMap<HostName, PowerReading>,
+    /// What managers find that ask hosts directly. The leader's own is its memory, as it is now; the others'
+    /// are what they wrote when it changed last.
+    #[serde(default)]
+    pub probes: BTreeMap<ManagerName, Vantage>,
 }
 
 /// One host.

@@ -84,7 +84,7 @@ pub struct RequestsHere {
 
 /// What extensions have had this manager send: the newest.
 pub async fn requests(State(app): State<Arc<App>>) -> Json<RequestsHere> {
-    let requests = app.requests.as_ref();
+    let requests = app.own.requests.as_ref();
     Json(RequestsHere {
         manager: app.manager.clone(),
         requests: requests.map_or_else(Vec::new, |requests| requests.newest()),
@@ -104,14 +104,14 @@ fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
     });
     let mut managers: std::collections::BTreeMap<_, _> = on_managers.collect();
     // What this one knows of itself is newer than what it last told.
-    if let Some(here) = app.extensions.readiness().get(name) {
+    if let Some(here) = app.own.extensions.readiness().get(name) {
         managers.insert(app.manager.to_string(), here.clone());
     }
     Some(Shown {
         installed: installed.clone(),
         rights: installed.rights().lines(),
         managers,
-        costs: app.extensions.costs(name),
+        costs: app.own.extensions.costs(name),
         bound: view
             .policy
             .as_ref()
@@ -131,7 +131,7 @@ pub async fn log(
     if app.look(|look| !look.view.extensions.contains_key(&name))? {
         return Err(unknown(&name));
     }
-    let lines = app.extensions.log(&name).unwrap_or_default();
+    let lines = app.own.extensions.log(&name).unwrap_or_default();
     Ok(Json(
         serde_json::json!({"manager": app.manager, "lines": lines}),
     ))

@@ -22,6 +22,7 @@ pub mod vms;
 pub mod write;
 
 use crate::daemon::Workshop;
+use crate::daemon::probes::Prober;
 use crate::extensions::Extensions;
 use crate::requests::Requests;
 use crate::status::Context;
@@ -63,15 +64,23 @@ pub struct App {
     pub voters: watch::Receiver<Voters>,
     /// What the check found wrong with this manager's last plan.
     pub violations: watch::Receiver<Vec<String>>,
+    /// What this manager has besides the cluster's records.
+    pub own: Own,
+    /// What looks at a component that is to be installed; none: this manager cannot.
+    pub workshop: Option<Workshop>,
+    explained: Mutex<Option<(Revision, Instant, Arc<Plan>)>>,
+}
+
+/// What this manager has besides the cluster's records.
+pub struct Own {
     /// Tells the events of one millisecond apart.
     pub numbers: Arc<AtomicU64>,
     /// The extensions on this manager.
     pub extensions: Arc<Extensions>,
     /// What extensions have sent from here.
     pub requests: Option<Arc<dyn Requests>>,
-    /// What looks at a component that is to be installed; none: this manager cannot.
-    pub workshop: Option<Workshop>,
-    explained: Mutex<Option<(Revision, Instant, Arc<Plan>)>>,
+    /// Asks hosts whether they are there.
+    pub prober: Arc<Prober>,
 }
 
 /// One look at the cluster.
@@ -92,11 +101,7 @@ impl App {
         cache: Cache,
         voters: watch::Receiver<Voters>,
         violations: watch::Receiver<Vec<String>>,
-        (numbers, extensions, requests): (
-            Arc<AtomicU64>,
-            Arc<Extensions>,
-            Option<Arc<dyn Requests>>,
-        ),
+        own: Own,
         workshop: Option<Workshop>,
     ) -> Self {
         let explained = Mutex::new(None);
@@ -107,9 +112,7 @@ impl App {
             cache,
             voters,
             violations,
-            numbers,
-            extensions,
-            requests,
+            own,
             workshop,
             explained,
         }
@@ -143,7 +146,8 @@ impl App {
                 wall: wall(),
                 view_since,
                 manager,
-                extensions: Arc::clone(&self.extensions),
+                probes: self.own.prober.vantage(),
+                extensions: Arc::clone(&self.own.extensions),
             };
             let plan = self.plan(view, &asked);
             let context = Context {
@@ -155,6 +159,7 @@ impl App {
                     Err(error) => Err(error),
                 },
                 reports: &plan.reports,
+                probes: self.own.prober.all(view),
                 violations: &violations,
             };
             Ok(f(&Look {

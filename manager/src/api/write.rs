@@ -214,7 +214,7 @@ fn record(app: &App, asking: &Asking, change: &mut Change) {
         generation: None,
         text: format!("{} asked: {}", asking.by, change.text),
     };
-    let id = event_id(&event, app.numbers.fetch_add(1, Ordering::Relaxed));
+    let id = event_id(&event, app.own.numbers.fetch_add(1, Ordering::Relaxed));
     let key = Key::Event(id);
     change.txn.compares.push(expect(&key, None));
     change.txn.ops.push(TxnOp::Put(key.path(), encode(&event)));

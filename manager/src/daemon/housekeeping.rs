@@ -1,5 +1,7 @@
-//! What the leader does besides deciding: it tells that it leads, and trims old events.
+//! What the leader does besides deciding: it tells that it leads, makes the key for probes once, and trims old
+//! events.
 
+use super::probes::make_key;
 use super::{Shared, stopped};
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::id::Revision;
@@ -40,6 +42,11 @@ pub async fn run(mut shared: Shared, mut cache: Cache, epoch: watch::Receiver<Op
             let id = event_id(&event, shared.numbers.fetch_add(1, Ordering::Relaxed));
             let put = TxnOp::Put(Key::Event(id).path(), encode(&event));
             write(&shared, leads, vec![put]).await;
+        }
+        if cache.read(|view| view.seen(&Key::ProbeKey).is_none())
+            && let Err(error) = make_key(&shared, leads).await
+        {
+            tracing::warn!(%error, "no key for probes yet");
         }
         let old = cache.read(too_old);
         for keys in old.chunks(BATCH) {

@@ -6,6 +6,7 @@
 //!                      │                   │    └─> fence (asks devices) ─wakes─> reconcile
 //!                      │                   ├─> tell (event handlers)
 //!                      │                   └─> housekeeping (trims events)
+//!                      ├─> probes (asks hosts) ─wakes─> reconcile
 //!                      └─> presence, voters
 //! ```
 //! Every manager serves the API and keeps its timers warm; only the one with an epoch decides.
@@ -16,6 +17,7 @@ pub mod executor;
 pub mod fence;
 pub mod housekeeping;
 pub mod presence;
+pub mod probes;
 pub mod reconcile;
 pub mod secrets;
 #[cfg(feature = "extensions")]
@@ -24,7 +26,7 @@ mod tell;
 pub mod web;
 pub mod workshop;
 
-use crate::api::{App, Voters, router, trouble};
+use crate::api::{App, Own, Voters, router, trouble};
 use crate::config::Config;
 use crate::extensions::Extensions;
 use crate::requests::Requests;
@@ -39,6 +41,7 @@ use holdfast_store::clock::boottime;
 use holdfast_store::etcd::{EtcdConfig, EtcdStore};
 use holdfast_store::keyspace::ROOT;
 use holdfast_store::leadership::Me;
+use probes::Prober;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -96,6 +99,8 @@ pub struct Shared {
     pub fencer: Arc<Fencer>,
     /// Sends the requests of extensions.
     pub web: Option<Web>,
+    /// Asks hosts whether they are there.
+    pub prober: Arc<Prober>,
     /// The extensions on this manager.
     pub extensions: Arc<Extensions>,
     /// Tells the events of one millisecond apart.
@@ -219,6 +224,7 @@ pub async fn run_on(
         store: store.clone(),
         clock: clock.clone(),
         cluster: cluster.clone(),
+        prober: Prober::new(name.clone(), site.clone()),
         me: Me {
             name: name.clone(),
             site,
@@ -235,11 +241,12 @@ pub async fn run_on(
     let (voters, voters_seen) = watch::channel(Err("etcd was not asked yet".to_owned()));
     let (violations, violations_seen) = watch::channel(Vec::new());
     let (epoch, epoch_seen) = watch::channel(None);
-    let own = (
-        shared.numbers.clone(),
-        shared.extensions.clone(),
-        means.requests,
-    );
+    let own = Own {
+        numbers: shared.numbers.clone(),
+        extensions: shared.extensions.clone(),
+        requests: means.requests,
+        prober: shared.prober.clone(),
+    };
     let app = App::new(
         (cluster, name),
         store,
@@ -295,8 +302,9 @@ async fn write(
     let telling = tell::run(shared.clone(), cache.subscribe(), epoch_seen.clone());
     #[cfg(not(feature = "extensions"))]
     let telling = std::future::ready(());
+    let probes = probes::run(shared.clone(), cache.subscribe());
     let housekeeping = housekeeping::run(shared, cache, epoch_seen);
-    tokio::join!(election, reconcile, presence, telling, housekeeping);
+    tokio::join!(election, reconcile, presence, telling, probes, housekeeping);
     Ok(())
 }
 

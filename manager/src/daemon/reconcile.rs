@@ -43,6 +43,7 @@ pub async fn run(
             () = cache.changed() => tokio::time::sleep(debounce).await,
             () = tokio::time::sleep(wait) => {}
             () = shared.fencer.answered() => {}
+            () = shared.prober.changed() => {}
             changed = epoch.changed() => if changed.is_err() { return },
             () = stopped(&mut shared.stop) => return,
         }
@@ -104,6 +105,7 @@ fn decide(
             return None;
         }
     };
+    shared.prober.complete(&mut world);
     shared.fencer.complete(&mut world);
     let plan = planner::plan_with(&world, &shared.extensions.decision());
     let wait = plan

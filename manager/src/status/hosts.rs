@@ -5,7 +5,7 @@ use holdfast_model::host::{LeaseState, LibvirtState, Membership, Session, Sessio
 use holdfast_model::id::HostName;
 use holdfast_model::lease::Found;
 use holdfast_model::plan::Subject;
-use holdfast_model::status::{Host, Plane, Planes};
+use holdfast_model::status::{Host, Plane, Planes, Probed};
 use holdfast_model::world::{HostView, Seen};
 
 impl Scene<'_> {
@@ -34,6 +34,7 @@ impl Scene<'_> {
             },
             reason: self.host_reason(name, host),
             silence_ms,
+            probes: self.probes(name, host),
             vms,
             memory_mib: (
                 granted_mib,
@@ -46,6 +47,21 @@ impl Scene<'_> {
             },
             storage: report.map_or_else(String::new, |report| storage_words(&report.storage)),
         }
+    }
+
+    fn probes(&self, name: &HostName, host: &HostView) -> Vec<Probed> {
+        let session = host.session.as_ref();
+        let found = self.context.probes.iter().filter_map(|(by, vantage)| {
+            let silence = vantage.silent.get(name)?;
+            let present = session?.value.incarnation == silence.incarnation;
+            present.then(|| Probed {
+                by: by.clone(),
+                site: vantage.site.clone(),
+                silent_ms: self.context.now.since(silence.since),
+                silent: silence.for_ms >= self.timing.probe_suspect_ms,
+            })
+        });
+        found.collect()
     }
 
     /// The session lets its VMs run until the runner's deadline.

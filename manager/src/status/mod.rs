@@ -13,8 +13,9 @@ mod vms;
 pub(crate) use vms::exit_words;
 
 use holdfast_model::host::{Membership, StorageState};
-use holdfast_model::id::SiteName;
+use holdfast_model::id::{ManagerName, SiteName};
 use holdfast_model::plan::{Report, Subject};
+use holdfast_model::probe::Vantage;
 use holdfast_model::status::{Host, Leader, Member, Quorum, Site, SiteState, Status};
 use holdfast_model::time::Instant;
 use holdfast_model::timing::Timing;
@@ -39,6 +40,8 @@ pub struct Context<'a> {
     pub voters: Result<&'a [Voter], &'a str>,
     /// What the planner found on this view.
     pub reports: &'a [Report],
+    /// What managers find that ask hosts directly: this one, and those that said something.
+    pub probes: BTreeMap<ManagerName, Vantage>,
     /// What the independent check found wrong with a plan of this manager.
     pub violations: &'a [String],
 }

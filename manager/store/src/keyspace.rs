@@ -4,6 +4,8 @@
 //! /holdfast/v1/cluster                       the cluster's name; written once
 //! /holdfast/v1/leader/{epoch,heartbeat}
 //! /holdfast/v1/managers/M
+//! /holdfast/v1/managers/M/probes            which hosts M finds silent that it asks directly
+//! /holdfast/v1/probe-key                     what that is signed with; written once
 //! /holdfast/v1/policy
 //! /holdfast/v1/hosts/H/{spec,session,report,state}
 //! /holdfast/v1/hosts/H/vms/V
@@ -69,6 +71,10 @@ pub enum Key {
     LeaderHeartbeat,
     /// Presence of a manager.
     Manager(ManagerName),
+    /// Which hosts a manager finds silent.
+    Probes(ManagerName),
+    /// What probes are signed with.
+    ProbeKey,
     /// Cluster policy.
     Policy,
     /// Desired state of a host.
@@ -112,6 +118,7 @@ impl Key {
             Self::Cluster => Some("/holdfast/v1/cluster"),
             Self::LeaderEpoch => Some("/holdfast/v1/leader/epoch"),
             Self::LeaderHeartbeat => Some("/holdfast/v1/leader/heartbeat"),
+            Self::ProbeKey => Some("/holdfast/v1/probe-key"),
             Self::Policy => Some("/holdfast/v1/policy"),
             _ => None,
         }
@@ -120,10 +127,13 @@ impl Key {
     /// The key as the store has it.
     pub fn path(&self) -> String {
         match self {
-            Self::Cluster | Self::LeaderEpoch | Self::LeaderHeartbeat | Self::Policy => {
-                self.fixed().unwrap_or_default().to_owned()
-            }
+            Self::Cluster
+            | Self::LeaderEpoch
+            | Self::LeaderHeartbeat
+            | Self::ProbeKey
+            | Self::Policy => self.fixed().unwrap_or_default().to_owned(),
             Self::Manager(manager) => format!("{ROOT}managers/{manager}"),
+            Self::Probes(manager) => format!("{ROOT}managers/{manager}/probes"),
             Self::HostSpec(host) => format!("{ROOT}hosts/{host}/spec"),
             Self::HostSession(host) => format!("{ROOT}hosts/{host}/session"),
             Self::HostReport(host) => format!("{ROOT}hosts/{host}/report"),
@@ -159,6 +169,8 @@ impl Key {
             ["leader", "epoch"] => Self::LeaderEpoch,
             ["leader", "heartbeat"] => Self::LeaderHeartbeat,
             ["managers", name] => Self::Manager(ManagerName::from_str(name).ok()?),
+            ["managers", name, "probes"] => Self::Probes(ManagerName::from_str(name).ok()?),
+            ["probe-key"] => Self::ProbeKey,
             ["policy"] => Self::Policy,
             ["hosts", name, "spec"] => Self::HostSpec(host(name)?),
             ["hosts", name, "session"] => Self::HostSession(host(name)?),

@@ -14,6 +14,7 @@ use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat, ManagerPresence};
 use holdfast_model::lease::Sighting;
 use holdfast_model::op::Op;
 use holdfast_model::policy::Policy;
+use holdfast_model::probe::{Opinion, ProbeKey};
 use holdfast_model::told::ToldSoFar;
 use holdfast_model::vm::{Owner, VmSpec};
 use serde::de::DeserializeOwned;
@@ -26,6 +27,8 @@ pub(crate) enum Record {
     LeaderHeartbeat(LeaderHeartbeat),
     Policy(Box<Policy>),
     Manager(ManagerPresence),
+    Probes(Opinion),
+    ProbeKey(ProbeKey),
     HostSpec(HostSpec),
     HostSession(Session),
     HostReport(HostReport),
@@ -58,6 +61,8 @@ impl Record {
                 same(name, &record.name)?;
                 Self::Manager(record)
             }
+            Key::Probes(_) => Self::Probes(decode(item)?),
+            Key::ProbeKey => Self::ProbeKey(decode(item)?),
             Key::HostSpec(host) => {
                 let record = decode::<HostSpec>(item)?;
                 same(host, &record.name)?;

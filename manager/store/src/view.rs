@@ -28,6 +28,7 @@ use holdfast_model::id::{
 use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat, ManagerPresence};
 use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::Policy;
+use holdfast_model::probe::{Opinion, ProbeKey, Silence, Vantage};
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_model::told::ToldSoFar;
 use holdfast_model::world::{HostView, Seen, VmView, World};
@@ -55,6 +56,10 @@ pub struct View {
     pub leader_heartbeat: Option<Seen<LeaderHeartbeat>>,
     /// Managers that were present.
     pub managers: BTreeMap<ManagerName, Seen<ManagerPresence>>,
+    /// Which hosts managers find silent that they ask directly.
+    pub probes: BTreeMap<ManagerName, Seen<Opinion>>,
+    /// What that is signed with.
+    pub probe_key: Option<Seen<ProbeKey>>,
     /// Index: the VM that has this UUID.
     pub uuids: BTreeMap<VmUuid, Seen<VmName>>,
     /// Index: the VM that has a slot of a lease volume.
@@ -255,7 +260,16 @@ impl View {
             fences: self.fences.clone(),
             ops,
             power: Default::default(),
+            probes: self.vantages(leader),
         }
+    }
+
+    /// What other managers than this one find, by the time at which it was first seen here.
+    pub fn vantages(&self, own: &ManagerName) -> BTreeMap<ManagerName, Vantage> {
+        let others = self.probes.iter().filter(|(name, _)| *name != own);
+        others
+            .map(|(name, seen)| (name.clone(), vantage(seen)))
+            .collect()
     }
 
     fn put(&mut self, item: &KeyValue, now: Instant) {
@@ -284,6 +298,10 @@ impl View {
             (Key::Manager(name), Record::Manager(value)) => {
                 self.managers.insert(name, seen(value, revision, now));
             }
+            (Key::Probes(name), Record::Probes(value)) => {
+                self.probes.insert(name, seen(value, revision, now));
+            }
+            (_, Record::ProbeKey(value)) => self.probe_key = Some(seen(value, revision, now)),
             (Key::HostSpec(host), Record::HostSpec(value)) => {
                 self.host(host).spec = Some(seen(value, revision, now));
             }
@@ -351,6 +369,8 @@ impl View {
             Key::LeaderHeartbeat => self.leader_heartbeat = None,
             Key::Policy => self.policy = None,
             Key::Manager(name) => drop(self.managers.remove(&name)),
+            Key::Probes(name) => drop(self.probes.remove(&name)),
+            Key::ProbeKey => self.probe_key = None,
             Key::HostSpec(host) => self.clear_host(host, |view| view.spec = None),
             Key::HostSession(host) => self.clear_host(host, |view| {
                 view.session = None;
@@ -401,6 +421,24 @@ impl View {
                 self.vms.remove(&vm);
             }
         }
+    }
+}
+
+/// An opinion, with its silences counted from when it was first seen: they began so long before it was
+/// written, and that was no later.
+fn vantage(opinion: &Seen<Opinion>) -> Vantage {
+    let silent = opinion.value.silent.iter().map(|(host, silent)| {
+        let silence = Silence {
+            incarnation: silent.incarnation.clone(),
+            since: Instant(opinion.seen_at.0.saturating_sub(silent.silent_ms)),
+            for_ms: silent.silent_ms,
+        };
+        (host.clone(), silence)
+    });
+    Vantage {
+        site: opinion.value.site.clone(),
+        silent: silent.collect(),
+        heard: BTreeMap::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use holdfast_model::host::{ExitKind, HostSpec, RunState, VmReport};
 use holdfast_model::id::{Generation, HostName, Incarnation, ManagerName, Revision, VmName};
 use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::Policy;
+use holdfast_model::probe::{Opinion, ProbeKey, SilentFor};
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_store::api::{Batch, Txn, TxnOp};
 use holdfast_store::guards::encode;
@@ -347,5 +348,34 @@ fn keys_of_a_newer_version_are_left_alone() {
     bench.watch(10);
     assert!(bench.view.unreadable.is_empty() && bench.view.hosts.is_empty());
     bench.list(20);
+    assert!(bench.view.unreadable.is_empty());
+}
+
+#[test]
+fn what_other_managers_find_is_counted_from_when_it_was_seen_here() {
+    let mut bench = Bench::new();
+    let silent = SilentFor {
+        incarnation: name("i1"),
+        silent_ms: 900,
+    };
+    let opinion = Opinion {
+        site: name("b"),
+        silent: [(name("h1"), silent)].into(),
+    };
+    for manager in ["m1", "m2"] {
+        bench.put(&Key::Probes(name(manager)), &opinion);
+    }
+    bench.put(&Key::ProbeKey, &ProbeKey::new([7; 32]));
+    bench.watch(5_000);
+    let found = bench.world().probes;
+    let names: Vec<String> = found.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["m2"], "the leader's own is not what it wrote once");
+    let silence = &found[&name::<ManagerName>("m2")].silent[&name::<HostName>("h1")];
+    assert_eq!((silence.since, silence.for_ms), (Instant(4_100), 900));
+    assert!(bench.view.probe_key.is_some() && bench.view.managers.is_empty());
+    bench.delete(&Key::Probes(name("m2")));
+    bench.delete(&Key::ProbeKey);
+    bench.watch(6_000);
+    assert!(bench.world().probes.is_empty() && bench.view.probe_key.is_none());
     assert!(bench.view.unreadable.is_empty());
 }

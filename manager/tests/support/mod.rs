@@ -10,6 +10,7 @@ pub mod requests;
 pub mod sink;
 
 use holdfast_manager::daemon::fence::{FenceDevices, Fencer, NoDevices};
+use holdfast_manager::daemon::probes::Prober;
 use holdfast_manager::daemon::{DaemonError, Means, Shared, run_on};
 use holdfast_model::policy::Policy;
 use holdfast_store::api::{Store, Txn, TxnOp};
@@ -297,6 +298,7 @@ pub fn shared(store: &MemoryStore, devices: Arc<dyn FenceDevices>) -> Shared {
         api: String::new(),
         fencer: Fencer::new(devices, Arc::new(boottime)),
         web: None,
+        prober: Prober::new(name("m-a"), name("a")),
         extensions: Arc::default(),
         numbers: Arc::default(),
         stop,

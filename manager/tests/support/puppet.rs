@@ -6,8 +6,10 @@ use holdfast_model::host::{
     Capacity, ExitKind, GuardState, HostReport, HostSpec, LibvirtState, RunState, RunnerBounds,
     Session, SessionState, StorageState, VmReport,
 };
-use holdfast_model::id::{HostName, Incarnation, Revision, VmName};
+use holdfast_model::id::{BootId, HostName, Incarnation, Revision, VmName};
+use holdfast_model::probe::ProbeKey;
 use holdfast_model::vm::{Intent, Owner};
+use holdfast_probe::{Digest, Signer};
 use holdfast_store::api::{Compare, Txn, TxnOp, TxnOutcome};
 use holdfast_store::clock::wall;
 use holdfast_store::guards::{HostWrite, encode, event_id, report_txn};
@@ -16,6 +18,7 @@ use holdfast_store::memory::MemoryStore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -37,6 +40,8 @@ pub struct Puppet {
 #[derive(Default)]
 struct Strings {
     off: bool,
+    /// Nobody who asks it directly is answered.
+    mute: bool,
     /// Starts of these VMs fail with these words.
     broken: BTreeMap<VmName, String>,
     /// VMs that end, once.
@@ -59,7 +64,9 @@ impl Puppet {
             number: 0,
             beat: 0,
             session: None,
+            port: UdpSocket::bind("127.0.0.1:0").expect("a socket"),
         };
+        life.port.set_nonblocking(true).expect("a socket");
         life.join(site);
         let pulled = strings.clone();
         let task = tokio::spawn(async move {
@@ -93,6 +100,10 @@ impl Puppet {
         self.pull(|strings| strings.off = false);
     }
 
+    pub fn be_mute(&self, mute: bool) {
+        self.pull(|strings| strings.mute = mute);
+    }
+
     pub fn fail_starts(&self, vm: &str, words: &str) {
         self.pull(|strings| drop(strings.broken.insert(name(vm), words.to_owned())));
     }
@@ -109,6 +120,8 @@ struct Life {
     beat: u64,
     /// Revision of the last heartbeat; none: no open session.
     session: Option<Revision>,
+    /// Where its guard would answer.
+    port: UdpSocket,
 }
 
 impl Life {
@@ -145,7 +158,7 @@ impl Life {
     fn record(&self) -> Session {
         Session {
             incarnation: self.incarnation(),
-            boot_id: name(&format!("boot-{}", self.number)),
+            boot_id: self.boot(),
             machine_id: name(&format!("machine-{}", self.host)),
             beat: self.beat,
             state: SessionState::Open,
@@ -160,7 +173,29 @@ impl Life {
         }
     }
 
+    fn boot(&self) -> BootId {
+        name(&format!("boot-{}", self.number))
+    }
+
+    /// Answers who asks it directly, as its guard would.
+    fn answer(&self, silently: bool) {
+        let mut buffer = [0; holdfast_probe::LEN];
+        let key = self.read::<ProbeKey>(&Key::ProbeKey);
+        let (host, boot) = (Digest::of_host(&self.host), Digest::of_boot(&self.boot()));
+        while let Ok((length, from)) = self.port.recv_from(&mut buffer) {
+            let signer = key.as_ref().map(|(key, _)| Signer::new(key));
+            let Some(signer) = signer.filter(|_| !silently) else {
+                continue;
+            };
+            if let Some(nonce) = signer.read_question(&host, &buffer[..length]) {
+                let answer = signer.answer(&host, &boot, &nonce);
+                self.port.send_to(&answer, from).expect("sent");
+            }
+        }
+    }
+
     fn round(&mut self, round: u64, strings: &mut Strings) {
+        self.answer(strings.off || strings.mute);
         if strings.off {
             // What it ran is gone; it comes back as another life.
             self.session = None;
@@ -200,6 +235,7 @@ impl Life {
                 storage: StorageState::Synced,
                 migrate_address: "127.0.0.1".to_owned(),
                 lease: holdfast_model::host::LeaseState::NotUsed,
+                probe: self.port.local_addr().ok(),
                 labels: Default::default(),
             };
             let guard = Compare::Revision(key.path(), session);

@@ -33,12 +33,17 @@ use crate::state::{self, StateDir};
 /// Where a manager finds the program.
 pub const PROGRAM: &str = "/etc/holdfast/fence_lab";
 
+/// What a slow board takes to switch off: as long as a service processor that closes things first.
+pub const SLOW: Duration = Duration::from_secs(4);
+
 /// How a board behaves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// It does what it is told, and says how things stand.
     #[default]
     Answers,
+    /// The same, and switching off takes it [`SLOW`].
+    Slow,
     /// It switches nothing off, says that it did, and says off as soon as the scenario lets it.
     Lies,
     /// Nothing comes back.
@@ -64,7 +69,7 @@ pub(crate) struct Call {
 
 /// The boards of a lab.
 #[derive(Default)]
-pub(crate) struct Boards {
+pub struct Boards {
     inner: Mutex<Inner>,
 }
 
@@ -78,7 +83,7 @@ struct Inner {
 
 impl Boards {
     /// Serves the boards while the body runs.
-    pub(crate) fn serve<T>(lab: &Lab, body: impl FnOnce(&Boards) -> Result<T>) -> Result<T> {
+    pub fn serve<T>(lab: &Lab, body: impl FnOnce(&Boards) -> Result<T>) -> Result<T> {
         let socket = socket(lab.state());
         // One that an interrupted scenario left.
         let _ = std::fs::remove_file(&socket);
@@ -116,7 +121,7 @@ impl Boards {
     }
 
     /// A host's board behaves like this from now on.
-    pub(crate) fn set(&self, host: &str, mode: Mode) {
+    pub fn set(&self, host: &str, mode: Mode) {
         self.inner().modes.insert(host.to_owned(), mode);
     }
 
@@ -140,7 +145,7 @@ impl Boards {
     }
 
     /// Lies that were held back are told.
-    pub(crate) fn tell_lies(&self) -> usize {
+    pub fn tell_lies(&self) -> usize {
         let held = {
             let mut inner = self.inner();
             // Nobody has a lie for those: they are let go.
@@ -196,11 +201,17 @@ impl Boards {
             (Mode::Refuses, _) => Act::Says(Answer::Refused),
             (Mode::Hangs, _) | (Mode::Lies, "status") => Act::Held,
             (Mode::Lies, _) => Act::Says(Answer::Done),
-            (Mode::Answers, "status") => Act::Says(Answer::Power(power)),
-            (Mode::Answers, _) => match power == Power::Off || lab.power_off(&[host]).is_ok() {
-                true => Act::Says(Answer::Done),
-                false => Act::Says(Answer::Refused),
-            },
+            (Mode::Answers | Mode::Slow, "status") => Act::Says(Answer::Power(power)),
+            (Mode::Answers | Mode::Slow, _) => {
+                if mode == Mode::Slow {
+                    // Nobody else is asked meanwhile: there is one thread for all boards.
+                    std::thread::sleep(SLOW);
+                }
+                match power == Power::Off || lab.power_off(&[host]).is_ok() {
+                    true => Act::Says(Answer::Done),
+                    false => Act::Says(Answer::Refused),
+                }
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::families::FAMILIES;
 use super::faults::Drawn;
+use super::probes::PROBED;
 use super::states;
 use std::collections::BTreeMap;
 
@@ -48,7 +49,9 @@ impl Default for Coverage {
     fn default() -> Self {
         Self {
             faults: BTreeMap::new(),
-            together: FAMILIES.iter().map(|(name, _)| (*name, 0)).collect(),
+            together: (FAMILIES.iter().chain(&PROBED))
+                .map(|(name, _)| (*name, 0))
+                .collect(),
             states: states::all(),
         }
     }

@@ -5,7 +5,7 @@ use super::draw::Random;
 use super::faults::{Drawn, device};
 use super::{HOSTS, SITES, UNLEASED, VMS};
 
-type Family = (&'static str, fn(&mut Random) -> Vec<String>);
+pub type Family = (&'static str, fn(&mut Random) -> Vec<String>);
 
 /// All of them, with what they are called when they are counted.
 pub const FAMILIES: [Family; 22] = [
@@ -42,7 +42,7 @@ pub fn of_one_kind(random: &mut Random) -> Drawn {
     }
 }
 
-fn wait(random: &mut Random, from: u64, to: u64) -> String {
+pub fn wait(random: &mut Random, from: u64, to: u64) -> String {
     format!("advance {}ms", from + random.below(to - from))
 }
 

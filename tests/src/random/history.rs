@@ -30,10 +30,11 @@ impl History {
     }
 
     /// The usual cluster of two and two hosts.
-    pub fn set_up(&mut self, profile: &str, volume: &str, devices: &str) {
+    pub fn set_up(&mut self, profile: &str, volume: &str, devices: &str, probes: &str) {
         let setup = SETUP
             .replace("PROFILE", &format!("policy timing.profile = \"{profile}\""))
             .replace("VOLUME", volume)
+            .replace("PROBES", probes)
             .replace("DEVICES", devices);
         self.carry_out_all(&setup);
     }
@@ -43,6 +44,7 @@ impl History {
         let setup = SETUP
             .replace("PROFILE", "policy timing.profile = \"default\"")
             .replace("VOLUME", "volume quorum")
+            .replace("PROBES", "")
             .replace("DEVICES", "")
             .replace(" lease=false", "");
         self.carry_out_all(&setup);

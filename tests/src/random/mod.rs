@@ -11,6 +11,7 @@ mod families;
 mod faults;
 mod history;
 pub mod large;
+mod probes;
 pub mod set_back;
 pub mod shrink;
 pub mod soak;
@@ -22,6 +23,7 @@ use draw::Random;
 use faults::{Drawn, Theme, faults, of_guards};
 use history::History;
 use holdfast_model::timing::{Profile, Timing};
+use probes::of_probes;
 
 /// After each round everything is mended and must run again: a state without a way out does not wait
 /// for a later fault that happens to end it.
@@ -49,6 +51,7 @@ site a
 site b
 witness w
 VOLUME
+PROBES
 host a1 site=a
 host a2 site=a
 host b1 site=b
@@ -111,7 +114,14 @@ pub fn run(seed: u64) -> Seeded {
         "none" => String::new(),
         class => format!("volume {class}"),
     };
-    history.set_up(name, &volume, &devices(&mut random));
+    let devices = devices(&mut random);
+    // In every third cluster managers ask hosts directly; what is hard on that is drawn apart as well.
+    let mut probed = (seed % 3 == 1).then_some(Random(seed.rotate_left(17) ^ !0));
+    let (probes, devices) = match &probed {
+        Some(_) => ("probes", hasty(&devices)),
+        None => ("", devices),
+    };
+    history.set_up(name, &volume, &devices, probes);
     if slow_kills {
         let ms = Timing::of(profile).kill_bound_ms - 10;
         history.carry_out(&format!("kills take {ms}ms"));
@@ -131,6 +141,11 @@ pub fn run(seed: u64) -> Seeded {
                 && own.below(4) == 0
             {
                 carry_out(&mut history, &of_guards(own, leased));
+            }
+            if let Some(own) = probed.as_mut()
+                && own.below(3) == 0
+            {
+                carry_out(&mut history, &of_probes(own));
             }
             pause(&mut history, &mut random);
         }
@@ -157,6 +172,18 @@ fn devices(random: &mut Random) -> String {
         let hasty = random.below(2) == 0;
         lines.push(format!("policy fencing.on_suspicion = {hasty}"));
     }
+    lines.join("\n")
+}
+
+/// Where managers ask hosts directly every host has a device, and it is asked on suspicion: what is suspect
+/// then is of consequence.
+fn hasty(devices: &str) -> String {
+    let other = |line: &&str| !line.contains("on_suspicion") && !line.contains("devices.");
+    let mut lines: Vec<String> = (devices.lines().filter(other).map(str::to_owned)).collect();
+    let device = "{ agent = \"ipmi\", timeout_ms = 4000 }";
+    let all = HOSTS.iter();
+    lines.extend(all.map(|host| format!("policy fencing.devices.{host} = {device}")));
+    lines.push("policy fencing.on_suspicion = true".to_owned());
     lines.join("\n")
 }
 

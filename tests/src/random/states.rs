@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// States, and what every line of the log about one of them says.
-const STATES: [(&str, &str); 37] = [
+const STATES: [(&str, &str); 39] = [
     ("agent: guard absent", "agent: its guard is absent"),
     (
         "guard: started again",
@@ -25,6 +25,8 @@ const STATES: [(&str, &str); 37] = [
     ("fence: powered off", ": powered off, says "),
     ("device: switches off", "switched off by its fencing device"),
     ("device: contradicted", ": not believed"),
+    ("probes: a host is silent", " does not answer"),
+    ("probes: a host is suspect", ", no answer to probes of "),
     ("fence: lapsed", ": lapsed: no heartbeat for"),
     ("fence: released", ": released by the host itself"),
     ("fence: rebooted", ": rebooted"),

@@ -33,5 +33,8 @@ fn repairs(sim: &Sim) -> Vec<String> {
     let watchers = sites().chain(hosts());
     lines.extend(watchers.map(|name| format!("lose-replies {name} 0")));
     lines.push("pause-leader 0 0ms".to_owned());
+    if sim.loses_probes() {
+        lines.push("probes lose 0".to_owned());
+    }
     lines
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! setup      site S | witness S | host H site=S memory=MIB cpus=N | policy KEY = VALUE
 //!            vm V memory=MIB [vcpus=N] [priority=N] [site=S] [rule=must] [spread=WORD] [run=false] [lease=false]
+//!            probes                                       hosts added after it answer probes, managers ask
 //! power      power host H on|off | power site S on|off
 //! links      cut A B [oneway] | slow A B TIME | heal A B | heal
 //!            A, B: a site, a host, or `all`; `slow` adds to what goes from A to B
@@ -17,6 +18,7 @@
 //!            sabotage H                                   its guard does nothing: tests the invariants
 //! VMs        crash V [on H] | guest-shutdown V | io-error V | stubborn V | fail-start H V "words" [TIMES]
 //!            lose-finish V on|off
+//! probes     probes lose PERCENT                          of them, and of their answers
 //! lease      volume quorum|plain                          hosts added after it have a slot on it
 //!            san cut H | san heal H                       H's way to the storage
 //!            san slow TIME                                every call takes so much longer
@@ -62,6 +64,7 @@ pub fn carry_out(sim: &mut Sim, line: &str) -> Result<(), WordError> {
     let mut words = Words::of(line);
     let verb = words.word("a verb")?;
     match verb.as_str() {
+        "probes" if words.is_empty() => sim.add_probes(),
         "site" | "witness" | "host" | "vm" | "volume" => setup(sim, &verb, &mut words)?,
         "extension" => {
             sim.ctx.log("operator", line);
@@ -344,6 +347,7 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             let times = words.next().map(|word| parse("times", &word)).transpose()?;
             sim.lose_replies(&name, times.unwrap_or(1))?;
         }
+        "probes" if words.takes("lose") => sim.lose_probes(words.parse("percent")?),
         "sector" => {
             let host = words.parse("host")?;
             sim.damage_sector(&host, damage(&words.word("damage")?)?)?;

@@ -137,7 +137,7 @@ impl Ctx {
     }
 
     /// One way between two places, as the network is now.
-    fn way_ms(&self, from: &Place, to: &Place) -> u64 {
+    pub(super) fn way_ms(&self, from: &Place, to: &Place) -> u64 {
         Self::latency_ms(&from.site, &to.site) + self.net.delay_ms(from, to)
     }
 

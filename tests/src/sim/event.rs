@@ -57,6 +57,8 @@ pub enum Event {
     ManagerStarts(ManagerName, u32),
     /// A voter is up.
     VoterStarts(SiteName),
+    /// A manager, in one of its lives, asks hosts whether they are there.
+    ProbeTurn(ManagerName, u32),
 }
 
 /// A process, and which life of it: what is meant for an earlier one is dropped.
@@ -126,6 +128,8 @@ pub enum Tag {
     Session,
     /// What was found in peers' slots.
     Saw,
+    /// Who does not answer a manager's probes.
+    Probes,
     /// The host's own spec.
     HostSpec,
     /// The reports of a round.

@@ -136,6 +136,7 @@ impl Machine {
             }
             lease.mailbox.hold(now);
         }
+        self.probe_life = self.probes.then_some(self.guard_is.life);
         self.plan_guard(ctx);
         true
     }

@@ -31,6 +31,11 @@ pub struct Presence {
 }
 
 impl Presence {
+    /// It is there, and does nothing.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// When it goes on.
     pub fn back_at(&self) -> u64 {
         self.back_at

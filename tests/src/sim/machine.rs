@@ -131,6 +131,10 @@ pub struct Machine {
     pub(super) lease: Option<super::guard::Lease>,
     /// Its guard's claims of VMs.
     pub(super) claims: super::claims::Claims,
+    /// It says where it answers probes.
+    pub probes: bool,
+    /// The process of the guard that was told to answer them.
+    pub(super) probe_life: Option<u32>,
     /// The guard does nothing, and nobody notices: for testing the invariants.
     pub sabotaged: bool,
 }
@@ -164,6 +168,8 @@ impl Machine {
             guard_is: super::guard_away::Presence::default(),
             lease: None,
             claims: super::claims::Claims::default(),
+            probes: false,
+            probe_life: None,
             sabotaged: false,
         }
     }
@@ -199,6 +205,7 @@ impl Machine {
         self.dying.clear();
         self.guard_wakes_at = 0;
         self.guard_power_off();
+        self.probe_life = None;
         self.claims = super::claims::Claims::default();
         if let Some(lease) = &mut self.lease {
             lease.power_off();

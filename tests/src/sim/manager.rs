@@ -12,6 +12,7 @@ use super::ctx::Ctx;
 use super::event::{Client, Event, FenceCall, FenceStage, Inbox, Request, Tag};
 use super::extension::Simulated;
 use super::net::Place;
+use super::probes::Probing;
 use holdfast_core::planner::plan_with;
 use holdfast_core::power::{PowerAnswer, PowerBook};
 use holdfast_core::verify::verify;
@@ -45,6 +46,8 @@ pub struct Manager {
     /// How far its machine's clock on the wall is off.
     pub wall_offset_ms: i64,
     process: Process,
+    /// What it asks hosts.
+    pub(super) probing: Probing,
     /// What the planner last said about each subject: alone, and with the hosts it refused.
     pub said: BTreeMap<(PlannerStep, Subject), (String, String)>,
 }
@@ -95,6 +98,7 @@ impl Manager {
             clock,
             wall_offset_ms: 0,
             process,
+            probing: Probing::default(),
             said: BTreeMap::new(),
         }
     }
@@ -105,6 +109,7 @@ impl Manager {
         self.life = life;
         self.frozen_until = 0;
         self.process = Process::new(&self.name, &self.site, life);
+        self.probing = Probing::default();
         self.said.clear();
     }
 
@@ -113,7 +118,18 @@ impl Manager {
         Client::Manager(self.name.clone(), self.life)
     }
 
-    fn place(&self) -> Place {
+    /// What it sees of the store.
+    pub(super) fn view(&self) -> &View {
+        &self.process.view
+    }
+
+    /// Hosts have fallen silent, or are heard again: that may be a reason to plan.
+    pub(super) fn opinion_changed(&mut self, ctx: &mut Ctx) {
+        self.process.planned = None;
+        self.look(ctx);
+    }
+
+    pub(super) fn place(&self) -> Place {
         Place {
             site: self.site.clone(),
             host: None,
@@ -139,7 +155,7 @@ impl Manager {
         ctx.wake_at(&self.client(), self.clock.when(ctx.now, at));
     }
 
-    fn call(&self, ctx: &mut Ctx, tag: Tag, request: Request) {
+    pub(super) fn call(&self, ctx: &mut Ctx, tag: Tag, request: Request) {
         ctx.call(self.client(), self.place(), tag, request);
     }
 
@@ -175,6 +191,7 @@ impl Manager {
                 self.process.power.answered(&ask, answer, now);
                 self.process.planned = None;
             }
+            Inbox::Reply(Tag::Probes, answer) => self.probing.told(&answer),
             Inbox::Reply(..) => {}
         }
         self.look(ctx);
@@ -292,6 +309,8 @@ impl Manager {
         let wall = (1_700_000_000_000 + ctx.now).saturating_add_signed(self.wall_offset_ms);
         let wall = UnixMs(wall);
         let mut world = process.view.world(now, wall, view_since, epoch, &self.name);
+        let own = self.probing.observer.vantage(&self.site);
+        world.probes.insert(self.name.clone(), own);
         self.process.power.look(&world);
         world.power = self.process.power.readings().clone();
         let extensions = Simulated::of(&self.process.view, &ctx.extensions);

@@ -31,6 +31,7 @@ mod migration;
 pub mod net;
 mod operate;
 mod outages;
+mod probes;
 mod rounds;
 pub mod san;
 mod session;
@@ -75,6 +76,11 @@ pub struct Sim {
     volume: Option<holdfast_model::lease::StorageClass>,
     /// What the store is set back to.
     backup: Option<holdfast_store::api::Listing>,
+    /// Hosts that are added answer probes, and managers ask.
+    probing: bool,
+    /// So many of a hundred probes are lost, and of their answers.
+    probe_loss: u64,
+    probe_number: u64,
     started: bool,
     happened: u64,
     requests: u64,
@@ -98,6 +104,10 @@ impl Sim {
     }
 
     fn happens(&mut self, event: Event) {
+        if let Event::ProbeTurn(name, life) = event {
+            self.happened += u64::from(self.probe_turn(&name, life));
+            return;
+        }
         self.happened += 1;
         let ctx = &mut self.ctx;
         match event {
@@ -172,8 +182,10 @@ impl Sim {
                     ctx.log(&name, "started");
                     let client = manager.client();
                     ctx.after(0, Event::To(client, Inbox::Wake));
+                    self.start_probing(&name);
                 }
             }
+            Event::ProbeTurn(..) => {}
             Event::VoterStarts(site) => {
                 ctx.voters.set_alive(&site, true);
                 ctx.san.set_alive(&site, true);

@@ -11,7 +11,7 @@ use super::host::Host;
 use super::machine::Machine;
 use super::manager::{Manager, manager_of};
 use holdfast_model::host::{Capacity, HostSpec};
-use holdfast_model::id::{HostName, SiteName, VmName};
+use holdfast_model::id::{HostName, ManagerName, SiteName, VmName};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::{Policy, SitePolicy};
@@ -45,6 +45,7 @@ impl Sim {
             let slot = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
             machine.lease = Some(Lease::new(slot, class));
         }
+        machine.probes = self.probing;
         self.hosts.insert(host.clone(), Host::new(machine));
         if self.started {
             self.start_host(&host);
@@ -100,6 +101,10 @@ impl Sim {
         for (n, manager) in self.managers.values().enumerate() {
             let event = Event::To(manager.client(), Inbox::Wake);
             self.ctx.queue.push(n as u64 * 7, event);
+        }
+        let managers: Vec<ManagerName> = self.managers.keys().cloned().collect();
+        for manager in managers {
+            self.start_probing(&manager);
         }
         let hosts: Vec<HostName> = self.hosts.keys().cloned().collect();
         for host in hosts {

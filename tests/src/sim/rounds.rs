@@ -15,6 +15,7 @@ use holdfast_store::TxnOutcome;
 use holdfast_store::guarded::Answer;
 use holdfast_store::guards::{HostWrite, report_txn};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A round whose reports are under way: the actions wait for them.
 pub struct Pending {
@@ -45,6 +46,8 @@ pub(super) struct Planned {
 
 /// A deadline that is not the agent's to know, in milliseconds from now.
 const FAR_MS: u64 = 3_600_000;
+/// Where every host says it is asked: nobody looks at it.
+const PROBED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 7071);
 /// An agent whose write had no answer looks again after this, in milliseconds.
 const RETRY_MS: u64 = 200;
 
@@ -331,6 +334,7 @@ impl Agent {
             storage: m.storage.clone(),
             migrate_address: m.name.to_string(),
             lease: holdfast_model::host::LeaseState::NotUsed,
+            probe: m.probes.then_some(PROBED),
             labels: Default::default(),
         })
     }

@@ -16,7 +16,7 @@
 //! - `needless-stop`: no running VM is ended by Holdfast while its host is connected and its grant
 //!   stands.
 
-use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
+use holdfast_model::id::{Generation, HostName, Incarnation, SiteName, VmName};
 use std::collections::BTreeMap;
 
 /// One span in which a domain's vCPUs ran.
@@ -85,6 +85,8 @@ pub struct Truth {
     pub guard_away: BTreeMap<HostName, (u64, u64)>,
     /// Why this run proves nothing any more: what happened is beyond what is assumed (`docs/safety.md`).
     pub beyond: Option<String>,
+    /// Per site and host, when the host could not have answered the site's managers.
+    pub unheard: BTreeMap<(SiteName, HostName), super::probes::Unheard>,
     /// Per host, its life that was asked to release everything, and heard it.
     pub asked: BTreeMap<HostName, Incarnation>,
 }

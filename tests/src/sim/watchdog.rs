@@ -152,7 +152,14 @@ impl Ctx {
         };
         let silence_ms = self.truth.silence(host, self.now).control_ms;
         // A clock may run slow or fast by the allowed drift.
-        if silence_ms < wait_ms * 998 / 1_000 {
+        let lasts = |ms: u64| silence_ms >= ms * 998 / 1_000;
+        // Two turns less: the ground truth looks no more often.
+        let in_vain_ms = timing.probe_suspect_ms - 2 * timing.probe_again_ms();
+        let probed = policy.fencing.on_suspicion
+            && timing.probe_suspect_ms > 0
+            && lasts(timing.session_quiet_ms())
+            && self.unheard_at(host, in_vain_ms, timing.suspect_after_ms) >= 2;
+        if !lasts(wait_ms) && !probed {
             self.violation(format!(
                 "needless-power-off: the device of {host} is asked {silence_ms} ms after a heartbeat"
             ));

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures, each the median and the spread of several runs.
 
+mod detect;
 mod extensions;
 mod planes;
 mod runs;
@@ -41,6 +42,9 @@ enum Name {
     Failover,
     /// A site with VMs and both leaders loses power and comes back; a new lab for each run
     Site,
+    /// One host loses power, with fencing devices that answer at once, slowly, with a lie or never, and with
+    /// none; all in one lab
+    Detect,
     /// The leading manager is killed; with etcd's leader too in a second series
     Manager,
     /// A live migration, and the same one by virsh alone
@@ -118,6 +122,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
     let figures = match arguments.name {
         Name::Failover => runs::failover(&plan, &progress)?,
         Name::Site => runs::site(&plan, &progress)?,
+        Name::Detect => detect::detect(&plan, &progress)?,
         Name::Manager => runs::manager(&plan, &progress)?,
         Name::Migration => runs::migration(&plan, &progress)?,
         Name::Isolation => planes::isolation(&plan, &progress)?,
@@ -129,12 +134,13 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
         Name::Planner => Vec::new(),
     };
     anstream::println!(
-        "{:<52} {:>5} {:>8} {:>8} {:>8}",
+        "{:<52} {:>5} {:>8} {:>8} {:>8} {:>8}",
         "",
         "runs",
         "min",
         "median",
-        "max"
+        "max",
+        "spread"
     );
     for figure in &figures {
         let Figure {
@@ -146,7 +152,8 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
             max,
             ..
         } = figure;
-        anstream::println!("{name:<52} {runs:>5} {min:>8} {median:>8} {max:>8} {unit}");
+        let spread = max - min;
+        anstream::println!("{name:<52} {runs:>5} {min:>8} {median:>8} {max:>8} {spread:>8} {unit}");
     }
     if let Some(file) = &arguments.json {
         let text = serde_json::to_string_pretty(&figures).map_err(|source| LabError::Parse {

@@ -182,7 +182,7 @@ fn run(cluster: &Cluster, wishes: &[VmWish]) -> Result<Vec<String>> {
 }
 
 /// All sites are online, and every host has both planes.
-fn all_well(cluster: &Cluster) -> Result<()> {
+pub(super) fn all_well(cluster: &Cluster) -> Result<()> {
     cluster.wait_sites_online(PATIENCE)?;
     cluster.wait("every host to have both planes", PATIENCE, |status| {
         let ill = status.hosts.iter().find(|host| {

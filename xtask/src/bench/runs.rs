@@ -68,7 +68,7 @@ pub(super) fn wishes(count: usize, site: &'static str) -> Vec<VmWish> {
     (1..=count).map(wish).collect()
 }
 
-fn failover_figures(what: &str, all: &[Failover]) -> Vec<Figure> {
+pub(super) fn failover_figures(what: &str, all: &[Failover]) -> Vec<Figure> {
     let of = |pick: &dyn Fn(&Failover) -> u64| all.iter().map(pick).collect::<Vec<u64>>();
     let name = |part: &str| format!("{what}: {part}");
     vec![
@@ -97,7 +97,7 @@ fn failover_figures(what: &str, all: &[Failover]) -> Vec<Figure> {
 
 /// libvirtd is not done with a domain until some time after its migration; a start there meanwhile
 /// would be refused.
-fn tidied_up(cluster: &Cluster, host: &str) -> Result<()> {
+pub(super) fn tidied_up(cluster: &Cluster, host: &str) -> Result<()> {
     wait_until("libvirtd to be done with what left", PATIENCE, "", || {
         let argv = ["virsh", "-q", "list", "--all"];
         let list = cluster.lab.exec(host, &argv, Duration::from_secs(10));
@@ -125,7 +125,7 @@ pub(super) fn failover(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> 
 }
 
 /// Runs these VMs, all of them on a1.
-fn gather(cluster: &Cluster, wishes: &[VmWish]) -> Result<()> {
+pub(super) fn gather(cluster: &Cluster, wishes: &[VmWish]) -> Result<()> {
     cluster.run_vms(wishes, PATIENCE)?;
     let others: Vec<String> = cluster
         .lab

@@ -3,4 +3,5 @@
 mod bench;
 mod lives;
 mod moves;
+mod probes;
 mod vms;

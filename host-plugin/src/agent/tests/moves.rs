@@ -35,6 +35,7 @@ fn peer(bench: &Bench, migrate_address: &str) {
         storage: StorageState::NotChecked,
         migrate_address: migrate_address.into(),
         lease: holdfast_model::host::LeaseState::NotUsed,
+        probe: None,
         labels: Default::default(),
     };
     bench.put(&Key::HostReport(name("h2")), &report);

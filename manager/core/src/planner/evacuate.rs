@@ -14,9 +14,10 @@
 
 use super::candidate::Request;
 use super::draft::Draft;
-use super::facts::{open_session, resolution, silence_ms};
+use super::facts::{open_session, resolution};
 use super::placement::{Choice, choose};
 use super::recovery::{by_priority, failed, wants_to_run};
+use super::suspect::is_suspect;
 use holdfast_model::event::EventKind;
 use holdfast_model::host::{
     HostReport, LibvirtState, PauseReason, RunState, StorageState, VmReport,
@@ -66,7 +67,7 @@ impl<'w> Case<'w> {
         let view = world.hosts.get(&holder.host)?;
         let there = open_session(view).is_some_and(|session| {
             session.value.incarnation == holder.incarnation
-                && silence_ms(world, session) < draft.timing.suspect_after_ms
+                && !is_suspect(world, &draft.timing, &holder.host, session)
         });
         let over = resolution(world, name, &owner.value, holder).is_some();
         let said = view.vms.get(name).filter(|said| {

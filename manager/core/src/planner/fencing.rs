@@ -13,6 +13,7 @@
 
 use super::draft::Draft;
 use super::facts::{self, lapse_after_ms, open_session, silence_ms};
+use super::suspect::is_suspect;
 use super::{power, second_plane, storm};
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
@@ -49,7 +50,7 @@ fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Ses
     let silence = silence_ms(draft.world, session);
     let since = session.seen_at.max(draft.world.view_since);
     let leased = may_be_leased(draft, name, &session.value);
-    let suspect = silence >= draft.timing.suspect_after_ms;
+    let suspect = is_suspect(draft.world, &draft.timing, name, session);
     if let Some(reading) = power::proves_off(draft.world, name, host).filter(|_| suspect) {
         let by = reading.device.to_string();
         return close(

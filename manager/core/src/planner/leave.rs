@@ -8,8 +8,9 @@
 //! nothing and they could not be started elsewhere: they leave while its agent can still hand them over.
 
 use super::draft::Draft;
-use super::facts::{is_drained, open_session, silence_ms};
+use super::facts::{is_drained, open_session};
 use super::operations::{settled, try_migration};
+use super::suspect::is_suspect;
 use holdfast_model::id::{HostName, VmName};
 use holdfast_model::plan::{PlannerStep, Subject};
 use holdfast_model::time::Instant;
@@ -28,7 +29,7 @@ pub(super) fn step(draft: &mut Draft) {
     for (name, host) in &world.hosts {
         if is_drained(host) {
             reasons.insert(name, format!("{name} is drained"));
-        } else if let Some(since) = unguarded_since(draft, host) {
+        } else if let Some(since) = unguarded_since(draft, name, host) {
             let until = since.plus(GUARD_GRACE_MS);
             match world.now < until {
                 true => wait(draft, name, until),
@@ -58,9 +59,9 @@ pub(super) fn step(draft: &mut Draft) {
 }
 
 /// Since when a host that is there has had no guard.
-fn unguarded_since(draft: &Draft, host: &HostView) -> Option<Instant> {
+fn unguarded_since(draft: &Draft, name: &HostName, host: &HostView) -> Option<Instant> {
     let session = open_session(host)?;
-    let there = silence_ms(draft.world, session) < draft.timing.suspect_after_ms;
+    let there = !is_suspect(draft.world, &draft.timing, name, session);
     let since = host.unguarded_since.filter(|_| there)?;
     Some(since.max(draft.world.view_since))
 }

@@ -1,7 +1,7 @@
 //! Membership: which hosts are there, and whether they may take VMs.
 //!
 //! ```text
-//!            missed heartbeats          evidence
+//!      missed heartbeats, or probes     evidence
 //!   Online ───────────────────> Suspect ────────> Fenced
 //!     ^  ^                        │                 │ clean session
 //!     │  └────── heartbeat ───────┘                 v
@@ -10,8 +10,9 @@
 //! ```
 
 use super::draft::Draft;
-use super::facts::{is_drained, open_session, silence_ms};
+use super::facts::{is_drained, open_session};
 use super::fencing::losses_after;
+use super::suspect::{suspect_at, suspicion};
 use holdfast_model::event::EventKind;
 use holdfast_model::host::{HostState, Membership, Session};
 use holdfast_model::id::HostName;
@@ -56,19 +57,12 @@ fn next(
             "back with a clean session".to_owned(),
         ));
     }
-    let silence = silence_ms(draft.world, session);
-    let suspect_after = draft.timing.suspect_after_ms;
     let current = state.value.membership;
-    if silence >= suspect_after {
-        let text = format!("no heartbeat for {:.1} s", silence as f64 / 1000.0);
+    if let Some(why) = suspicion(draft.world, &draft.timing, name, session) {
+        let text = why.to_string();
         return (current != Membership::Suspect).then_some((Membership::Suspect, text));
     }
-    draft.wake_at(
-        session
-            .seen_at
-            .max(draft.world.view_since)
-            .plus(suspect_after),
-    );
+    draft.wake_at(suspect_at(draft.world, &draft.timing, name, session));
     match current {
         Membership::Online | Membership::Maintenance if current == fresh => None,
         Membership::Online => Some((Membership::Maintenance, "drained by an operator".to_owned())),

@@ -32,6 +32,7 @@ mod second_plane;
 mod set_back;
 mod settle;
 mod storm;
+mod suspect;
 
 pub use facts::{Resolution, resolution};
 

@@ -1,7 +1,8 @@
 //! The hosts as places for VMs: which take any at all, and why the others do not. What depends on the VM
 //! is in [`super::placement`].
 
-use super::facts::{is_drained, open_session, silence_ms};
+use super::facts::{is_drained, open_session};
+use super::suspect::suspicion;
 use holdfast_model::host::{GuardState, HostReport, LibvirtState, Membership, StorageState};
 use holdfast_model::id::{HostName, SiteName};
 use holdfast_model::timing::Timing;
@@ -59,10 +60,8 @@ fn takes_vms(
             None => "it never had a session".into(),
         });
     };
-    let silence = silence_ms(world, session);
-    if silence >= timing.suspect_after_ms {
-        let text = format!("suspect: no heartbeat for {:.1} s", silence as f64 / 1000.0);
-        return Err(text.into());
+    if let Some(why) = suspicion(world, timing, name, session) {
+        return Err(format!("suspect: {why}").into());
     }
     // After an outage of the store, or of this manager, a host that is gone looks as silent as all
     // others, for a moment. What was listed at the very beginning of the view may be as old as the

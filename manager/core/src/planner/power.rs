@@ -3,7 +3,7 @@
 //! ```text
 //! session open ── past its runner's deadline, and no storage lease ───┐
 //!              ── silent for the wait, nobody enforces its deadline ──┼─> asked ─> off ─> Closed
-//!              ── suspect, and the policy says on_suspicion ──────────┤     └ on, unknown: again later
+//!              ── suspect, unheard of, the policy says on_suspicion ──┤     └ on, unknown: again later
 //! session closed, and its heartbeat slot is quiet as well ────────────┘
 //! ```
 //! Beside the waits, never instead of them: a device that hangs, refuses, lies or has lost its power with
@@ -11,8 +11,8 @@
 //! switch off, and only while the host has given no sign of life since it was asked.
 
 use super::draft::Draft;
-use super::facts::{open_session, silence_ms};
-use super::storm;
+use super::facts::open_session;
+use super::{storm, suspect};
 use crate::advice::NoAdvisor;
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::FenceStage;
@@ -22,6 +22,7 @@ use holdfast_model::lease::{Found, Sighting};
 use holdfast_model::plan::{PlannerStep, Step, Subject, Write};
 use holdfast_model::policy::OnIsolation;
 use holdfast_model::power::{PowerAsk, PowerReading, PowerState};
+use holdfast_model::probe::Heard;
 use holdfast_model::time::Instant;
 use holdfast_model::world::{HostView, Seen, World};
 
@@ -31,7 +32,8 @@ const AGAIN_MIN_MS: u64 = 2_000;
 const AGAIN_MAX_MS: u64 = 60_000;
 
 /// Why a reading says nothing of a host's present life, if so: a sign of life after it was asked, in the
-/// session. The leader's own closing of that very session is none.
+/// session, or an answer to a probe that was sent after the device had said so. The leader's own closing of
+/// that very session is none.
 pub(crate) fn doubt(
     world: &World,
     name: &HostName,
@@ -41,6 +43,14 @@ pub(crate) fn doubt(
     let session = host.session.as_ref()?;
     if session.value.incarnation != reading.incarnation {
         return None; // that life is over, by whatever proves it
+    }
+    let own = world.probes.get(&world.leader);
+    let heard = own.and_then(|own| own.heard.get(name));
+    let answered = |heard: &Heard| {
+        heard.incarnation == reading.incarnation && heard.asked_at > reading.read_at
+    };
+    if heard.is_some_and(answered) {
+        return Some("it has answered probes that were sent since");
     }
     let asked_on = |revision| revision == reading.session_revision;
     let key = (name.clone(), reading.incarnation.clone());
@@ -108,7 +118,10 @@ pub(super) fn ask_open(draft: &mut Draft, name: &HostName, session: &Seen<Sessio
     if policy.device_of(name).is_none() {
         return;
     }
-    if policy.on_suspicion && !(leased && policy.on_isolation == OnIsolation::Keep) {
+    // A host that answers probes is there: only its agent or its way to etcd is not.
+    let hasty =
+        policy.on_suspicion && !suspect::is_heard(draft.world, &draft.timing, name, session);
+    if hasty && !(leased && policy.on_isolation == OnIsolation::Keep) {
         return ask(draft, name, session);
     }
     let wait_ms = match session.value.guard {
@@ -148,7 +161,7 @@ fn somebody_is_there(draft: &Draft, name: &HostName) -> bool {
         other != name
             && open_session(host).is_some_and(|session| {
                 session.seen_at > world.view_since
-                    && silence_ms(world, session) < draft.timing.suspect_after_ms
+                    && !suspect::is_suspect(world, &draft.timing, other, session)
             })
     })
 }

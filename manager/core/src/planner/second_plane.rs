@@ -15,10 +15,11 @@
 
 use super::candidate::Request;
 use super::draft::Draft;
-use super::facts::{is_drained, open_session, silence_ms};
+use super::facts::{is_drained, open_session};
 use super::fencing::fence_write;
 use super::placement::{Choice, choose};
 use super::power;
+use super::suspect::is_suspect;
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage, StorageEvidence};
 use holdfast_model::host::{HostState, Membership, Session};
@@ -190,10 +191,10 @@ fn ask(draft: &mut Draft, name: &HostName, fence: &Seen<FenceRecord>, by: &HostN
 
 /// The first VM there that no other host could take.
 fn without_a_place(draft: &Draft, name: &HostName) -> Option<VmName> {
-    let suspect_after_ms = draft.timing.suspect_after_ms;
+    let (world, timing) = (draft.world, &draft.timing);
     let anybody = draft.world.hosts.iter().any(|(other, host)| {
-        let there = open_session(host)
-            .is_some_and(|session| silence_ms(draft.world, session) < suspect_after_ms);
+        let there =
+            open_session(host).is_some_and(|session| !is_suspect(world, timing, other, session));
         other != name && there && !is_drained(host)
     });
     draft.world.vms.iter().find_map(|(vm, view)| {

@@ -8,7 +8,8 @@
 //! because they have just become few.
 
 use super::draft::Draft;
-use super::facts::{open_session, silence_ms, site_of};
+use super::facts::{open_session, site_of};
+use super::suspect;
 use holdfast_model::host::{HostState, Membership, Session};
 use holdfast_model::time::Instant;
 use holdfast_model::world::{HostView, Seen};
@@ -23,9 +24,13 @@ pub(super) fn holds(draft: &Draft) -> Option<(String, Instant)> {
         let hosts = world.hosts.iter();
         hosts.filter_map(|(name, host)| Some((name, host, open_session(host)?)))
     };
-    let is_silent = |session| silence_ms(world, session) >= suspect_after_ms;
+    // One that only this leader asks in vain may be the first sign of what is about to take many.
+    let is_silent = |name, session| {
+        suspect::is_suspect(world, &draft.timing, name, session)
+            || suspect::is_unanswered(world, &draft.timing, name, session)
+    };
     let fell_silent = || {
-        let silent = sessions().filter(|(_, _, session)| is_silent(session));
+        let silent = sessions().filter(|(name, _, session)| is_silent(name, session));
         silent.map(|(_, _, session)| session.seen_at.max(world.view_since))
     };
     let (first, last) = (fell_silent().min()?, fell_silent().max()?);
@@ -38,7 +43,7 @@ pub(super) fn holds(draft: &Draft) -> Option<(String, Instant)> {
     for (name, host, session) in sessions() {
         open += 1;
         let back = host.state.as_ref().is_some_and(came_back);
-        if is_silent(session) || back || is_held_down(host, session) {
+        if is_silent(name, session) || back || is_held_down(host, session) {
             silent += 1;
             sites.extend(site_of(world, name));
         }

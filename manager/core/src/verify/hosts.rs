@@ -1,6 +1,6 @@
 //! Writes that close a host's incarnation.
 
-use super::{Found, Rule, power};
+use super::{Found, Rule, power, probes};
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
 use holdfast_model::host::{GuardState, Session, SessionState, StoragePlane};
 use holdfast_model::id::{HostName, Incarnation, Revision};
@@ -125,10 +125,7 @@ pub(super) fn fence(
             let off =
                 open && closes && whole && power::says_off(world, host, &record.incarnation, by);
             let same = current.map(|s| s.revision) == record.session_revision
-                && current.is_some_and(|s| {
-                    let silence = world.now.since(s.seen_at.max(world.view_since));
-                    silence >= world.policy.timing.resolve().suspect_after_ms
-                });
+                && current.is_some_and(|s| probes::is_suspect(world, host, s));
             found.unless(off && same, rule, || {
                 format!("no device says that {host} is off, or not of this life as it is now")
             });

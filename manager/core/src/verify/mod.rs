@@ -8,6 +8,7 @@ mod advised;
 mod hosts;
 mod owners;
 mod power;
+mod probes;
 mod storage;
 
 use holdfast_model::id::{HostName, VmName};
@@ -37,6 +38,8 @@ pub enum Rule {
     /// A fencing device is asked only about a host that is silent on every plane it has, by a step that
     /// fails if it is not.
     SwitchedOffInSilence,
+    /// A host is called suspect only while its session is silent, or two managers ask it in vain.
+    SuspectInSilence,
     /// A VM is stopped by force, or resumed, only because its storage failed, and only when it could be
     /// started again.
     ForcedByStorage,
@@ -130,7 +133,12 @@ fn check_write(world: &World, step: &Step, write: &Write, found: &mut Found) {
             hosts::close(world, step, host, session, *expect, found);
         }
         Write::Fence { record, expect } => hosts::fence(world, step, record, *expect, found),
-        Write::HostState { host, expect, .. } => {
+        Write::HostState {
+            host,
+            state,
+            expect,
+        } => {
+            probes::state(world, host, state, found);
             let has = world
                 .hosts
                 .get(host)

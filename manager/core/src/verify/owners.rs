@@ -1,6 +1,6 @@
 //! Writes of owner records.
 
-use super::{Found, Rule};
+use super::{Found, Rule, probes};
 use holdfast_model::fence::FenceStage;
 use holdfast_model::host::{ExitKind, GuardState, RunState, Session, SessionState};
 use holdfast_model::id::{Generation, HostName, Revision, VmName};
@@ -292,17 +292,13 @@ fn target(world: &World, step: &Step, vm: &VmName, to: &Runner, found: &mut Foun
         return;
     };
     let session = host.session.as_ref();
-    let silence = session.map_or(u64::MAX, |session| {
-        world.now.since(session.seen_at.max(world.view_since))
-    });
     let present = session.is_some_and(|session| {
         session.value.state == SessionState::Open
             && session.value.incarnation == to.incarnation
             && session.value.guard == GuardState::Working
     });
-    let timing = world.policy.timing.resolve();
     found.unless(
-        present && silence < timing.suspect_after_ms,
+        present && session.is_some_and(|s| !probes::is_suspect(world, &to.host, s)),
         Rule::FitTarget,
         || format!("{vm} to {}, which is not there", to.host),
     );

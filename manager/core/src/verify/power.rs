@@ -1,6 +1,6 @@
 //! What is asked of fencing devices, and what their answers prove.
 
-use super::{Found, Rule};
+use super::{Found, Rule, probes};
 use holdfast_model::fence::FenceStage;
 use holdfast_model::host::{GuardState, Session, SessionState};
 use holdfast_model::id::{HostName, Incarnation};
@@ -65,7 +65,12 @@ fn is_silent(world: &World, host: &HostName, session: &Seen<Session>) -> bool {
     let leased = session.value.has_storage_plane()
         || super::hosts::holds_leased(world, host, &session.value.incarnation);
     match session.value.guard {
-        _ if world.policy.fencing.on_suspicion => silence >= timing.suspect_after_ms,
+        _ if world.policy.fencing.on_suspicion
+            && probes::is_suspect(world, host, session)
+            && !probes::answers(world, host, session) =>
+        {
+            true
+        }
         GuardState::Absent => silence >= timing.taker_wait_ms,
         GuardState::Working => !leased && silence > session.value.bounds.runner_deadline_ms,
     }
@@ -107,7 +112,12 @@ pub(super) fn says_off(world: &World, host: &HostName, life: &Incarnation, by: &
                 || Some(reading.session_revision) == closed_on
         }
     };
+    let own = world.probes.get(&world.leader);
+    let answered = own
+        .and_then(|own| own.heard.get(host))
+        .is_some_and(|heard| heard.incarnation == *life && heard.asked_at > reading.read_at);
     reading.state == PowerState::Off
+        && !answered
         && reading.device.as_str() == by
         && reading.incarnation == *life
         && session.value.incarnation == *life

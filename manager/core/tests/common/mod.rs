@@ -55,6 +55,7 @@ pub fn world() -> World {
         fences: Arc::default(),
         ops: BTreeMap::new(),
         power: BTreeMap::new(),
+        probes: BTreeMap::new(),
     }
 }
 
@@ -101,6 +102,7 @@ pub fn host(world: &mut World, host: &str, site: &str) {
                 storage: StorageState::Synced,
                 migrate_address: host.to_owned(),
                 lease: holdfast_model::host::LeaseState::NotUsed,
+                probe: None,
                 labels: Default::default(),
             },
             12,

@@ -7,6 +7,7 @@ use super::extension::{install, remove};
 use super::{PATIENCE, expect, host_of, small, with_policy, with_vms};
 use crate::boards::{Boards, Mode};
 use crate::error::{LabError, Result};
+use crate::faults::FaultProof;
 use crate::lab::Lab;
 use crate::machine::Power;
 use crate::run::wait_until;
@@ -17,7 +18,7 @@ const REDFISH: &str = "redfish";
 /// Well below the silence that makes a host suspect, with every profile.
 const HEARD_MS: u64 = 1_000;
 /// One device for all hosts, which tells them apart by their names.
-const DEVICES: &str = "[fencing]\non_suspicion = true\n\n[fencing.devices.boards]\n\
+pub const DEVICES: &str = "[fencing]\non_suspicion = true\n\n[fencing.devices.boards]\n\
                        hosts = [\"a1\", \"a2\", \"b1\", \"b2\"]\nagent = \"fence_lab\"\ntimeout_ms = 60000\n";
 
 pub(super) fn devices(lab: &Lab) -> Result<()> {
@@ -107,13 +108,54 @@ fn wait_journal(cluster: &Cluster, method: &str) -> Result<()> {
     })
 }
 
-/// The host is on and its agent hangs: its board switches it off, and that is what closes it.
+/// A host is lost whose device answers at once: managers at two sites say so, and nothing was waited for.
+pub(super) fn instant(lab: &Lab) -> Result<()> {
+    with_policy(lab, DEVICES, || {
+        Boards::serve(lab, |boards| {
+            with_vms(lab, &[small(VM, "a")], |cluster| {
+                let before = cluster.vm(VM)?;
+                let host = host_of(cluster, VM)?;
+                wait_heard(cluster, &host)?;
+                boards.set(&host, Mode::Answers);
+                let off = lab.power_off(&[&host])?;
+                boards.wait_asked(&host, "status", off.at_ms, PATIENCE)?;
+                went_elsewhere(cluster, &before, off.at_ms)?;
+                wait_fenced(cluster, &host, By::Program, true)?;
+                wait_event(cluster, &format!("{host}: no heartbeat for"))?;
+                wait_event(cluster, "no answer to probes of")?;
+                lab.power_on(&[&host])?;
+                wait_host(cluster, &host, Membership::Online)
+            })
+        })
+    })
+}
+
+/// The manager that is asked has had answers of the host: only then can it miss them.
+fn wait_heard(cluster: &Cluster, host: &str) -> Result<()> {
+    cluster.wait(&format!("{host} to answer probes"), PATIENCE, |status| {
+        let found = status.hosts.iter().find(|each| each.name.as_str() == host);
+        match found.map(|found| &found.probes[..]) {
+            Some([]) | None => Err("nobody has had an answer of it".into()),
+            Some(probes) if probes.iter().any(|each| each.silent) => Err(format!("{probes:?}")),
+            Some(_) => Ok(()),
+        }
+    })
+}
+
+/// A host that hangs as a whole: with its guard alone at work it would be known to be there.
+fn hang(lab: &Lab, host: &str) -> Result<FaultProof> {
+    let frozen = lab.freeze(host, "agent")?;
+    lab.freeze(host, "guard")?;
+    Ok(frozen)
+}
+
+/// The host is on and hangs: its board switches it off, and that is what closes it.
 fn answers(cluster: &Cluster, boards: &Boards, by: By) -> Result<()> {
     let lab = cluster.lab;
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
     boards.set(&host, Mode::Answers);
-    let frozen = lab.freeze(&host, "agent")?;
+    let frozen = hang(lab, &host)?;
     let off = boards.wait_asked(&host, "off", frozen.at_ms, PATIENCE)?;
     expect(off.power == Power::On, || {
         format!("{host} had no power before its board was asked")
@@ -133,8 +175,9 @@ fn lies(cluster: &Cluster, boards: &Boards) -> Result<()> {
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
     boards.set(&host, Mode::Lies);
-    let frozen = lab.freeze(&host, "agent")?;
+    let frozen = hang(lab, &host)?;
     boards.wait_asked(&host, "off", frozen.at_ms, PATIENCE)?;
+    lab.thaw(&host, "guard")?;
     let thawed = lab.thaw(&host, "agent")?;
     wait_back(cluster, &host)?;
     boards.wait_asked(&host, "status", frozen.at_ms, PATIENCE)?;

@@ -19,6 +19,8 @@ mod site;
 mod storage_lost;
 mod witness;
 
+pub use fence::DEVICES;
+
 use std::time::Duration;
 
 use crate::configs;
@@ -207,6 +209,11 @@ pub const ALL: &[Scenario] = &[
         run: fence::redfish,
     },
     Scenario {
+        name: "host-loss-instant-device",
+        what: "44: a host loses power, two sites ask it in vain, its device answers: its VM is elsewhere at once",
+        run: fence::instant,
+    },
+    Scenario {
         name: "witness-lost-then-a-site",
         what: "16: without the witness a site is lost: nobody decides, it is told, and the witness ends it",
         run: witness::then_a_site,
@@ -268,11 +275,12 @@ fn with_vms(lab: &Lab, wishes: &[VmWish], body: impl FnOnce(&Cluster) -> Result<
 }
 
 /// Runs a scenario's body under the lab's policy with something added to it.
-fn with_policy(lab: &Lab, added: &str, body: impl FnOnce() -> Result<()>) -> Result<()> {
+pub fn with_policy<T>(lab: &Lab, added: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
     let own = configs::policy_toml(lab.options());
     apply_policy(lab, &format!("{own}\n{added}"))?;
-    body()?;
-    apply_policy(lab, &own)
+    let value = body()?;
+    apply_policy(lab, &own)?;
+    Ok(value)
 }
 
 fn apply_policy(lab: &Lab, text: &str) -> Result<()> {

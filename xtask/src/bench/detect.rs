@@ -1,0 +1,95 @@
+//! How soon a lost host is noticed, proven and replaced, by what its fencing device does.
+
+use holdfast_lab::boards::{Boards, Mode};
+use holdfast_lab::scenarios::{DEVICES, with_policy};
+use holdfast_lab::trial::{Cluster, Failover, lose, move_vm};
+use holdfast_lab::{Progress, Result, wait_until};
+
+use super::Figure;
+use super::planes::all_well;
+use super::runs::{PATIENCE, Plan, failover_figures, gather, tidied_up, wishes};
+
+/// The host that is lost.
+const LOST: &str = "a1";
+
+/// What a host's device does, and what that is called.
+const ROWS: [(&str, Mode); 5] = [
+    ("device answers at once", Mode::Answers),
+    ("device takes 4 s", Mode::Slow),
+    ("device lies (too late)", Mode::Lies),
+    ("device hangs", Mode::Hangs),
+    ("no way to the device", Mode::Dead),
+];
+
+/// All of them in one lab, the runs of each in turn.
+pub(super) fn detect(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
+    let count = plan.vms.unwrap_or(1);
+    plan.in_lab(progress, |cluster| {
+        let wishes = wishes(count, "a");
+        let names: Vec<&str> = wishes.iter().map(|wish| wish.name.as_str()).collect();
+        gather(cluster, &wishes)?;
+        let mut figures = Vec::new();
+        let alone = series(plan, progress, "leases only", || loses(cluster, &names))?;
+        figures.extend(failover_figures("leases only", &alone));
+        with_policy(cluster.lab, DEVICES, || {
+            Boards::serve(cluster.lab, |boards| {
+                for (name, mode) in ROWS {
+                    let all = series(plan, progress, name, || {
+                        boards.set(LOST, mode);
+                        let failover = loses(cluster, &names)?;
+                        // What was held back is of no more use to anybody.
+                        boards.tell_lies();
+                        Ok(failover)
+                    })?;
+                    figures.extend(failover_figures(name, &all));
+                }
+                Ok(())
+            })
+        })?;
+        Ok(figures)
+    })
+}
+
+fn series(
+    plan: &Plan,
+    progress: &Progress,
+    name: &str,
+    mut once: impl FnMut() -> Result<Failover>,
+) -> Result<Vec<Failover>> {
+    let runs = 1..=plan.runs;
+    let step = |run| {
+        let name = format!("{name}, run {run} of {}", plan.runs);
+        progress.step(&name, &mut once)
+    };
+    runs.map(step).collect()
+}
+
+/// The host loses its power with its VMs; it is well again, and has them back, before this returns.
+fn loses(cluster: &Cluster, vms: &[&str]) -> Result<Failover> {
+    all_well(cluster)?;
+    answers(cluster)?;
+    let failover = lose(cluster, &[LOST], PATIENCE)?;
+    cluster.lab.power_on(&[LOST])?;
+    cluster.lab.wait_storage_in_sync(PATIENCE)?;
+    all_well(cluster)?;
+    tidied_up(cluster, LOST)?;
+    for vm in vms {
+        move_vm(cluster, vm, LOST, PATIENCE)?;
+    }
+    Ok(failover)
+}
+
+/// Managers at two sites have had answers of it, as they have of any host that is up for more than a moment:
+/// each manager tells of its own.
+fn answers(cluster: &Cluster) -> Result<()> {
+    let what = format!("{LOST} to answer its managers");
+    wait_until(&what, PATIENCE, "", || {
+        let status = cluster.status().map_err(|error| error.to_string())?;
+        let host = status.hosts.iter().find(|host| host.name.as_str() == LOST);
+        match host.map(|host| &host.probes[..]) {
+            Some([]) | None => Err("no manager has had an answer".to_owned()),
+            Some(probes) if probes.iter().any(|each| each.silent) => Err(format!("{probes:?}")),
+            Some(_) => Ok(()),
+        }
+    })
+}
