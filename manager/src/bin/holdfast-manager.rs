@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(without_secrets(filter))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
@@ -58,6 +58,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Where these log more, they show what they send, passwords among it; whatever is asked for, they do not.
+fn without_secrets(filter: EnvFilter) -> EnvFilter {
+    let quiet = ["ureq=info", "ureq_proto=info"];
+    let quiet = quiet.into_iter().filter_map(|each| each.parse().ok());
+    quiet.fold(filter, EnvFilter::add_directive)
+}
+
 async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let (stop, stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -81,4 +88,23 @@ async fn run(config: Config) -> Result<(), Box<dyn std::error::Error>> {
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("holdfast-manager: {error}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+    use tracing_subscriber::EnvFilter;
+
+    #[test]
+    fn who_sends_passwords_never_logs_what_it_sends() {
+        for asked in ["trace", "info", "ureq_proto=trace,ureq=debug", "off"] {
+            let filter = without_secrets(EnvFilter::new(asked)).to_string();
+            let directives: Vec<&str> = filter.split(',').collect();
+            for wanted in ["ureq=info", "ureq_proto=info"] {
+                assert!(directives.contains(&wanted), "{asked}: {filter}");
+            }
+            let named = directives.iter().filter(|each| each.starts_with("ureq"));
+            assert_eq!(named.count(), 2, "{asked}: {filter}");
+        }
+    }
 }

@@ -262,6 +262,10 @@ impl Web for WebTargets {
         let place = place.map_err(|(what, advice)| {
             WebError::NoTarget(format!("[targets.{name}] `url`: {what}; {advice}"))
         })?;
+        if until <= Instant::now() {
+            let why = format!("`{name}`: there is no time left for it, and nothing was sent");
+            return Err(WebError::Unreachable(why));
+        }
         let room = self.0.room(name).map_err(WebError::Unreachable)?;
         let stage = Arc::new(Stage::new());
         let (tell, told) = sync_channel(1);

@@ -126,6 +126,10 @@ fn what_cannot_be_reached_was_not_done() {
         rig.noted().outcome,
         Some(Err(WebError::Unreachable(_)))
     ));
+    // Who has no time left is not even asked.
+    let late = rig.targets.send(&post("/"), Instant::now());
+    unreachable(late, "no time left");
+    assert_eq!(rig.book.newest().len(), 1);
     let nowhere = Rig::new("http://nowhere.invalid", "");
     unreachable(nowhere.post(), "not to be found");
 }
@@ -209,7 +213,7 @@ fn a_request_goes_on_when_its_guest_is_given_up_and_is_written_down() {
     let rig = Rig::new(&format!("http://{}", server.address), "timeout_ms = 60000");
     let asking = std::thread::spawn({
         let targets = rig.targets.clone();
-        move || targets.send(&post("/"), Instant::now() + Duration::from_millis(500))
+        move || targets.send(&post("/"), Instant::now() + Duration::from_secs(2))
     });
     server.heard();
     unanswered(asking.join().expect("no panic"), "no answer in time");
