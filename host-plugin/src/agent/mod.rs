@@ -126,6 +126,7 @@ fn start(
     timing: Timing,
 ) -> (JoinHandle<()>, JoinHandle<Result<(), AgentError>>) {
     let config = Arc::new(parts.config);
+    let stop = parts.stop.clone();
     let (guard, stopped) = GuardClient::start(&config.guard.socket);
     let (life_sender, life) = watch::channel(Life::Unknown);
     let (clean_sender, clean) = watch::channel(None);
@@ -169,7 +170,7 @@ fn start(
         ended: ended_sender,
         fenced: fenced_sender,
     };
-    let checks = storage::check_for_ever(Arc::clone(&config), storage_sender);
+    let checks = storage::check_for_ever(tools.clone(), cache.subscribe(), storage_sender, stop);
     tokio::spawn(checks);
     let leased = config.lease.volume.is_some();
     tokio::spawn(lease::follow(tools.guard.clone(), leased, lease_sender));
@@ -197,16 +198,21 @@ fn lock(path: &Path) -> Result<std::fs::File, AgentError> {
     }
 }
 
-/// What an agent follows: its own records, those of all VMs and their slots, and which hosts were given up.
+/// What an agent follows: its own records, those of all VMs and their slots, which hosts were given up, and the
+/// extension that checks its storage.
 fn prefixes(config: &Config) -> Vec<String> {
-    vec![
+    let check = config.storage.extension.clone();
+    let own = vec![
         format!("{ROOT}vms/"),
         format!("{ROOT}uuids/"),
         format!("{ROOT}leases/"),
         format!("{ROOT}hosts/{}/", config.name),
         FENCES.to_owned(),
         Key::Policy.path(),
-    ]
+    ];
+    own.into_iter()
+        .chain(check.map(|name| Key::Extension(name).path()))
+        .collect()
 }
 
 /// New bounds by policy; unsafe ones are refused and the old ones stay in force.

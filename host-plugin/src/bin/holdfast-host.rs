@@ -28,6 +28,10 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "extensions")]
+    if let Some(code) = holdfast_extension_ready::child() {
+        return code;
+    }
     let args = Args::parse();
     let config = match load(&args.config) {
         Ok(config) => config,
