@@ -6,6 +6,7 @@
 //! ```
 
 use super::App;
+use super::extension_hosts::{on_hosts, removal};
 use super::input::{Asker, Body, Name, Options, name};
 use super::problem::Problem;
 use super::vms::asking;
@@ -87,27 +88,47 @@ fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
     if let Some(here) = app.extensions.readiness().get(name) {
         managers.insert(app.manager.to_string(), here.clone());
     }
+    let on_hosts = view.host_extensions.iter().filter_map(|(host, seen)| {
+        let there = seen.value.extensions.get(name)?;
+        Some((host.clone(), there.clone()))
+    });
     Some(Shown {
         installed: installed.clone(),
         rights: installed.rights().lines(),
         managers,
+        hosts: on_hosts.collect(),
         costs: app.extensions.costs(name),
     })
 }
 
-/// What it wrote to its log on this manager, the newest last.
+/// What it wrote to its log, the newest last: on this manager, or on the hosts that ask it as far as they tell.
 #[cfg(feature = "extensions")]
 pub async fn log(
     State(app): State<Arc<App>>,
     Name(name): Name<ExtensionName>,
 ) -> Result<Json<serde_json::Value>, Problem> {
-    if app.look(|look| !look.view.extensions.contains_key(&name))? {
-        return Err(unknown(&name));
+    use holdfast_model::extension::ExtensionKind;
+    use serde_json::json;
+    let shown = app.look(|look| shown(&app, look.view, &name))?;
+    let shown = shown.ok_or_else(|| unknown(&name))?;
+    if shown.installed.manifest.kind == ExtensionKind::StorageCheck {
+        let lines = shown.hosts.iter().flat_map(|(host, there)| {
+            let lines = there.log.iter();
+            lines.map(move |line| {
+                (
+                    line.at,
+                    json!({"host": host, "at": line.at, "level": line.level, "text": line.text}),
+                )
+            })
+        });
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort_by_key(|(at, _)| *at);
+        let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+        let hosts: Vec<_> = shown.hosts.into_keys().collect();
+        return Ok(Json(json!({"hosts": hosts, "lines": lines})));
     }
     let lines = app.extensions.log(&name).unwrap_or_default();
-    Ok(Json(
-        serde_json::json!({"manager": app.manager, "lines": lines}),
-    ))
+    Ok(Json(json!({"manager": app.manager, "lines": lines})))
 }
 
 /// `PUT /v1/components/{DIGEST}?large=true`.
@@ -227,6 +248,7 @@ pub async fn install(
         for right in refused {
             change.warnings.push(format!("not granted: {right}"));
         }
+        change.warnings.extend(on_hosts(look.view, &installed));
         Ok(Decided::Write(change))
     })
     .await
@@ -255,7 +277,7 @@ fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed,
     }
     if !Extensions::runs(manifest.kind) {
         return invalid(format!(
-            "this version runs placement extensions only, not those for {}",
+            "this version does not run extensions for {}",
             manifest.kind
         ));
     }
@@ -354,9 +376,7 @@ pub async fn remove(
             ));
         }
         let mut change = Change::new(format!("remove extension {named}")).remove(key, revision);
-        change
-            .warnings
-            .push("placement goes on without it at once".to_owned());
+        change.warnings.push(removal(look.view, &named));
         Ok(Decided::Write(change))
     })
     .await

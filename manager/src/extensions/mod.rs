@@ -18,8 +18,8 @@ pub use holdfast_model::component::digest;
 
 use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::id::ExtensionName;
-use holdfast_model::standing::Readiness;
+use holdfast_model::id::{ExtensionName, HostName};
+use holdfast_model::standing::{OnHost, Readiness};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -71,8 +71,11 @@ pub struct Shown {
     pub installed: Installed,
     /// What it may do: granted, and asked for.
     pub rights: Vec<String>,
-    /// On each manager that is present.
+    /// On each manager that is present, if managers ask it.
     pub managers: BTreeMap<String, Readiness>,
+    /// On each host whose configuration names it.
+    #[serde(default)]
+    pub hosts: BTreeMap<HostName, OnHost>,
     /// What its calls cost on this manager.
     pub costs: cost::Shown,
 }
@@ -151,9 +154,9 @@ impl Extensions {
         }
     }
 
-    /// Placement extensions are the only ones that this version runs.
+    /// Whether this version runs extensions of this kind, here or on the hosts.
     pub fn runs(kind: ExtensionKind) -> bool {
-        kind == ExtensionKind::Placement
+        matches!(kind, ExtensionKind::Placement | ExtensionKind::StorageCheck)
     }
 
     /// Whether managers ask extensions of this kind. Storage checks are asked by the hosts.

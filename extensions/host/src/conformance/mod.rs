@@ -8,6 +8,7 @@
 pub mod chaos;
 mod placement;
 mod shared;
+mod storage_check;
 
 use crate::error::ExtensionError;
 use crate::loaded::Loaded;
@@ -26,13 +27,14 @@ pub fn run(
 ) -> Result<Report, ExtensionError> {
     match manifest.kind {
         ExtensionKind::Placement => placement::run(loaded, metered, manifest),
+        ExtensionKind::StorageCheck => storage_check::run(loaded, manifest),
         kind => Err(no_questions(kind)),
     }
 }
 
 /// Whether there are any for this kind.
 pub fn has_questions(kind: ExtensionKind) -> bool {
-    kind == ExtensionKind::Placement
+    matches!(kind, ExtensionKind::Placement | ExtensionKind::StorageCheck)
 }
 
 /// Whether what a guest of this kind executes is counted: what it costs depends on how much it is asked about.

@@ -32,14 +32,14 @@ pub enum ExtCommand {
     Chaos(WhichArguments),
     /// Have the cluster use an extension, or another version of it; shows what it may and asks
     Install(InstallArguments),
-    /// What is installed, and whether every manager has it ready
+    /// What is installed, and whether all that ask it have it ready
     List,
-    /// One: what it may, what it costs, how it stands on each manager
+    /// One: what it may, what it costs, how it stands on each manager or host that asks it
     Show {
         /// Its name
         name: ExtensionName,
     },
-    /// What it wrote to its log on the manager that is asked
+    /// What it wrote to its log: on the manager that is asked, or on the hosts
     Logs {
         /// Its name
         name: ExtensionName,
