@@ -23,7 +23,8 @@ use tokio::sync::watch;
 
 /// Between two checks.
 const EVERY: Duration = Duration::from_secs(5);
-/// Other words for the same are told so often: with each report the graces that count from it begin anew.
+/// Other words for storage that is as unusable, or as degraded, as before are told so often: with each report the
+/// graces that count from it begin anew.
 const WORDS_EVERY: Duration = Duration::from_secs(60);
 
 /// A way to check it.
@@ -143,7 +144,9 @@ impl Teller {
         self.state.send_if_modified(|told| {
             let other = discriminant(told) != discriminant(&found);
             let soon = now.saturating_duration_since(*told_at) < WORDS_EVERY;
-            let news = other || (*told != found && !soon);
+            // No grace begins with what is not known.
+            let held = soon && !matches!(found, StorageState::Unknown { .. });
+            let news = other || (*told != found && !held);
             if news {
                 tracing::info!(?found, "storage");
                 *told = found;
@@ -181,5 +184,12 @@ mod tests {
         assert_eq!(*told.borrow_and_update(), unusable("a read took 800 ms"));
         teller.tell(StorageState::Synced, after(67));
         assert_eq!(*told.borrow_and_update(), StorageState::Synced);
+        for reason in ["it is being loaded", "it cannot run here"] {
+            let unknown = StorageState::Unknown {
+                reason: reason.to_owned(),
+            };
+            teller.tell(unknown.clone(), after(68));
+            assert_eq!(*told.borrow_and_update(), unknown);
+        }
     }
 }

@@ -3,4 +3,6 @@
 mod bench;
 mod lives;
 mod moves;
+#[cfg(feature = "extensions")]
+mod storage;
 mod vms;
