@@ -12,7 +12,7 @@ pub(crate) fn answer(text: &str) -> Answer {
     let mut named = 0;
     let mut away = Vec::new();
     for line in text.lines() {
-        let Some((file, value)) = line.split_once(":connected =") else {
+        let Some((file, value)) = line.split_once(":connected") else {
             continue;
         };
         named += 1;
@@ -21,7 +21,7 @@ pub(crate) fn answer(text: &str) -> Answer {
             .rsplit('/')
             .next()
             .unwrap_or(file);
-        match value.trim() {
+        match value.trim_start_matches([' ', '=']).trim_end() {
             "1" => {}
             "0" => away.push(client),
             other => return Answer::Unknown(format!("{client}: connected is `{other}`")),

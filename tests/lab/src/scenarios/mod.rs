@@ -15,6 +15,7 @@ mod life;
 mod migration;
 mod power;
 mod site;
+mod storage_check;
 mod storage_lost;
 mod witness;
 
@@ -189,6 +190,11 @@ pub const ALL: &[Scenario] = &[
         name: "placement-rules",
         what: "40: an extension that loops delays nothing, a hard rule is heeded, explained and removed",
         run: extension::extensions,
+    },
+    Scenario {
+        name: "storage-check-extension",
+        what: "42: an extension checks the storage: a copy is lost, then the check itself: nothing stops",
+        run: storage_check::by_extension,
     },
     Scenario {
         name: "fence-device",
