@@ -81,6 +81,8 @@ pub struct Parts {
     pub events: Events,
     /// This machine's clock.
     pub clock: Clock,
+    /// What checks the storage, if that is to be an extension.
+    pub storage_check: Option<Arc<dyn storage::Check>>,
     /// Becomes true when the process is asked to end.
     pub stop: watch::Receiver<bool>,
 }
@@ -170,8 +172,13 @@ fn start(
         ended: ended_sender,
         fenced: fenced_sender,
     };
-    let checks = storage::check_for_ever(tools.clone(), cache.subscribe(), storage_sender, stop);
-    tokio::spawn(checks);
+    tokio::spawn(storage::check_for_ever(
+        tools.clone(),
+        cache.subscribe(),
+        storage_sender,
+        stop,
+        parts.storage_check,
+    ));
     let leased = config.lease.volume.is_some();
     tokio::spawn(lease::follow(tools.guard.clone(), leased, lease_sender));
     let peers = (cache.subscribe(), life.clone());

@@ -2,19 +2,20 @@
 //! thread that can be left behind, one at a time, and counts as unknown meanwhile.
 //!
 //! - `builtin`: a file is written, and GlusterFS asked
-//! - `extension`: an extension says how it stands; `looks`: what it can look at; `told`: how it does here
+//! - [`Check`]: the seam for another one; the program `holdfast-host` brings that by an extension
+//! - `told`: how an extension does here
 
 mod builtin;
-#[cfg(feature = "extensions")]
-mod extension;
-#[cfg(feature = "extensions")]
-mod looks;
 mod told;
 
 use super::target::Tools;
 use crate::config::{Config, StorageCheck};
 use crate::driver::libvirt::on_thread;
+use async_trait::async_trait;
 use holdfast_model::host::StorageState;
+use holdfast_model::id::Incarnation;
+use holdfast_model::standing::HostExtensions;
+use holdfast_store::api::Store;
 use holdfast_store::cache::Cache;
 use std::mem::discriminant;
 use std::sync::Arc;
@@ -28,12 +29,29 @@ const EVERY: Duration = Duration::from_secs(5);
 const WORDS_EVERY: Duration = Duration::from_secs(60);
 
 /// A way to check it.
-trait Check: Send + Sync {
+#[async_trait]
+pub trait Check: Send + Sync {
     /// For one check. After that it hangs.
     fn bound(&self) -> Duration;
 
     /// Checks it. May hang.
     fn check(&self) -> StorageState;
+
+    /// Waits until a check would find something else, whatever became of the storage.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+
+    /// Does for itself what it needs, until the agent ends.
+    async fn keep(&self, store: &dyn Store, watched: Cache, stop: watch::Receiver<bool>) {
+        let _ = (store, watched, stop);
+    }
+
+    /// What is to be told of the extensions that it asks, if anything is.
+    fn told(&self, incarnation: &Incarnation) -> Option<HostExtensions> {
+        let _ = incarnation;
+        None
+    }
 }
 
 /// What is said before the first check has ended: with none configured, that is all there is.
@@ -46,61 +64,38 @@ pub fn before_the_first(config: &Config) -> StorageState {
     }
 }
 
-/// Checks for ever.
+/// Checks for ever. `by_extension` is what does it if host.toml names an extension; none: this program has no such.
 pub async fn check_for_ever(
     tools: Tools,
     watched: Cache,
     state: watch::Sender<StorageState>,
     stop: watch::Receiver<bool>,
+    by_extension: Option<Arc<dyn Check>>,
 ) {
-    if tools.config.storage.check == StorageCheck::Extension {
-        return by_extension(tools, watched, state, stop).await;
+    if tools.config.storage.check != StorageCheck::Extension {
+        let probe = builtin::probe(&tools.config);
+        tokio::spawn(told::nothing(tools));
+        if let Some(probe) = probe {
+            repeat(Arc::new(probe), state).await;
+        }
+        return;
     }
-    let probe = builtin::probe(&tools.config);
-    tokio::spawn(told::nothing(tools));
-    if let Some(probe) = probe {
-        repeat(Arc::new(probe), state, std::future::pending).await;
-    }
-}
-
-#[cfg(feature = "extensions")]
-async fn by_extension(
-    tools: Tools,
-    watched: Cache,
-    state: watch::Sender<StorageState>,
-    stop: watch::Receiver<bool>,
-) {
-    let Some(checker) = extension::Checker::of(&tools.config) else {
+    let Some(check) = by_extension else {
+        tokio::spawn(told::nothing(tools));
+        let reason = "an extension is to check it, and this agent was built without them";
+        tracing::error!(reason, "storage");
+        let reason = reason.to_owned();
+        state.send_replace(StorageState::Unknown { reason });
         return;
     };
-    let checker = Arc::new(checker);
-    let follow = extension::follow(Arc::clone(&checker), tools.clone(), watched, stop);
-    tokio::spawn(follow);
-    tokio::spawn(told::tell_for_ever(Arc::clone(&checker), tools));
-    repeat(checker.clone(), state, || checker.changed()).await;
-}
-
-/// This agent was built without.
-#[cfg(not(feature = "extensions"))]
-async fn by_extension(
-    tools: Tools,
-    _: Cache,
-    state: watch::Sender<StorageState>,
-    _: watch::Receiver<bool>,
-) {
-    tokio::spawn(told::nothing(tools));
-    let reason =
-        "it is to be checked by an extension, and this agent was built without them".to_owned();
-    tracing::error!(reason, "storage");
-    state.send_replace(StorageState::Unknown { reason });
+    let (keeper, keeps) = (Arc::clone(&check), tools.clone());
+    tokio::spawn(async move { keeper.keep(keeps.records.store(), watched, stop).await });
+    tokio::spawn(told::tell_for_ever(Arc::clone(&check), tools));
+    repeat(check, state).await;
 }
 
 /// Checks again and again; sooner if something is changed that a check depends on.
-async fn repeat<F: Future<Output = ()>>(
-    check: Arc<dyn Check>,
-    state: watch::Sender<StorageState>,
-    changed: impl Fn() -> F,
-) {
+async fn repeat(check: Arc<dyn Check>, state: watch::Sender<StorageState>) {
     let mut teller = Teller {
         state,
         told_at: Instant::now(),
@@ -128,7 +123,7 @@ async fn repeat<F: Future<Output = ()>>(
         teller.tell(found, Instant::now());
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            () = changed() => {}
+            () = check.changed() => {}
         }
     }
 }

@@ -3,14 +3,18 @@
 use super::super::life::Life;
 use super::super::records::WriteError;
 use super::super::target::Tools;
+use super::Check;
 use holdfast_model::id::{Incarnation, Revision};
 use holdfast_model::standing::HostExtensions;
 use holdfast_store::guards::{HostWrite, encode};
 use holdfast_store::keyspace::Key;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// It is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What calls cost and what was logged is told this often; how it stands, at once.
+const DETAILS_EVERY: Duration = Duration::from_secs(60);
 
 /// This host asks none: what an agent with another configuration told of one is taken away.
 pub async fn nothing(tools: Tools) {
@@ -57,53 +61,30 @@ async fn write(
     written.await.map(drop)
 }
 
-#[cfg(feature = "extensions")]
-pub use telling::tell_for_ever;
-
-#[cfg(feature = "extensions")]
-mod telling {
-    use super::super::extension::Checker;
-    use super::{LOOK_EVERY, Tools, present, write};
-    use holdfast_model::standing::{HostExtensions, OnHost};
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-    use std::time::{Duration, Instant};
-
-    /// What calls cost and what was logged is told this often; how it stands, at once.
-    const DETAILS_EVERY: Duration = Duration::from_secs(60);
-
-    /// Tells for ever.
-    pub async fn tell_for_ever(checker: Arc<Checker>, tools: Tools) {
-        let mut told: Option<(HostExtensions, Instant)> = None;
-        let (paths, commands) = checker.looks_at();
-        loop {
-            if let Some((incarnation, found)) = present(&tools).zip(checker.on_host()) {
-                let record = HostExtensions {
-                    incarnation,
-                    extensions: BTreeMap::from([(checker.name().clone(), found)]),
-                    paths: paths.clone(),
-                    commands: commands.clone(),
-                };
-                if is_news(&record, told.as_ref()) {
-                    match write(&tools, &record.incarnation, Some(&record)).await {
-                        Ok(()) => told = Some((record, Instant::now())),
-                        Err(error) => tracing::debug!(%error, "how extensions do is not told yet"),
-                    }
-                }
+/// Tells for ever.
+pub async fn tell_for_ever(check: Arc<dyn Check>, tools: Tools) {
+    let mut told: Option<(HostExtensions, Instant)> = None;
+    loop {
+        let incarnation = present(&tools);
+        let found = incarnation.and_then(|incarnation| check.told(&incarnation));
+        let news = found.filter(|record| is_news(record, told.as_ref()));
+        if let Some(record) = news {
+            match write(&tools, &record.incarnation, Some(&record)).await {
+                Ok(()) => told = Some((record, Instant::now())),
+                Err(error) => tracing::debug!(%error, "how extensions do is not told yet"),
             }
-            tokio::time::sleep(LOOK_EVERY).await;
         }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
+}
 
-    fn is_news(record: &HostExtensions, told: Option<&(HostExtensions, Instant)>) -> bool {
-        let Some((told, at)) = told else { return true };
-        let stands = |record: &HostExtensions| -> Vec<_> {
-            let each = record.extensions.values();
-            each.map(|OnHost { readiness, .. }| readiness.clone())
-                .collect()
-        };
-        told.incarnation != record.incarnation
-            || stands(told) != stands(record)
-            || (told != record && at.elapsed() >= DETAILS_EVERY)
-    }
+fn is_news(record: &HostExtensions, told: Option<&(HostExtensions, Instant)>) -> bool {
+    let Some((told, at)) = told else { return true };
+    let stands = |record: &HostExtensions| -> Vec<_> {
+        let each = record.extensions.values();
+        each.map(|there| there.readiness.clone()).collect()
+    };
+    told.incarnation != record.incarnation
+        || stands(told) != stands(record)
+        || (told != record && at.elapsed() >= DETAILS_EVERY)
 }

@@ -3,6 +3,5 @@
 mod bench;
 mod lives;
 mod moves;
-#[cfg(feature = "extensions")]
 mod storage;
 mod vms;

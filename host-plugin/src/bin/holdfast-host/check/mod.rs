@@ -1,25 +1,30 @@
-//! The check by an extension: which one, whether it can be asked here, and what its answers mean.
+//! The check of the storage by an extension: which one, whether it can be asked here, and what its answers mean.
+//! In this program and not in the library: the guard shares that, and locks all that it links into memory.
 //!
 //! A check that does not work is no reason to stop what runs: without an answer the storage is unknown, and never
 //! unusable.
 
-use super::super::target::Tools;
-use super::Check;
-use super::looks::Looks;
-use crate::config::Config;
+mod looks;
+
+use async_trait::async_trait;
 use holdfast_extension_host::breaker::BreakerState;
 use holdfast_extension_host::outside::{Probes, Reach};
 use holdfast_extension_host::storage_check::{Answer, Domain, Findings};
 use holdfast_extension_host::{CallError, ExtensionError, Loaded, StorageCheck};
 use holdfast_extension_ready::cost::Costs;
 use holdfast_extension_ready::{Prepares, Users, Workshop};
+use holdfast_host::agent::storage::Check;
+use holdfast_host::config::{Config, StorageCheck as Wanted};
 use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::files::OWN_PATH;
 use holdfast_model::host::StorageState;
-use holdfast_model::id::{ExtensionName, TargetName};
-use holdfast_model::standing::{Level, Line, OnHost, Readiness};
+use holdfast_model::id::{ExtensionName, Incarnation};
+use holdfast_model::standing::{HostExtensions, Level, Line, OnHost, Readiness};
+use holdfast_store::api::Store;
 use holdfast_store::cache::Cache;
-use std::collections::BTreeSet;
+use looks::Looks;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -36,6 +41,7 @@ pub struct Checker {
     name: ExtensionName,
     domain: Domain,
     looks: Arc<Looks>,
+    code_dir: PathBuf,
     /// None: nobody has heard yet what is installed.
     slot: Mutex<Option<Found>>,
     changed: Notify,
@@ -62,29 +68,13 @@ struct Asked {
     bound: Duration,
 }
 
-/// Keeps it ready, until the agent ends.
-pub async fn follow(
-    checker: Arc<Checker>,
-    tools: Tools,
-    watched: Cache,
-    mut stop: watch::Receiver<bool>,
-) {
-    match Workshop::open_or_tell(&tools.config.extensions_dir) {
-        Some(workshop) => {
-            let store = tools.records.store();
-            holdfast_extension_ready::follow(&*checker, &workshop, store, watched, stop).await;
-        }
-        None => {
-            let why = "extensions do not run on this host; its agent's log says why";
-            holdfast_extension_ready::follow_unable(&*checker, watched, &mut stop, why).await;
-        }
-    }
-}
-
 impl Checker {
     /// None: no extension is configured.
     pub fn of(config: &Config) -> Option<Self> {
         let storage = &config.storage;
+        if storage.check != Wanted::Extension {
+            return None;
+        }
         Some(Self {
             name: storage.extension.clone()?,
             domain: Domain {
@@ -93,24 +83,10 @@ impl Checker {
                 settings: storage.settings.clone().into_iter().collect(),
             },
             looks: Arc::new(Looks::of(config)),
+            code_dir: config.extensions_dir.clone(),
             slot: Mutex::default(),
             changed: Notify::new(),
         })
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &ExtensionName {
-        &self.name
-    }
-
-    /// What it can look at, by name: paths and commands.
-    pub fn looks_at(&self) -> (BTreeSet<TargetName>, BTreeSet<TargetName>) {
-        self.looks.names()
-    }
-
-    /// Waits until another one would be asked.
-    pub async fn changed(&self) {
-        self.changed.notified().await;
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Found>> {
@@ -129,7 +105,7 @@ impl Checker {
     }
 
     /// How it does here; none as long as nobody has heard what is installed.
-    pub fn on_host(&self) -> Option<OnHost> {
+    fn on_host(&self) -> Option<OnHost> {
         let slot = self.slot();
         let Some(slot) = slot.as_ref()? else {
             return Some(OnHost::default());
@@ -239,7 +215,34 @@ impl Prepares for Checker {
     }
 }
 
+#[async_trait]
 impl Check for Checker {
+    async fn keep(&self, store: &dyn Store, watched: Cache, mut stop: watch::Receiver<bool>) {
+        match Workshop::open_or_tell(&self.code_dir) {
+            Some(workshop) => {
+                holdfast_extension_ready::follow(self, &workshop, store, watched, stop).await;
+            }
+            None => {
+                let why = "extensions do not run on this host; its agent's log says why";
+                holdfast_extension_ready::follow_unable(self, watched, &mut stop, why).await;
+            }
+        }
+    }
+
+    async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn told(&self, incarnation: &Incarnation) -> Option<HostExtensions> {
+        let (paths, commands) = self.looks.names();
+        Some(HostExtensions {
+            incarnation: incarnation.clone(),
+            extensions: BTreeMap::from([(self.name.clone(), self.on_host()?)]),
+            paths,
+            commands,
+        })
+    }
+
     fn bound(&self) -> Duration {
         let slot = self.slot();
         let there = slot.as_ref().and_then(Option::as_ref);
@@ -310,5 +313,6 @@ fn state_of(findings: Findings) -> StorageState {
 }
 
 #[cfg(test)]
-#[path = "extension_tests.rs"]
+mod meaning_tests;
+#[cfg(test)]
 mod tests;

@@ -11,9 +11,9 @@ mod command;
 mod latency;
 mod space;
 
-use crate::config::Config;
 use behind::Behind;
 use holdfast_extension_host::outside::{Output, ProbeError, Probes, Space};
+use holdfast_host::config::Config;
 use holdfast_model::files::OWN_PATH;
 use holdfast_model::id::TargetName;
 use std::collections::{BTreeMap, BTreeSet};
