@@ -205,3 +205,15 @@ fn bad_storage_checks_fail_by_the_right_name() {
         assert!(words.contains(says), "{name}: {words}");
     }
 }
+
+#[test]
+fn a_host_that_misbehaves_at_a_storage_check_stays_well() {
+    for name in ["gluster-check", "bad-check-traps", "bad-check-loops"] {
+        let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
+        let drills = chaos::run(&loaded, &storage_manifest(name)).expect("drills");
+        assert_eq!(drills.len(), 4);
+        for drill in drills {
+            assert!(drill.held, "{name}: {drill:#?}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! What a check makes of good storage is its own: which file system it expects, what its commands say. So first it is
 //! found out with what it is content, and each situation is that with one thing changed.
 
+pub(super) mod chaos;
 mod judge;
 mod situations;
 mod suite;
