@@ -26,7 +26,7 @@ pub enum ExtCommand {
     Build(BuildArguments),
     /// Hold a component against its manifest and its contract; nothing of it is run
     Check(WhichArguments),
-    /// Run an extension against made-up clusters, and see whether it keeps its contract and its limits
+    /// Run an extension against made-up questions, and see whether it keeps its contract and its limits
     Test(WhichArguments),
     /// Misbehave at an extension, and see what becomes of it
     Chaos(WhichArguments),
