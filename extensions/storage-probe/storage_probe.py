@@ -34,8 +34,8 @@ class Check(exports.Check):
 
 
 def failed(error: probe.Error) -> Answer:
-    """Where there is no such name, nothing was learned about the storage."""
-    return Answer_Unknown(error.value) if isinstance(error, probe.Error_NoName) else Answer_No(error.value)
+    """Only what was tried and failed is a no: where there is no such name, or no answer, nothing was learned."""
+    return Answer_No(error.value) if isinstance(error, probe.Error_Failed) else Answer_Unknown(error.value)
 
 
 def usable(path: str, space: probe.Space, max_read_ms: int, min_free_mib: int) -> Answer:

@@ -146,6 +146,61 @@ migrate_address = "192.0.2.1"
             ),
             (
                 "[libvirt]",
+                "[storage]\ncheck = \"extension\"\npath = \"/srv\"\n[libvirt]",
+                "line 7, column 1: there is no extension that could check it; add `extension = \"NAME\"`",
+            ),
+            (
+                "[libvirt]",
+                "[storage]\nextension = \"probe\"\n[libvirt]",
+                "line 7, column 1: `probe` is not asked: `check` says otherwise; write `check = \"extension\"`",
+            ),
+            (
+                "[libvirt]",
+                "[storage]\nextention = \"probe\"\n[libvirt]",
+                "unknown key `extention`; did you mean `extension`?",
+            ),
+            (
+                "[libvirt]",
+                "[storage]\nsettings = { max_read_ms = 500 }\n[libvirt]",
+                "line 7",
+            ),
+            (
+                "[libvirt]",
+                "[storage]\npath = \"srv\"\n[libvirt]",
+                "line 7, column 1: `path` is `srv`; give the whole path",
+            ),
+            (
+                "[libvirt]",
+                "[storage.paths]\nmeta = \"srv/meta\"\n[libvirt]",
+                "`meta` is `srv/meta`; give the whole path",
+            ),
+            (
+                "[libvirt]",
+                "[storage.paths]\nstorage = \"/srv\"\n[libvirt]",
+                "`storage` is the name of `path` itself",
+            ),
+            (
+                "[libvirt]",
+                "[storage.paths]\n\"a b\" = \"/srv\"\n[libvirt]",
+                "`a b` has ' ' in it",
+            ),
+            (
+                "[libvirt]",
+                "[storage.commands]\nheal = [\"gluster\", \"heal\"]\n[libvirt]",
+                "`heal` begins with `gluster`; write the program's whole path",
+            ),
+            (
+                "[libvirt]",
+                "[storage.commands]\nheal = []\n[libvirt]",
+                "`heal` has no words",
+            ),
+            (
+                "[libvirt]",
+                "[storage.commands]\nheal = \"/usr/sbin/gluster heal\"\n[libvirt]",
+                "line 7",
+            ),
+            (
+                "[libvirt]",
                 "[capacity]\nmemory_mib = \"2GiB\"\n[libvirt]",
                 "write `memory_mib = 2048`",
             ),

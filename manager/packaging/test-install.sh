@@ -334,7 +334,8 @@ if [ -n "${HOLDFAST_BIN_DIR-}" ]; then
         program=${pair%%:*}
         case $program in *manager) file=manager.toml ;; *) file=host.toml ;; esac
         that "$program takes the example" "$HOLDFAST_BIN_DIR/$program" --config "$P/$file" --check-config
-        sed 's/^#\([a-z_]* = \)/\1/' "$P/$file" >"$T/$file"
+        # What is said of the extension goes with the check that asks it.
+        sed 's/^#\([a-z_]* = \)/\1/; s/^check = "none"/check = "extension"/' "$P/$file" >"$T/$file"
         that "$program takes the example with everything set" \
             "$HOLDFAST_BIN_DIR/$program" --config "$T/$file" --check-config
         sed 's/^site = /sitte = /' "$P/$file" >"$T/$file"

@@ -343,3 +343,24 @@ fn what_is_no_extension_is_said_in_plain_words() {
     }
     assert!(!dir.join("x").exists(), "something was left behind");
 }
+
+#[test]
+fn a_storage_check_as_it_was_started_is_asked_and_passes() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = dir.path();
+    started(dir, "looks", "storage-check");
+    let ran = holdfast(dir, &["build", "looks"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let ran = holdfast(dir, &["test", "looks", "-o", "json"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    let found = json(&ran);
+    assert_eq!(found["contract_only"], false);
+    let checks = found["checks"].as_array().unwrap();
+    let passed = |name: &str| {
+        let mut checks = checks.iter();
+        checks.any(|check| check["name"] == name && check["outcome"] == "passed")
+    };
+    assert!(passed("vouches") && passed("blames"), "{found:#}");
+    let ran = holdfast(dir, &["chaos", "looks"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+}

@@ -92,7 +92,7 @@ async fn a_rule_is_installed_heeded_explained_and_removed() {
         "{shown}"
     );
     let (_, list, _) = rig.cli(&["ext", "list"]).await;
-    assert!(list.contains("1/1 ready"), "{list}");
+    assert!(list.contains("1/1 managers"), "{list}");
     // Asked in a decision, its calls cost something, and that is told.
     let (_, answer) = rig.manager.get("/extensions/label-match").await;
     assert!(answer["costs"]["calls"].as_u64() > Some(0), "{answer:#}");
@@ -301,4 +301,71 @@ async fn a_version_that_cannot_run_leaves_the_one_before_in_force() {
         .await;
     let (_, list, _) = rig.cli(&["ext", "show", "label-match"]).await;
     assert!(list.contains("is asked on"), "{list}");
+}
+
+/// It is the hosts' to ask: managers look at it, tell what it means there, and show what hosts say of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_check_is_shown_as_hosts_tell_of_it() {
+    let rig = Rig::start().await;
+    let on_host = |there: Value| {
+        serde_json::json!({"incarnation": "a1-1", "extensions": {"gluster-check": there},
+                           "paths": ["storage"], "commands": ["client"]})
+    };
+    let key = || Key::HostExtensions(support::name("a1"));
+    put(&rig.store, key(), &on_host(serde_json::json!({})));
+    let wanted = |status: &Value| {
+        let conditions = status["conditions"].to_string();
+        conditions.contains("is to check the storage of host a1")
+    };
+    rig.manager
+        .until("/status", "the host's wish", wanted)
+        .await;
+    let (code, out, err) = rig.install("gluster-check", &[]).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        err.contains("it says how storage stands on a1"),
+        "{out}{err}"
+    );
+    assert!(
+        err.contains("[storage.commands] in host.toml of a1 has no heal"),
+        "{err}"
+    );
+    let (_, shown) = rig.manager.get("/extensions/gluster-check").await;
+    assert_eq!(
+        shown["managers"],
+        serde_json::json!({}),
+        "managers do not ask it"
+    );
+    let digest = &shown["installed"]["digest"];
+    let there = serde_json::json!({
+        "readiness": {"state": "ready", "digest": digest},
+        "costs": {"calls": 7, "failed": 1, "last_failure": "it trapped", "cpu_p50_us": 100, "cpu_p99_us": 3_000,
+                  "cpu_p99_percent": 1, "memory_kib": 1_100, "memory_percent": 3},
+        "log": [{"at": 1, "level": "warn", "text": "a brick is away"}],
+    });
+    put(&rig.store, key(), &on_host(there));
+    let ready = |shown: &Value| shown["hosts"]["a1"]["readiness"]["state"] == "ready";
+    rig.manager
+        .until("/extensions/gluster-check", "the host's word", ready)
+        .await;
+    let (_, list, _) = rig.cli(&["ext", "list"]).await;
+    assert!(
+        list.contains("1/1 hosts") && list.contains("storage is unknown"),
+        "{list}"
+    );
+    let (_, one, _) = rig.cli(&["ext", "show", "gluster-check"]).await;
+    assert!(
+        one.contains("a1          ready") && one.contains("7 calls, 1 without an answer"),
+        "{one}"
+    );
+    let (_, logs, hint) = rig.cli(&["ext", "logs", "gluster-check"]).await;
+    assert!(
+        logs.contains("a1") && logs.contains("a brick is away"),
+        "{logs}{hint}"
+    );
+    let (code, _, err) = rig.cli(&["ext", "remove", "gluster-check", "--yes"]).await;
+    assert!(
+        code == 0 && err.contains("storage will be unknown on a1"),
+        "{code}: {err}"
+    );
 }

@@ -371,3 +371,47 @@ fn the_leader_is_the_one_whose_heartbeat_is_its_epoch_s() {
     );
     assert_eq!(scene.status(10_000, true, &voters).leader, None);
 }
+
+/// Hosts ask storage checks, and say how these stand there.
+#[test]
+fn a_storage_check_that_a_host_cannot_ask_is_told() {
+    let mut scene = cluster();
+    let digest = "d".repeat(64);
+    let told =
+        |life: &str, there: Value| json!({"incarnation": life, "extensions": {"probe": there}});
+    let conditions = |scene: &Scene| {
+        let status = scene.status(10_000, true, &[voter("a", true)]);
+        let all = status.conditions.into_iter();
+        let ours = all.filter(|condition| condition.code == "extension-not-ready");
+        ours.map(|condition| condition.text)
+            .collect::<Vec<String>>()
+    };
+    let key = || Key::HostExtensions(name("a1"));
+    scene.put(9_000, key(), &told("a1-1", json!({})));
+    let found = conditions(&scene);
+    assert!(
+        found.len() == 1
+            && found[0].contains("is to check the storage of host a1, and is not installed"),
+        "{found:?}"
+    );
+    scene.put(
+        9_000,
+        Key::Extension(name("probe")),
+        &json!({"manifest": {"name": "probe", "version": "1.0.0", "kind": "storage-check", "summary": "Test."},
+                "digest": digest, "bytes": 1, "granted": {}, "then": "closed", "by": "me", "at": 1}),
+    );
+    assert_eq!(conditions(&scene), [""; 0], "managers do not ask it");
+    let failed = json!({"readiness": {"state": "failed", "why": "no memory"}});
+    scene.put(9_000, key(), &told("a1-1", failed.clone()));
+    let found = conditions(&scene);
+    assert!(
+        found.len() == 1
+            && found[0].contains("cannot run on host a1; the host's storage is unknown"),
+        "{found:?}"
+    );
+    scene.put(9_000, key(), &told("a1-0", failed));
+    assert_eq!(conditions(&scene), [""; 0], "that was another life");
+    let ready = json!({"readiness": {"state": "ready", "digest": digest}});
+    scene.put(9_000, key(), &told("a1-1", ready));
+    assert_eq!(conditions(&scene), [""; 0]);
+}

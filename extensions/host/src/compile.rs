@@ -56,6 +56,8 @@ pub fn child(kind: EngineKind) -> ExitCode {
         limit(Resource::As, CHILD_BYTES).map_err(|error| error.to_string())?;
         limit(Resource::Cpu, CHILD_CPU.as_secs()).map_err(|error| error.to_string())?;
         limit(Resource::Core, 0).map_err(|error| error.to_string())?;
+        // The daemon that started it is killed late when memory is short: what it started is not.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "500");
         let mut wasm = Vec::new();
         let mut stdin = std::io::stdin().lock();
         stdin

@@ -173,7 +173,7 @@ fn bad_handlers_fail_by_the_right_name() {
 }
 
 #[test]
-fn two_kinds_have_no_questions_so_far() {
+fn of_fencing_there_are_no_questions() {
     let loaded = Loaded::compile(&RUNTIME, &wasm("bad-lies")).expect("a component");
     let refused = conformance::run(&loaded, None, &manifest("bad-lies")).err();
     assert!(matches!(refused, Some(ExtensionError::Contract { .. })));
@@ -191,6 +191,90 @@ fn a_host_that_misbehaves_stays_well() {
         let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
         let drills = chaos::run(&loaded, &manifest(name)).expect("drills");
         assert_eq!(drills.len(), 5);
+        for drill in drills {
+            assert!(drill.held, "{name}: {drill:#?}");
+        }
+    }
+}
+
+/// A storage check as its own manifest has it, in which nothing but the name counts here.
+fn storage_manifest(name: &str) -> Manifest {
+    let names = |all: &[&str]| {
+        all.iter()
+            .map(|name| name.parse().expect("a name"))
+            .collect()
+    };
+    Manifest {
+        kind: ExtensionKind::StorageCheck,
+        limits: LimitsAsked {
+            memory_mib: (name == "storage-probe").then_some(128),
+            cpu_ms: (!name.starts_with("bad")).then_some(2_000),
+            ..LimitsAsked::default()
+        },
+        rights: Rights {
+            log: true,
+            paths: names(&["storage"]),
+            commands: names(&["heal", "client", "replication"]),
+            ..Rights::default()
+        },
+        ..manifest(name)
+    }
+}
+
+fn storage_report(name: &str) -> Report {
+    let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
+    conformance::run(&loaded, None, &storage_manifest(name)).expect("a report")
+}
+
+#[test]
+fn good_storage_checks_pass_everything() {
+    for name in ["gluster-check", "storage-probe"] {
+        let report = storage_report(name);
+        let passed = |check: &conformance::Check| check.outcome == Outcome::Passed;
+        assert!(
+            report.checks.iter().all(passed),
+            "{name}: {:#?}",
+            report.checks
+        );
+        assert_eq!(report.headroom.len(), 2, "{name}");
+        assert!(report.headroom.iter().all(|each| each.used > 0.0));
+    }
+}
+
+#[test]
+fn bad_storage_checks_fail_by_the_right_name() {
+    for (name, wrong, says) in [
+        (
+            "bad-says-yes",
+            &["vouches"][..],
+            "nothing has that name: it says that it is reachable; and 10 more",
+        ),
+        (
+            "bad-check-traps",
+            &["traps"],
+            "storage: no such name: there is none",
+        ),
+        ("bad-check-loops", &["cpu"], "`cpu_ms` is 200"),
+        (
+            "bad-blames",
+            &["blames", "words"],
+            "nothing has that name: it says that it is not reachable",
+        ),
+    ] {
+        let report = storage_report(name);
+        assert_eq!(failed(&report), wrong, "{name}: {:#?}", report.checks);
+        let check = report.checks.iter().find(|check| check.name == wrong[0]);
+        let words = &check.expect("that check").words;
+        assert!(words.contains(says), "{name}: {words}");
+    }
+}
+
+#[test]
+fn a_host_that_misbehaves_at_a_storage_check_stays_well() {
+    for name in ["gluster-check", "bad-check-traps", "bad-check-loops"] {
+        let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
+        let drills = chaos::run(&loaded, &storage_manifest(name)).expect("drills");
+        assert_eq!(drills.len(), 4);
         for drill in drills {
             assert!(drill.held, "{name}: {drill:#?}");
         }

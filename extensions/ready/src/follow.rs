@@ -25,6 +25,17 @@ fn wanted(users: &dyn Users, watched: &Cache) -> Vec<Installed> {
     })
 }
 
+/// Waits until it is known what is installed; false: until the end.
+async fn heard(watched: &mut Cache, stop: &mut watch::Receiver<bool>) -> bool {
+    while watched.read(|view| view.revision.0 == 0) {
+        tokio::select! {
+            () = watched.changed() => {}
+            _ = stop.wait_for(|stop| *stop) => return false,
+        }
+    }
+    true
+}
+
 /// Follows what is installed where nothing can be run: each fails, and says so.
 pub async fn follow_unable(
     users: &dyn Users,
@@ -32,6 +43,9 @@ pub async fn follow_unable(
     stop: &mut watch::Receiver<bool>,
     why: &str,
 ) {
+    if !heard(&mut watched, stop).await {
+        return;
+    }
     loop {
         for each in users.take_in(wanted(users, &watched)) {
             users.failed(&each, why.to_owned());
@@ -48,7 +62,7 @@ pub use running::{Prepares, follow};
 
 #[cfg(feature = "run")]
 mod running {
-    use super::{Users, wanted};
+    use super::{Users, heard, wanted};
     use crate::workshop::{LoadError, Workshop};
     use holdfast_extension_host::{ExtensionError, Loaded};
     use holdfast_model::extension::Installed;
@@ -78,6 +92,9 @@ mod running {
         mut watched: Cache,
         mut stop: watch::Receiver<bool>,
     ) {
+        if !heard(&mut watched, &mut stop).await {
+            return;
+        }
         let mut again: Vec<Installed> = Vec::new();
         loop {
             let installed = wanted(users, &watched);
@@ -93,9 +110,7 @@ mod running {
                     again.push(later);
                 }
             }
-            if watched.read(|view| view.revision.0 > 0) {
-                workshop.keep_only(&digests);
-            }
+            workshop.keep_only(&digests);
             let wait = async {
                 match again.is_empty() {
                     true => std::future::pending().await,

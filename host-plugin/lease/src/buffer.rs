@@ -29,10 +29,12 @@ impl Buffer {
         buffer
     }
 
+    /// They.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..self.start + self.length]
     }
 
+    /// They, to be changed.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.start + self.length]
     }

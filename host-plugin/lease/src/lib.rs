@@ -27,3 +27,5 @@ pub mod record;
 pub mod sector;
 pub mod survey;
 pub mod volume;
+
+pub use buffer::Buffer;

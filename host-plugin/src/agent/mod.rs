@@ -83,6 +83,8 @@ pub struct Parts {
     pub events: Events,
     /// This machine's clock.
     pub clock: Clock,
+    /// What checks the storage, if that is to be an extension.
+    pub storage_check: Option<Arc<dyn storage::Check>>,
     /// Becomes true when the process is asked to end.
     pub stop: watch::Receiver<bool>,
 }
@@ -128,6 +130,7 @@ fn start(
     timing: Timing,
 ) -> (JoinHandle<()>, JoinHandle<Result<(), AgentError>>) {
     let config = Arc::new(parts.config);
+    let stop = parts.stop.clone();
     let (guard, stopped) = GuardClient::start(&config.guard.socket);
     let (life_sender, life) = watch::channel(Life::Unknown);
     let (clean_sender, clean) = watch::channel(None);
@@ -172,8 +175,13 @@ fn start(
         ended: ended_sender,
         fenced: fenced_sender,
     };
-    let checks = storage::check_for_ever(Arc::clone(&config), storage_sender);
-    tokio::spawn(checks);
+    tokio::spawn(storage::check_for_ever(
+        tools.clone(),
+        cache.subscribe(),
+        storage_sender,
+        stop,
+        parts.storage_check,
+    ));
     let leased = config.lease.volume.is_some();
     tokio::spawn(lease::follow(tools.guard.clone(), leased, lease_sender));
     let peers = (cache.subscribe(), life.clone());
@@ -206,10 +214,11 @@ fn lock(path: &Path) -> Result<std::fs::File, AgentError> {
     }
 }
 
-/// What an agent follows: its own records, those of all VMs and their slots, which hosts were given up, and
-/// what it is asked under.
+/// What an agent follows: its own records, those of all VMs and their slots, which hosts were given up, what it is
+/// asked under, and the extension that checks its storage.
 fn prefixes(config: &Config) -> Vec<String> {
-    vec![
+    let check = config.storage.extension.clone();
+    let own = vec![
         format!("{ROOT}vms/"),
         format!("{ROOT}uuids/"),
         format!("{ROOT}leases/"),
@@ -217,7 +226,10 @@ fn prefixes(config: &Config) -> Vec<String> {
         FENCES.to_owned(),
         Key::Policy.path(),
         Key::ProbeKey.path(),
-    ]
+    ];
+    own.into_iter()
+        .chain(check.map(|name| Key::Extension(name).path()))
+        .collect()
 }
 
 /// New bounds by policy; unsafe ones are refused and the old ones stay in force.

@@ -205,6 +205,7 @@ fn expected_of(writes: &[HostWrite]) -> Option<Revision> {
         Some(
             HostWrite::Vm { expect, .. }
             | HostWrite::Report { expect, .. }
+            | HostWrite::Extensions { expect, .. }
             | HostWrite::Saw { expect, .. },
         ) => *expect,
         Some(HostWrite::ForgetVm { expect, .. } | HostWrite::ForgetSaw { expect, .. }) => {

@@ -4,6 +4,10 @@
 //! Each file says by itself what in it cannot work, so that the check of a configuration and the
 //! start of a daemon refuse the same things.
 
+mod storage;
+
+pub use storage::{OWN_PATH, StorageCheck, StorageSection};
+
 use crate::advice::{Labels, label_fault};
 use crate::id::{ClusterName, DeviceName, HostName, ManagerName, SiteName, TargetName};
 use crate::target::{TargetSection, first_fault};
@@ -134,6 +138,9 @@ pub struct HostFile {
     /// How the storage under the VMs' disks is checked.
     #[serde(default)]
     pub storage: StorageSection,
+    /// Where the machine code of extensions is kept: a directory that only root can write.
+    #[serde(default = "default_host_extensions_dir")]
+    pub extensions_dir: PathBuf,
     /// The lease volume, by which VMs outlive a loss of etcd.
     #[serde(default)]
     pub lease: LeaseSection,
@@ -163,9 +170,8 @@ impl HostFile {
             Some(fault)
         } else if let Some(fault) = self.probe.fault() {
             Some(fault)
-        } else if self.storage.check != StorageCheck::None && self.storage.path.is_none() {
-            let advice = "add `path = \"/where/the/storage/is/mounted\"` under [storage]";
-            Some(Fault::new("check", "there is no path to check", advice))
+        } else if let Some(fault) = self.storage.fault() {
+            Some(fault)
         } else {
             let fault = label_fault(&self.labels);
             fault.map(|what| Fault::new("labels", what, "shorten or correct it"))
@@ -315,17 +321,6 @@ pub struct CapacitySection {
     pub cpus: Option<u32>,
 }
 
-/// `[storage]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StorageSection {
-    /// Where the storage is mounted.
-    pub path: Option<PathBuf>,
-    /// How it is checked.
-    #[serde(default)]
-    pub check: StorageCheck,
-}
-
 /// `[lease]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -366,19 +361,6 @@ impl ProbeSection {
     }
 }
 
-/// How storage is checked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum StorageCheck {
-    /// Not at all.
-    #[default]
-    None,
-    /// The file system answers and a file can be written.
-    Statvfs,
-    /// The same, and GlusterFS says that no copy is behind.
-    Gluster,
-}
-
 fn default_machine_id_file() -> PathBuf {
     "/etc/machine-id".into()
 }
@@ -393,6 +375,10 @@ fn default_extensions_dir() -> PathBuf {
 
 fn default_requests_file() -> PathBuf {
     "/var/lib/holdfast-manager/requests.jsonl".into()
+}
+
+fn default_host_extensions_dir() -> PathBuf {
+    "/var/lib/holdfast-host/extensions".into()
 }
 
 fn default_run_dir() -> PathBuf {

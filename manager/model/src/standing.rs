@@ -1,9 +1,9 @@
 //! How extensions do on one machine: ready or not, what their calls cost, what they wrote to their log.
 
-use crate::id::{ExtensionName, Incarnation};
+use crate::id::{ExtensionName, Incarnation, TargetName};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How an extension stands on one machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,10 +87,16 @@ pub struct HostExtensions {
     pub incarnation: Incarnation,
     /// Those that its configuration names, installed or not.
     pub extensions: BTreeMap<ExtensionName, OnHost>,
+    /// Paths that have a name there.
+    #[serde(default)]
+    pub paths: BTreeSet<TargetName>,
+    /// Status commands that have a name there.
+    #[serde(default)]
+    pub commands: BTreeSet<TargetName>,
 }
 
 /// How one does on a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnHost {
     /// None: the host wants it, and it is not installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@
 //! ```
 
 use super::App;
+use super::extension_hosts::{on_hosts, removal};
 use super::input::{Asker, Body, Name, Options, name};
 use super::problem::Problem;
 use super::vms::asking;
@@ -16,7 +17,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked, Manifest, Rights};
+use holdfast_model::extension::{Installed, LimitsAsked, Manifest, Rights};
 use holdfast_model::id::{ExtensionName, ManagerName};
 use holdfast_model::policy::ExtensionPolicy;
 use holdfast_store::clock::wall;
@@ -107,10 +108,15 @@ fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
     if let Some(here) = app.own.extensions.readiness().get(name) {
         managers.insert(app.manager.to_string(), here.clone());
     }
+    let on_hosts = view.host_extensions.iter().filter_map(|(host, seen)| {
+        let there = seen.value.extensions.get(name)?;
+        Some((host.clone(), there.clone()))
+    });
     Some(Shown {
         installed: installed.clone(),
         rights: installed.rights().lines(),
         managers,
+        hosts: on_hosts.collect(),
         costs: app.own.extensions.costs(name),
         bound: view
             .policy
@@ -122,19 +128,34 @@ fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
     })
 }
 
-/// What it wrote to its log on this manager, the newest last.
+/// What it wrote to its log, the newest last: on this manager, or on the hosts that ask it as far as they tell.
 #[cfg(feature = "extensions")]
 pub async fn log(
     State(app): State<Arc<App>>,
     Name(name): Name<ExtensionName>,
 ) -> Result<Json<serde_json::Value>, Problem> {
-    if app.look(|look| !look.view.extensions.contains_key(&name))? {
-        return Err(unknown(&name));
+    use holdfast_model::extension::ExtensionKind;
+    use serde_json::json;
+    let shown = app.look(|look| shown(&app, look.view, &name))?;
+    let shown = shown.ok_or_else(|| unknown(&name))?;
+    if shown.installed.manifest.kind == ExtensionKind::StorageCheck {
+        let lines = shown.hosts.iter().flat_map(|(host, there)| {
+            let lines = there.log.iter();
+            lines.map(move |line| {
+                (
+                    line.at,
+                    json!({"host": host, "at": line.at, "level": line.level, "text": line.text}),
+                )
+            })
+        });
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort_by_key(|(at, _)| *at);
+        let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+        let hosts: Vec<_> = shown.hosts.into_keys().collect();
+        return Ok(Json(json!({"hosts": hosts, "lines": lines})));
     }
     let lines = app.own.extensions.log(&name).unwrap_or_default();
-    Ok(Json(
-        serde_json::json!({"manager": app.manager, "lines": lines}),
-    ))
+    Ok(Json(json!({"manager": app.manager, "lines": lines})))
 }
 
 /// `PUT /v1/components/{DIGEST}?large=true`.
@@ -257,6 +278,7 @@ pub async fn install(
         for right in refused {
             change.warnings.push(format!("not granted: {right}"));
         }
+        change.warnings.extend(on_hosts(look.view, &installed));
         Ok(Decided::Write(change))
     })
     .await
@@ -393,12 +415,7 @@ pub async fn remove(
             ));
         }
         let mut change = Change::new(format!("remove extension {named}")).remove(key, revision);
-        let seen = look.view.extensions.get(&named);
-        let then = match seen.map(|seen| seen.value.manifest.kind) {
-            Some(ExtensionKind::Events) => "what happens is not told to it any more",
-            _ => "placement goes on without it at once",
-        };
-        change.warnings.push(then.to_owned());
+        change.warnings.push(removal(look.view, &named));
         Ok(Decided::Write(change))
     })
     .await

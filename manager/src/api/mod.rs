@@ -13,6 +13,7 @@
 
 pub mod config;
 pub mod events;
+mod extension_hosts;
 pub mod extensions;
 pub mod hosts;
 pub mod input;

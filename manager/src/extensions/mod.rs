@@ -21,8 +21,8 @@ pub use holdfast_model::component::digest;
 
 use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::id::{ExtensionName, TargetName};
-use holdfast_model::standing::Readiness;
+use holdfast_model::id::{ExtensionName, HostName, TargetName};
+use holdfast_model::standing::{OnHost, Readiness};
 use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -95,8 +95,11 @@ pub struct Shown {
     pub installed: Installed,
     /// What it may do: granted, and asked for.
     pub rights: Vec<String>,
-    /// On each manager that is present.
+    /// On each manager that is present, if managers ask it.
     pub managers: BTreeMap<String, Readiness>,
+    /// On each host whose configuration names it.
+    #[serde(default)]
+    pub hosts: BTreeMap<HostName, OnHost>,
     /// What its calls cost on this manager.
     pub costs: cost::Shown,
     /// What the policy gives it for its roles.
@@ -250,9 +253,9 @@ impl Extensions {
         extensions
     }
 
-    /// Whether managers run extensions of a kind.
-    pub fn runs(kind: ExtensionKind) -> bool {
-        kind != ExtensionKind::StorageCheck
+    /// Whether this version runs extensions of this kind, here or on the hosts: all of them.
+    pub fn runs(_: ExtensionKind) -> bool {
+        true
     }
 
     /// Whether managers ask extensions of this kind. Storage checks are asked by the hosts.

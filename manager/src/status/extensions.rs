@@ -4,9 +4,18 @@ use super::Scene;
 use super::conditions::Found;
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::id::ManagerName;
+use holdfast_model::id::{ExtensionName, ManagerName};
 use holdfast_model::standing::Readiness;
 use holdfast_model::status::{Severity, Status};
+
+/// Who asks an extension, and what it means that it has no answer there.
+struct Place {
+    /// "manager m-a", "host a1"
+    who: String,
+    means: &'static str,
+    /// How bad it is that it cannot be asked.
+    fails: Severity,
+}
 
 impl Scene<'_> {
     pub(super) fn extension_conditions(&self, status: &Status, found: &mut Found) {
@@ -24,13 +33,52 @@ impl Scene<'_> {
             .collect();
         self.bindings(found);
         self.handlers(found);
-        for seen in self.view.extensions.values() {
+        let installed = self.view.extensions.values().map(|seen| &seen.value);
+        // Storage checks are asked by hosts.
+        let by_managers =
+            installed.filter(|each| each.manifest.kind != ExtensionKind::StorageCheck);
+        for installed in by_managers {
             for manager in &present {
                 let there = self.view.managers.get(*manager);
                 let there =
-                    there.and_then(|there| there.value.extensions.get(&seen.value.manifest.name));
+                    there.and_then(|there| there.value.extensions.get(&installed.manifest.name));
                 let leads = leader.is_some_and(|leader| leader == *manager);
-                if let Some((severity, text)) = judged(&seen.value, manager, there, leads) {
+                let place = on_manager(installed, manager, leads);
+                // One that has told nothing yet has not begun.
+                let there = there.unwrap_or(&Readiness::Loading);
+                if let Some((severity, text)) = judged(installed, &place, there) {
+                    found.add(severity, "extension-not-ready", text);
+                }
+            }
+        }
+        self.on_hosts(found);
+    }
+
+    /// Of the lives that are there: what an older one told is over.
+    fn on_hosts(&self, found: &mut Found) {
+        for (host, seen) in &self.view.host_extensions {
+            let session = self
+                .view
+                .hosts
+                .get(host)
+                .and_then(|host| host.session.as_ref());
+            if session.is_none_or(|session| session.value.incarnation != seen.value.incarnation) {
+                continue;
+            }
+            let place = Place {
+                who: format!("host {host}"),
+                means: "the host's storage is unknown: no VM comes to it, and none is stopped for that",
+                fails: Severity::Warning,
+            };
+            for (name, there) in &seen.value.extensions {
+                let installed = self.view.extensions.get(name).map(|seen| &seen.value);
+                let judged = match (installed, &there.readiness) {
+                    (None, _) => Some((place.fails, absent(name, &place))),
+                    // It will hear of it in a moment.
+                    (Some(_), None) => None,
+                    (Some(installed), Some(readiness)) => judged(installed, &place, readiness),
+                };
+                if let Some((severity, text)) = judged {
                     found.add(severity, "extension-not-ready", text);
                 }
             }
@@ -81,13 +129,7 @@ impl Scene<'_> {
     }
 }
 
-fn judged(
-    installed: &Installed,
-    manager: &ManagerName,
-    there: Option<&Readiness>,
-    leads: bool,
-) -> Option<(Severity, String)> {
-    let name = &installed.manifest.name;
+fn on_manager(installed: &Installed, manager: &ManagerName, leads: bool) -> Place {
     let (means, is_grave) = match (installed.manifest.kind, installed.then) {
         (ExtensionKind::Placement, Fallback::Closed) => {
             ("while it leads, VMs that need a host wait", true)
@@ -103,42 +145,57 @@ fn judged(
             ("while it leads, what happens waits to be told", false)
         }
     };
-    let fails = match leads && is_grave {
-        true => Severity::Critical,
-        false => Severity::Warning,
-    };
+    Place {
+        who: format!("manager {manager}"),
+        means,
+        fails: match leads && is_grave {
+            true => Severity::Critical,
+            false => Severity::Warning,
+        },
+    }
+}
+
+fn absent(name: &ExtensionName, place: &Place) -> String {
+    let Place { who, means, .. } = place;
+    format!(
+        "extension {name} is to check the storage of {who}, and is not installed; {means}. Install it \
+         (`holdfast ext install`), or correct [storage] in its host.toml"
+    )
+}
+
+fn judged(installed: &Installed, place: &Place, there: &Readiness) -> Option<(Severity, String)> {
+    let name = &installed.manifest.name;
+    let Place { who, means, fails } = place;
     match there {
-        Some(Readiness::Ready { digest }) if *digest == installed.digest => None,
-        Some(Readiness::Ready { .. }) => {
-            let text = format!("extension {name}: manager {manager} still asks the version before");
+        Readiness::Ready { digest } if *digest == installed.digest => None,
+        Readiness::Ready { .. } => {
+            let text = format!("extension {name}: {who} still asks the version before");
             Some((Severity::Info, text))
         }
-        Some(Readiness::Loading) | None => {
-            let text = format!(
-                "extension {name} is being loaded on manager {manager}; until then, {means}"
-            );
+        Readiness::Loading => {
+            let text = format!("extension {name} is being loaded on {who}; until then, {means}");
             Some((Severity::Info, text))
         }
-        Some(Readiness::Resting { why, .. }) => {
+        Readiness::Resting { why, .. } => {
             let text = format!(
-                "extension {name} failed too often on manager {manager} and is not asked for five minutes; {means}. \
+                "extension {name} failed too often on {who} and is not asked for five minutes; {means}. \
                  Its last failure: {why}. See `holdfast ext show {name}`, mend it, or remove it"
             );
-            Some((fails, text))
+            Some((*fails, text))
         }
-        Some(Readiness::Failed {
+        Readiness::Failed {
             why,
             before: Some(_),
-        }) => {
+        } => {
+            let version = &installed.manifest.version;
             let text = format!(
-                "extension {name}: version {} cannot run on manager {manager}, which asks the one before: {why}",
-                installed.manifest.version
+                "extension {name}: version {version} cannot run on {who}, which asks the one before: {why}"
             );
             Some((Severity::Warning, text))
         }
-        Some(Readiness::Failed { why, before: None }) => {
-            let text = format!("extension {name} cannot run on manager {manager}; {means}: {why}");
-            Some((fails, text))
+        Readiness::Failed { why, before: None } => {
+            let text = format!("extension {name} cannot run on {who}; {means}: {why}");
+            Some((*fails, text))
         }
     }
 }

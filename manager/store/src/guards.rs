@@ -13,6 +13,7 @@ use holdfast_model::host::{HostReport, VmReport};
 use holdfast_model::id::{HostName, Revision, VmName};
 use holdfast_model::lease::Sighting;
 use holdfast_model::plan::{Step, Write};
+use holdfast_model::standing::HostExtensions;
 use serde::Serialize;
 
 /// The bytes of a record.
@@ -199,6 +200,13 @@ pub enum HostWrite {
         /// The last one's revision.
         expect: Option<Revision>,
     },
+    /// How the extensions that it asks do there.
+    Extensions {
+        /// The record; none: it asks none any more.
+        record: Option<HostExtensions>,
+        /// The last one's revision.
+        expect: Option<Revision>,
+    },
     /// What became of a grant.
     Vm {
         /// Of which VM.
@@ -250,6 +258,14 @@ pub fn report_txn(host: &HostName, session_revision: Revision, writes: &[HostWri
         match write {
             HostWrite::Report { report, expect } => {
                 put(&mut txn, Key::HostReport(host.clone()), report, *expect);
+            }
+            HostWrite::Extensions { record, expect } => {
+                let key = Key::HostExtensions(host.clone());
+                match (record, expect) {
+                    (Some(record), expect) => put(&mut txn, key, record, *expect),
+                    (None, Some(expect)) => delete(&mut txn, key, *expect),
+                    (None, None) => {}
+                }
             }
             HostWrite::Vm { vm, report, expect } => {
                 put(

@@ -7,7 +7,7 @@
 //! /holdfast/v1/managers/M/probes            which hosts M finds silent that it asks directly
 //! /holdfast/v1/probe-key                     what that is signed with; written once
 //! /holdfast/v1/policy
-//! /holdfast/v1/hosts/H/{spec,session,report,state}
+//! /holdfast/v1/hosts/H/{spec,session,report,state,extensions}
 //! /holdfast/v1/hosts/H/vms/V
 //! /holdfast/v1/hosts/H/saw/G                 what H found in the heartbeat slot of host G
 //! /holdfast/v1/vms/V/{spec,owner}
@@ -85,6 +85,8 @@ pub enum Key {
     HostReport(HostName),
     /// What the leader holds of a host.
     HostState(HostName),
+    /// How the extensions that a host asks do there.
+    HostExtensions(HostName),
     /// What a host says of a VM.
     HostVm(HostName, VmName),
     /// What a host (the first) found in the heartbeat slot of another.
@@ -138,6 +140,7 @@ impl Key {
             Self::HostSession(host) => format!("{ROOT}hosts/{host}/session"),
             Self::HostReport(host) => format!("{ROOT}hosts/{host}/report"),
             Self::HostState(host) => format!("{ROOT}hosts/{host}/state"),
+            Self::HostExtensions(host) => format!("{ROOT}hosts/{host}/extensions"),
             Self::HostVm(host, vm) => format!("{ROOT}hosts/{host}/vms/{vm}"),
             Self::HostSaw(by, host) => format!("{ROOT}hosts/{by}/saw/{host}"),
             Self::VmSpec(vm) => format!("{ROOT}vms/{vm}/spec"),
@@ -176,6 +179,7 @@ impl Key {
             ["hosts", name, "session"] => Self::HostSession(host(name)?),
             ["hosts", name, "report"] => Self::HostReport(host(name)?),
             ["hosts", name, "state"] => Self::HostState(host(name)?),
+            ["hosts", name, "extensions"] => Self::HostExtensions(host(name)?),
             ["hosts", name, "vms", v] => Self::HostVm(host(name)?, vm(v)?),
             ["hosts", by, "saw", name] => Self::HostSaw(host(by)?, host(name)?),
             ["leases", volume, "hosts", slot] => {

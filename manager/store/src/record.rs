@@ -15,6 +15,7 @@ use holdfast_model::lease::Sighting;
 use holdfast_model::op::Op;
 use holdfast_model::policy::Policy;
 use holdfast_model::probe::{Opinion, ProbeKey};
+use holdfast_model::standing::HostExtensions;
 use holdfast_model::told::ToldSoFar;
 use holdfast_model::vm::{Owner, VmSpec};
 use serde::de::DeserializeOwned;
@@ -33,6 +34,7 @@ pub(crate) enum Record {
     HostSession(Session),
     HostReport(HostReport),
     HostState(HostState),
+    HostExtensions(Box<HostExtensions>),
     HostVm(VmReport),
     HostSaw(Sighting),
     /// A slot of a lease volume for hosts: whose it is does not matter to a view.
@@ -71,6 +73,7 @@ impl Record {
             Key::HostSession(_) => Self::HostSession(decode(item)?),
             Key::HostReport(_) => Self::HostReport(decode(item)?),
             Key::HostState(_) => Self::HostState(decode(item)?),
+            Key::HostExtensions(_) => Self::HostExtensions(Box::new(decode(item)?)),
             Key::HostVm(..) => Self::HostVm(decode(item)?),
             Key::HostSaw(..) => Self::HostSaw(decode(item)?),
             Key::HostSlot(..) => Self::Slot,

@@ -29,6 +29,7 @@ use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat, ManagerPresence};
 use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::Policy;
 use holdfast_model::probe::{Opinion, ProbeKey, Silence, Vantage};
+use holdfast_model::standing::HostExtensions;
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_model::told::ToldSoFar;
 use holdfast_model::world::{HostView, Seen, VmView, World};
@@ -68,6 +69,8 @@ pub struct View {
     pub extensions: BTreeMap<ExtensionName, Seen<Installed>>,
     /// How far event handlers have been told.
     pub told: BTreeMap<ExtensionName, Seen<ToldSoFar>>,
+    /// How the extensions that hosts ask do there. No decision reads it, so it is apart from the hosts.
+    pub host_extensions: BTreeMap<HostName, Seen<HostExtensions>>,
     /// Events by their id, which sorts by time.
     pub events: Events,
     /// Records this version cannot read: key and reason.
@@ -319,6 +322,10 @@ impl View {
             (Key::HostState(host), Record::HostState(value)) => {
                 self.host(host).state = Some(seen(value, revision, now));
             }
+            (Key::HostExtensions(host), Record::HostExtensions(value)) => {
+                self.host_extensions
+                    .insert(host, seen(*value, revision, now));
+            }
             (Key::HostSaw(by, host), Record::HostSaw(value)) => {
                 let saw = &mut self.host(by).saw;
                 saw.insert(host, seen(value, revision, now));
@@ -378,6 +385,7 @@ impl View {
             }),
             Key::HostReport(host) => self.clear_host(host, |view| view.report = None),
             Key::HostState(host) => self.clear_host(host, |view| view.state = None),
+            Key::HostExtensions(host) => drop(self.host_extensions.remove(&host)),
             Key::HostVm(host, vm) => self.clear_host(host, |view| drop(view.vms.remove(&vm))),
             Key::HostSaw(by, host) => self.clear_host(by, |view| drop(view.saw.remove(&host))),
             Key::HostSlot(..) => {}

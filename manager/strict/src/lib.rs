@@ -1,9 +1,12 @@
 //! Reading what people write (TOML or JSON) strictly: an unknown key is refused with the nearest
-//! known one, a wrong type with the unit that is meant, always with the place.
+//! known one, a wrong type with the unit that is meant, always with the place. And [`trust`]: whether a program
+//! that is named there may be run.
 //!
 //! A crate of its own because managers, hosts and the command line all read files, and none of
 //! them depends on another.
 #![warn(missing_docs)]
+
+pub mod trust;
 
 use serde::de::DeserializeOwned;
 use std::fmt;

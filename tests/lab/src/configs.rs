@@ -4,6 +4,7 @@ use crate::boards::{PROGRAM, redfish_url};
 use crate::layout::{API_PORT, Layout, Machine, STORAGE_DIR, subnet};
 use crate::options::{Driver, LabOptions};
 use crate::sink::{self, TARGET};
+use crate::storage::VOLUME;
 
 /// Name of the cluster in every file.
 pub const CLUSTER: &str = "lab";
@@ -17,7 +18,7 @@ fn quoted_list(items: &[String]) -> String {
 pub fn manager_toml(layout: &Layout, machine: &Machine) -> String {
     format!(
         "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nsite = \"{site}\"\n\
-         listen = \"{address}:{API_PORT}\"\nextensions_dir = \"/var/lib/holdfast/extensions\"\n\
+         listen = \"{address}:{API_PORT}\"\nextensions_dir = \"{EXTENSIONS_DIR}\"\n\
          requests_file = \"/var/lib/holdfast/requests.jsonl\"\n\n[etcd]\nendpoints = {endpoints}\n\n\
          [fence_agents]\nfence_lab = \"{PROGRAM}\"\n\n[targets.{TARGET}]\nurl = \"{url}\"\n{boards}",
         boards = board_targets(layout),
@@ -43,18 +44,57 @@ fn board_targets(layout: &Layout) -> String {
 ///
 /// Capacities are those of small hosts: all of them share one real machine's memory.
 pub fn host_toml(layout: &Layout, machine: &Machine, options: &LabOptions) -> String {
+    let check = if options.storage {
+        "gluster"
+    } else {
+        "statvfs"
+    };
+    host_toml_with(layout, machine, options, &format!("check = \"{check}\"\n"))
+}
+
+/// The same, with another check of the storage: an extension that is told how the volume stands by GlusterFS's own
+/// heal reader, at this path, and by the mount's own client.
+pub fn host_toml_checked_by(
+    layout: &Layout,
+    machine: &Machine,
+    options: &LabOptions,
+    (extension, glfsheal): (&str, &str),
+) -> String {
+    let graph = format!("{STORAGE_DIR}/.meta/graphs/active");
+    let clients = layout.controls().enumerate();
+    let clients = clients.map(|(n, _)| format!("{graph}/{VOLUME}-client-{n}/private"));
+    let words =
+        |words: &[&str]| quoted_list(&words.iter().map(|word| (*word).into()).collect::<Vec<_>>());
+    let heal = words(&[
+        glfsheal,
+        VOLUME,
+        "info-summary",
+        "volfile-path",
+        &format!("{graph}/volfile"),
+    ]);
+    let grep = ["/usr/bin/grep", "-H", "^connected"].map(String::from);
+    let client: Vec<String> = grep.into_iter().chain(clients).collect();
+    let check = format!(
+        "check = \"extension\"\nextension = \"{extension}\"\n\n[storage.commands]\nheal = {heal}\n\
+         client = {}\n",
+        quoted_list(&client)
+    );
+    host_toml_with(layout, machine, options, &check)
+}
+
+fn host_toml_with(layout: &Layout, machine: &Machine, options: &LabOptions, check: &str) -> String {
     let uri = match options.driver {
         Driver::Qemu => "qemu:///system",
         Driver::Test => "test:///default",
     };
     format!(
         "cluster = \"{CLUSTER}\"\nname = \"{name}\"\nsite = \"{site}\"\n\
-         machine_id_file = \"{MACHINE_ID_FILE}\"\n\n\
+         machine_id_file = \"{MACHINE_ID_FILE}\"\nextensions_dir = \"{EXTENSIONS_DIR}\"\n\n\
          [etcd]\nendpoints = {endpoints}\n\n\
          [libvirt]\nuri = \"{uri}\"\nmigrate_address = \"{address}\"\n\n\
          [guard]\nsocket = \"/run/holdfast/guard.sock\"\n\n\
          [capacity]\nmemory_mib = 4096\ncpus = 8\n\n\
-         [storage]\npath = \"{STORAGE_DIR}\"\ncheck = \"{check}\"\n{lease}\n\
+         [storage]\npath = \"{STORAGE_DIR}\"\n{check}{lease}\n\
          [labels]\nrack = \"{name}\"\n",
         // Without replicated storage there is nothing that lets only one side write.
         lease = if options.storage {
@@ -62,17 +102,15 @@ pub fn host_toml(layout: &Layout, machine: &Machine, options: &LabOptions) -> St
         } else {
             String::new()
         },
-        check = if options.storage {
-            "gluster"
-        } else {
-            "statvfs"
-        },
         name = machine.name,
         site = machine.site,
         address = machine.address,
         endpoints = quoted_list(&layout.control_urls(&machine.site, 2379)),
     )
 }
+
+/// Machine code of extensions, of managers and hosts.
+const EXTENSIONS_DIR: &str = "/var/lib/holdfast/extensions";
 
 /// The lease volume, on the storage that the VMs' disks are on.
 pub const LEASE_VOLUME: &str = "/srv/holdfast/leases";
@@ -222,6 +260,23 @@ mod tests {
         let ids: Vec<String> = layout.machines.iter().map(machine_id).collect();
         let unlike: std::collections::BTreeSet<&String> = ids.iter().collect();
         assert_eq!(unlike.len(), ids.len(), "two machines with one id: {ids:?}");
+    }
+
+    #[test]
+    fn a_host_file_with_another_check() {
+        let layout = Layout::new(1).unwrap();
+        let machine = layout.machine("a1").unwrap();
+        let by = ("gluster-check", "/usr/lib/glusterfs/glfsheal");
+        let text = host_toml_checked_by(&layout, machine, &LabOptions::default(), by);
+        let host = table(&text);
+        assert_eq!(host["storage"]["check"].as_str(), Some("extension"));
+        assert_eq!(host["storage"]["path"].as_str(), Some(STORAGE_DIR));
+        let client = host["storage"]["commands"]["client"].as_array().unwrap();
+        let last = client.last().unwrap().as_str().unwrap();
+        assert!(last.ends_with("/hf-client-2/private"), "{last}");
+        // What came after the section is still there.
+        assert_eq!(host["lease"]["volume"].as_str(), Some(LEASE_VOLUME));
+        assert_eq!(host["labels"]["rack"].as_str(), Some("a1"));
     }
 
     #[test]

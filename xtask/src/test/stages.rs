@@ -72,9 +72,11 @@ pub(super) fn clippy(_: &Progress) -> Result<Tally> {
         one(clippy.args(["--", "-D", "warnings"]))
     };
     let mut all = lint(&["--workspace", "--all-targets"])?;
-    // Who wants the command line alone is not to build the sandbox of extensions.
-    let bare = ["--package", "holdfast-manager", "--no-default-features"];
-    all.add(lint(&[&bare[..], &["--lib", "--bins"]].concat())?);
+    // Who wants the command line alone, or an agent with built-in checks, is not to build the sandbox of extensions.
+    for package in ["holdfast-manager", "holdfast-host"] {
+        let bare = ["--package", package, "--no-default-features"];
+        all.add(lint(&[&bare[..], &["--lib", "--bins"]].concat())?);
+    }
     Ok(all)
 }
 

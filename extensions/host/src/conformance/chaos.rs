@@ -3,7 +3,7 @@
 //! A guest cannot fail here: whatever it does, it is bad only if the host panics, hangs, or cannot go on with the
 //! next question.
 
-use super::{no_questions, placement};
+use super::{no_questions, placement, storage_check};
 use crate::error::ExtensionError;
 use crate::loaded::Loaded;
 use holdfast_model::extension::{ExtensionKind, Manifest};
@@ -41,13 +41,14 @@ pub(super) type Planned<S> = (&'static str, &'static str, fn(&S) -> Happened);
 pub fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Vec<Drill>, ExtensionError> {
     match manifest.kind {
         ExtensionKind::Placement => placement::chaos::run(loaded, manifest),
+        ExtensionKind::StorageCheck => storage_check::chaos::run(loaded, manifest),
         kind => Err(no_questions(kind)),
     }
 }
 
 /// Whether there are any for this kind.
 pub fn knows(kind: ExtensionKind) -> bool {
-    kind == ExtensionKind::Placement
+    matches!(kind, ExtensionKind::Placement | ExtensionKind::StorageCheck)
 }
 
 /// Carries them out, one after the other.

@@ -9,6 +9,7 @@ pub mod chaos;
 mod events;
 mod placement;
 mod shared;
+mod storage_check;
 
 use crate::error::ExtensionError;
 use crate::loaded::Loaded;
@@ -28,13 +29,14 @@ pub fn run(
     match manifest.kind {
         ExtensionKind::Placement => placement::run(loaded, metered, manifest),
         ExtensionKind::Events => events::run(loaded, manifest),
+        ExtensionKind::StorageCheck => storage_check::run(loaded, manifest),
         kind => Err(no_questions(kind)),
     }
 }
 
 /// Whether there are any for this kind.
 pub fn has_questions(kind: ExtensionKind) -> bool {
-    matches!(kind, ExtensionKind::Placement | ExtensionKind::Events)
+    kind != ExtensionKind::Fencing
 }
 
 /// Whether what a guest of this kind executes is counted: what it costs depends on how much it is asked about.

@@ -1,12 +1,15 @@
 //! What is the same for every kind: how a question ended, and what has to be true of that.
 
 use super::{Check, Headroom, Outcome};
+use crate::budget::Cost;
 use crate::error::CallError;
 use holdfast_model::extension::{LIMITS_MAX, Limits};
 use std::collections::BTreeMap;
 
 /// So many times the CPU time that it may have: what is over a limit is told as a share of it.
 const CPU_TIMES: u64 = 10;
+
+const MIB: f64 = (1 << 20) as f64;
 
 /// Limits under which a guest is tried.
 pub(super) fn relaxed(limits: Limits) -> Limits {
@@ -120,6 +123,28 @@ pub(super) fn same(all: &[Ended<'_>], what: &'static str) -> Check {
         wrong,
         (compared, "answers compared", "it gave too few answers"),
     )
+}
+
+/// What the dearest question cost, where a fresh instance is asked each time: starting it is a part of that.
+pub(super) fn dearest<'a>(
+    costs: impl Iterator<Item = (&'a str, Cost)> + Clone,
+    limits: Limits,
+) -> Vec<Headroom> {
+    let cpu = costs.clone().max_by_key(|(_, cost)| cost.cpu);
+    let cpu = cpu.map(|(name, cost)| Headroom {
+        of: format!("CPU time, {name}"),
+        used: cost.cpu.as_secs_f64() * 1_000.0,
+        limit: limits.cpu_ms as f64,
+        unit: "ms",
+    });
+    let memory = costs.map(|(_, cost)| cost.memory_bytes).max();
+    let memory = memory.map(|bytes| Headroom {
+        of: "memory".to_owned(),
+        used: bytes as f64 / MIB,
+        limit: limits.memory_mib as f64,
+        unit: "MiB",
+    });
+    cpu.into_iter().chain(memory).collect()
 }
 
 /// CPU time and memory, by what was measured or by the limit that was met.

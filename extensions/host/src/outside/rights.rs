@@ -122,7 +122,8 @@ impl Guest {
             Kind::Command => (&rights.commands, "commands"),
         };
         granted(names, &role, key).map_err(ProbeError::NoName)?;
-        self.counted().map_err(ProbeError::Failed)?;
+        // Nothing was tried, so it says nothing about the storage.
+        self.counted().map_err(ProbeError::NoName)?;
         let probes = self.reach.probes.clone();
         let probes = probes.ok_or_else(|| ProbeError::NoName(nobody()))?;
         Ok((probes, self.reach.bound(&role)))

@@ -1,6 +1,6 @@
 /* Says whether a storage is there, has room and answers soon.
  *
- * Setting of a storage: `path`, the name of its path in the grant (if it is not called as the storage is).
+ * Setting of a storage: `path`, the granted name of its path (if that is not the storage's own name).
  * `extension.h` and `extension.c` are made from `wit/` when the extension is built. */
 #include <string.h>
 
@@ -39,10 +39,10 @@ static answer unknown(const char *why) {
   return given;
 }
 
-/* Where there is no such name, nothing was learned about the storage. */
+/* Only what was tried and failed is a no: of no such name, and of no answer, nothing was learned. */
 static answer failed(const holdfast_host_probe_error_t *error) {
-  bool nameless = error->tag == HOLDFAST_HOST_PROBE_ERROR_NO_NAME;
-  return nameless ? unknown("the grant has no such path") : no("it could not be looked at");
+  bool tried = error->tag == HOLDFAST_HOST_PROBE_ERROR_FAILED;
+  return tried ? no("it could not be looked at") : unknown("there is no such path, or no answer");
 }
 
 static answer usable(text *path, const holdfast_host_probe_space_t *space) {

@@ -1,6 +1,6 @@
 // Says whether a storage is there, has room and answers soon.
 //
-// Setting of a storage: `path`, the name of its path in the grant (if it is not called as the storage is).
+// Setting of a storage: `path`, the granted name of its path (if that is not the storage's own name).
 // QuickJS runs it inside the component: no console, no file, no clock. Words for operators go to `log`.
 
 import log from "holdfast:host/log@0.1.0";
@@ -13,11 +13,10 @@ const yes = { tag: "yes" };
 const no = (why) => ({ tag: "no", val: why });
 const unknown = (why) => ({ tag: "unknown", val: why });
 
-// What a probe throws: { tag, val }, perhaps inside an Error.
+// What a probe throws: { tag, val }, perhaps inside an Error. Only what was tried and failed is a no.
 function failed(error) {
   const cause = error?.payload ?? error;
-  const known = cause?.tag === "failed" || cause?.tag === "timed-out";
-  return known ? no(cause.val) : unknown(cause?.val ?? String(error));
+  return cause?.tag === "failed" ? no(cause.val) : unknown(cause?.val ?? String(error));
 }
 
 function usable(path, space) {

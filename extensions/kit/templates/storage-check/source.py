@@ -1,6 +1,6 @@
 """Says whether a storage is there, has room and answers soon.
 
-Setting of a storage: `path`, the name of its path in the grant (if it is not called as the storage is).
+Setting of a storage: `path`, the granted name of its path (if that is not the storage's own name).
 CPython runs it inside the component: no file, no clock, no print. Words for operators go to `log`.
 """
 
@@ -14,8 +14,8 @@ LEAST_FREE_BYTES = 2**30
 
 
 def failed(error: probe.Error) -> Answer:
-    # Where there is no such name, nothing was learned about the storage.
-    return Answer_Unknown(error.value) if isinstance(error, probe.Error_NoName) else Answer_No(error.value)
+    # Only what was tried and failed is a no: of no such name, and of no answer, nothing was learned.
+    return Answer_No(error.value) if isinstance(error, probe.Error_Failed) else Answer_Unknown(error.value)
 
 
 def usable(path: str, free_bytes: int, read_only: bool) -> Answer:

@@ -1,6 +1,6 @@
 //! Says whether a storage is there, has room and answers soon.
 //!
-//! Setting of a storage: `path`, the name of its path in the grant (if it is not called as the storage is).
+//! Setting of a storage: `path`, the granted name of its path (if that is not the storage's own name).
 
 use holdfast_extension::probe::{self, Error};
 use holdfast_extension::storage_check::{Answer, Check, Domain, Findings};
@@ -37,9 +37,9 @@ impl Check for Checker {
 
 fn failed(error: &Error) -> Answer {
     match error {
-        // Nothing was learned about the storage.
-        Error::NoName(text) => Answer::Unknown(text.clone()),
-        Error::Failed(text) | Error::TimedOut(text) => Answer::No(text.clone()),
+        Error::Failed(text) => Answer::No(text.clone()),
+        // Nothing was learned about the storage, and a no has VMs leave.
+        Error::NoName(text) | Error::TimedOut(text) => Answer::Unknown(text.clone()),
     }
 }
 

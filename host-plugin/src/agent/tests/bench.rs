@@ -1,6 +1,7 @@
 //! A host without a hypervisor: the whole agent, a real guard, a store and a hypervisor in memory.
 
 use crate::agent::error::AgentError;
+use crate::agent::storage::Check;
 use crate::agent::{Parts, run};
 use crate::config::{Config, parse};
 use crate::driver::fake::FakeDriver;
@@ -107,6 +108,7 @@ pub struct Bench {
     pub config: Config,
     pub wire: Wire,
     pub driver: FakeDriver,
+    pub storage_check: Option<Arc<dyn Check>>,
     agent: Option<Agent>,
     guard: OnceLock<GuardClient>,
 }
@@ -144,6 +146,7 @@ impl Bench {
                 before_read: Arc::default(),
             },
             driver: FakeDriver::default(),
+            storage_check: None,
             agent: None,
             guard: OnceLock::new(),
         };
@@ -182,6 +185,7 @@ impl Bench {
             driver: Arc::new(self.driver.clone()),
             events: self.driver.connect(),
             clock: Arc::new(boottime),
+            storage_check: self.storage_check.clone(),
             stop,
         };
         self.agent = Some((stopper, tokio::spawn(run(parts))));

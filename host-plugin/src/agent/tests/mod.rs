@@ -4,4 +4,5 @@ mod bench;
 mod lives;
 mod moves;
 mod probes;
+mod storage;
 mod vms;

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked, Manifest};
 use holdfast_model::id::ExtensionName;
-use holdfast_model::standing::Readiness;
+use holdfast_model::standing::{CallCosts, Readiness};
 use holdfast_strict::{Format, read};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -151,13 +151,23 @@ impl Session {
                 _ => Tone::Plain,
             };
             let at = moment(holdfast_model::time::UnixMs(at));
+            let host = line["host"].as_str();
+            let host = host.map_or(String::new(), |host| format!("{host:<8}  "));
             let drawn = Line::new()
-                .add(Tone::Dim, format!("{at}  "))
+                .add(Tone::Dim, format!("{at}  {host}"))
                 .add(tone, format!("{level:<5}  "))
                 .text(text(&line["text"]));
             print(&(drawn.draw() + "\n"))?;
         }
-        if lines.is_empty() {
+        if let Some(hosts) = value["hosts"].as_array() {
+            hint(&match hosts.is_empty() {
+                true => format!("no host asks {name}"),
+                false => format!(
+                    "the newest warnings and errors of {name} on each host that asks it, as of the last minute; what \
+                     is less serious stays there"
+                ),
+            });
+        } else if lines.is_empty() {
             hint(&format!(
                 "{name} has written nothing on {}",
                 text(&value["manager"])
@@ -248,7 +258,7 @@ fn list(all: &[Shown], wide: bool) -> String {
         "VERSION",
         "KIND",
         "ON FAILURE",
-        "MANAGERS",
+        "READY ON",
         "CPU P99",
         "DOES",
     ];
@@ -257,20 +267,15 @@ fn list(all: &[Shown], wide: bool) -> String {
     }
     let rows = all.iter().map(|each| {
         let installed = &each.installed;
-        let ready = |there: &&Readiness| matches!(there, Readiness::Ready { digest } if *digest == installed.digest);
-        let count = each.managers.values().filter(ready).count();
-        let tone = match count == each.managers.len() && count > 0 {
-            true => Tone::Good,
-            false => Tone::Warn,
-        };
+        let (tone, ready) = ready_on(each);
         let plain = |text: &str| (Tone::Plain, text.to_owned());
-        let costs = &each.costs;
+        let costs = dearest(each);
         let mut row = vec![
             plain(installed.manifest.name.as_str()),
             plain(&installed.manifest.version),
             plain(installed.manifest.kind.word()),
-            plain(fallback(installed)),
-            (tone, format!("{count}/{} ready", each.managers.len())),
+            plain(on_failure(installed)),
+            (tone, ready),
             plain(&share(costs.cpu_p99_us, costs.cpu_p99_percent)),
             plain(&installed.manifest.summary),
         ];
@@ -283,9 +288,47 @@ fn list(all: &[Shown], wide: bool) -> String {
     table(&heads, rows.collect())
 }
 
-fn fallback(installed: &Installed) -> &'static str {
-    match installed.then {
-        _ if installed.manifest.kind == ExtensionKind::Events => "told twice more, then dropped",
+/// On how many of those that ask it.
+fn ready_on(each: &Shown) -> (Tone, String) {
+    let ready = |there: &&Readiness| matches!(there, Readiness::Ready { digest } if *digest == each.installed.digest);
+    let (count, all, of) = match each.installed.manifest.kind {
+        ExtensionKind::StorageCheck => {
+            let there = each.hosts.values();
+            let there = there.filter_map(|there| there.readiness.as_ref());
+            (there.filter(ready).count(), each.hosts.len(), "hosts")
+        }
+        _ => {
+            let there = each.managers.values();
+            (there.filter(ready).count(), each.managers.len(), "managers")
+        }
+    };
+    let tone = match count == all && count > 0 {
+        true => Tone::Good,
+        false => Tone::Warn,
+    };
+    (tone, format!("{count}/{all} {of}"))
+}
+
+/// What its calls cost where they cost most.
+fn dearest(each: &Shown) -> &CallCosts {
+    let hosts = each.hosts.values().map(|there| &there.costs);
+    let all = hosts.chain([&each.costs]);
+    all.max_by_key(|costs| costs.cpu_p99_us)
+        .unwrap_or(&each.costs)
+}
+
+/// Only for placement is there a choice.
+fn on_failure(installed: &Installed) -> &'static str {
+    match installed.manifest.kind {
+        ExtensionKind::StorageCheck => "storage is unknown",
+        ExtensionKind::Events => "told twice more, then dropped",
+        ExtensionKind::Fencing => "the leases decide",
+        ExtensionKind::Placement => fallback(installed.then),
+    }
+}
+
+fn fallback(then: Fallback) -> &'static str {
+    match then {
         Fallback::Closed => "closed: VMs wait",
         Fallback::Open => "open: without it",
     }
@@ -300,6 +343,7 @@ fn one(shown: &Shown) -> String {
         installed,
         rights,
         managers,
+        hosts,
         costs,
         bound,
         told,
@@ -309,7 +353,10 @@ fn one(shown: &Shown) -> String {
     let mut lines = vec![
         Line::new()
             .add(Tone::Bold, manifest.name.as_str())
-            .text(format!(" {}, {}: {}", manifest.version, manifest.kind, manifest.summary)),
+            .text(format!(
+                " {}, {}: {}",
+                manifest.version, manifest.kind, manifest.summary
+            )),
         Line::new().text(format!(
             "  component   {} ({:.1} KiB), installed by {} at {}",
             short(&installed.digest),
@@ -317,28 +364,23 @@ fn one(shown: &Shown) -> String {
             installed.by,
             moment(installed.at)
         )),
-        Line::new().text(format!("  on failure  {}", fallback(installed))),
+        Line::new().text(format!("  on failure  {}", on_failure(installed))),
         Line::new().text(format!(
             "  may         {}",
-            if rights.is_empty() { "compute".to_owned() } else { rights.join(", ") }
+            if rights.is_empty() {
+                "compute".to_owned()
+            } else {
+                rights.join(", ")
+            }
         )),
         Line::new().text(format!(
             "  limits      {} ms of CPU, {} ms, {} MiB, {} KiB, {} requests a call",
             limits.cpu_ms, limits.wall_ms, limits.memory_mib, limits.answer_kib, limits.requests
         )),
-        Line::new().text(format!(
-            "  cost here   {} calls, {} without an answer; CPU {:.1} ms in the middle, {} at most (p99); \
-             {} KiB ({} %)",
-            costs.calls,
-            costs.failed,
-            costs.cpu_p50_us as f64 / 1_000.0,
-            share(costs.cpu_p99_us, costs.cpu_p99_percent),
-            costs.memory_kib,
-            costs.memory_percent
-        )),
     ];
-    if let Some(why) = &costs.last_failure {
-        lines.push(Line::new().text("  last failure  ").add(Tone::Warn, why));
+    if installed.manifest.kind != ExtensionKind::StorageCheck {
+        lines.push(Line::new().text(format!("  cost here   {}", cost(costs))));
+        lines.extend(last_failure(costs));
     }
     if !bound.is_empty() {
         let each = bound.iter().map(|(role, name)| format!("{role} to {name}"));
@@ -365,8 +407,34 @@ fn one(shown: &Shown) -> String {
                 .add(tone, words),
         );
     }
+    for (host, there) in hosts {
+        let (tone, words) = match &there.readiness {
+            Some(readiness) => state(readiness, &installed.digest),
+            None => (Tone::Busy, "it has not heard of it".to_owned()),
+        };
+        lines.push(Line::new().text(format!("  {host:<10}  ")).add(tone, words));
+        lines.push(Line::new().text(format!("              {}", cost(&there.costs))));
+        lines.extend(last_failure(&there.costs));
+    }
     lines
         .iter()
         .map(|line| line.clone().draw() + "\n")
         .collect()
+}
+
+fn cost(costs: &CallCosts) -> String {
+    format!(
+        "{} calls, {} without an answer; CPU {:.1} ms in the middle, {} at most (p99); {} KiB ({} %)",
+        costs.calls,
+        costs.failed,
+        costs.cpu_p50_us as f64 / 1_000.0,
+        share(costs.cpu_p99_us, costs.cpu_p99_percent),
+        costs.memory_kib,
+        costs.memory_percent
+    )
+}
+
+fn last_failure(costs: &CallCosts) -> Option<Line> {
+    let why = costs.last_failure.as_ref()?;
+    Some(Line::new().text("  last failure  ").add(Tone::Warn, why))
 }

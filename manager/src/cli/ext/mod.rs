@@ -27,20 +27,20 @@ pub enum ExtCommand {
     Build(BuildArguments),
     /// Hold a component against its manifest and its contract; nothing of it is run
     Check(WhichArguments),
-    /// Run an extension against made-up clusters, and see whether it keeps its contract and its limits
+    /// Run an extension against made-up questions, and see whether it keeps its contract and its limits
     Test(WhichArguments),
     /// Misbehave at an extension, and see what becomes of it
     Chaos(WhichArguments),
     /// Have the cluster use an extension, or another version of it; shows what it may and asks
     Install(InstallArguments),
-    /// What is installed, and whether every manager has it ready
+    /// What is installed, and whether all that ask it have it ready
     List,
-    /// One: what it may, what it costs, how it stands on each manager
+    /// One: what it may, what it costs, how it stands on each manager or host that asks it
     Show {
         /// Its name
         name: ExtensionName,
     },
-    /// What it wrote to its log on the manager that is asked
+    /// What it wrote to its log: on the manager that is asked, or on the hosts
     Logs {
         /// Its name
         name: ExtensionName,

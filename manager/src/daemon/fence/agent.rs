@@ -11,9 +11,9 @@ use super::{FenceDevices, Power, Target};
 use async_trait::async_trait;
 use holdfast_model::fence_device::{OptionKind, option_kind};
 use holdfast_model::id::{DeviceName, HostName};
-use rustix::process::{Pid, Signal, geteuid, kill_process_group};
+use holdfast_strict::trust::program_fault;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -28,8 +28,6 @@ const WORDS_MAX: usize = 200;
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Where programs find others.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-/// Others than the owner may write it.
-const OTHERS_WRITE: u32 = 0o022;
 
 /// The programs that manager.toml names.
 pub struct FenceAgents {
@@ -91,7 +89,9 @@ impl FenceAgents {
     pub fn faults(&self) -> Vec<String> {
         let programs = self.programs.iter();
         programs
-            .filter_map(|(name, path)| Some(format!("[fence_agents] {name}: {}", fault(path)?)))
+            .filter_map(|(name, path)| {
+                Some(format!("[fence_agents] {name}: {}", program_fault(path)?))
+            })
             .collect()
     }
 
@@ -101,7 +101,7 @@ impl FenceAgents {
                 "[fence_agents] in this manager's manager.toml has no `{name}`; name it there"
             ))
         })?;
-        match fault(path) {
+        match program_fault(path) {
             Some(fault) => Err(NotRun::NoProgram(fault)),
             None => Ok(path),
         }
@@ -255,31 +255,6 @@ impl Drop for Group {
             tracing::warn!(%error, "a fence agent that was given up could not be killed");
         }
     }
-}
-
-/// Why a program is not run: whoever can write it decides what a manager executes.
-fn fault(path: &Path) -> Option<String> {
-    let at = path.display();
-    let real = match path.canonicalize() {
-        Ok(real) => real,
-        Err(error) => return Some(format!("{at}: {error}; install it, or correct the path")),
-    };
-    let looked = real.metadata().ok().zip(real.parent()?.metadata().ok());
-    let Some((file, folder)) = looked else {
-        return Some(format!("{at} cannot be looked at"));
-    };
-    let trusted = |metadata: &std::fs::Metadata| {
-        let owned = metadata.uid() == 0 || metadata.uid() == geteuid().as_raw();
-        owned && metadata.mode() & OTHERS_WRITE == 0
-    };
-    if !file.is_file() {
-        return Some(format!("{at} is no program"));
-    }
-    (!trusted(&file) || !trusted(&folder)).then(|| {
-        format!(
-            "{at} can be changed by others than root: `chown root` and `chmod go-w` it and its directory"
-        )
-    })
 }
 
 #[cfg(test)]

@@ -96,7 +96,8 @@ fn rule(cluster: &Cluster) -> Result<()> {
     })
 }
 
-pub(super) fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
+/// Installs one; nobody may have it ready yet.
+pub(super) fn put(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
     let dir: PathBuf = match own_bin_dir().parent() {
         Some(target) => target.join("extensions").join(name),
         None => name.into(),
@@ -107,7 +108,11 @@ pub(super) fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()
     }
     let dir = dir.to_string_lossy();
     let argv = [&["ext", "install", &*dir, "--yes"], more].concat();
-    cluster.lab.cli(&argv)?.ok("holdfast ext install")?;
+    cluster.lab.cli(&argv)?.ok("holdfast ext install").map(drop)
+}
+
+pub(super) fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
+    put(cluster, name, more)?;
     let controls = cluster.lab.layout().controls().count();
     wait_until(
         &format!("{name} to be ready everywhere"),

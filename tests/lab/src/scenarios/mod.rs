@@ -16,6 +16,7 @@ mod migration;
 mod notifier;
 mod power;
 mod site;
+mod storage_check;
 mod storage_lost;
 mod witness;
 
@@ -197,6 +198,11 @@ pub const ALL: &[Scenario] = &[
         name: "notifier",
         what: "a host loses power: a webhook is told that it was given up, and where its VM went",
         run: notifier::tells,
+    },
+    Scenario {
+        name: "storage-check-extension",
+        what: "42: an extension checks the storage: a copy is lost, then the check itself: nothing stops",
+        run: storage_check::by_extension,
     },
     Scenario {
         name: "fence-device",

@@ -1,7 +1,11 @@
 //! `holdfast-host`: the agent.
 
+#[cfg(feature = "extensions")]
+mod check;
+
 use clap::Parser;
 use holdfast_host::agent::error::AgentError;
+use holdfast_host::agent::storage::Check;
 use holdfast_host::agent::{Parts, run};
 use holdfast_host::config::{Config, DEFAULT_PATH, load};
 use holdfast_host::driver::libvirt::{LibvirtConfig, LibvirtDriver};
@@ -28,6 +32,10 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "extensions")]
+    if let Some(code) = holdfast_extension_ready::child() {
+        return code;
+    }
     let args = Args::parse();
     let config = match load(&args.config) {
         Ok(config) => config,
@@ -82,6 +90,7 @@ async fn agent(config: Config) -> Result<(), AgentError> {
     let (stopper, stop) = watch::channel(false);
     tokio::spawn(on_signal(stopper));
     let parts = Parts {
+        storage_check: storage_check(&config),
         config,
         store: Arc::new(store.map_err(AgentError::Store)?),
         driver: Arc::new(driver),
@@ -90,6 +99,19 @@ async fn agent(config: Config) -> Result<(), AgentError> {
         stop,
     };
     run(parts).await
+}
+
+/// By the extension that the file names, if it names one.
+#[cfg(feature = "extensions")]
+fn storage_check(config: &Config) -> Option<Arc<dyn Check>> {
+    let checker = check::Checker::of(config)?;
+    Some(Arc::new(checker))
+}
+
+/// This program was built without extensions.
+#[cfg(not(feature = "extensions"))]
+fn storage_check(_: &Config) -> Option<Arc<dyn Check>> {
+    None
 }
 
 /// SIGTERM and SIGINT end the agent; VMs run on.

@@ -1,35 +1,30 @@
-//! The built-in checks of the storage under the VMs' disks. A check may hang with the storage it
-//! looks at: it runs on a thread that can be left behind, one at a time, and counts as unknown
-//! meanwhile.
+//! The built-in checks.
 
+use super::Check;
 use crate::config::{Config, StorageCheck, StorageSection};
-use crate::driver::libvirt::on_thread;
 use holdfast_model::host::StorageState;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
-/// Between two checks.
-const EVERY: Duration = Duration::from_secs(5);
 /// For one check; above what a replicated file system needs to notice a lost copy (3 s with the
 /// settings the documentation asks for).
 const BOUND: Duration = Duration::from_secs(8);
 
 /// A check that is configured: where, and how.
-#[derive(Clone)]
-struct Probe {
+pub struct Probe {
     check: StorageCheck,
     path: PathBuf,
     /// The file that is written and removed. Other hosts check the same directory at the same time.
     file: PathBuf,
 }
 
-fn probe(config: &Config) -> Option<Probe> {
+/// None: there is none configured.
+pub fn probe(config: &Config) -> Option<Probe> {
     let StorageSection { check, path, .. } = &config.storage;
-    let path = path.as_ref().filter(|_| *check != StorageCheck::None)?;
+    let builtin = matches!(check, StorageCheck::Statvfs | StorageCheck::Gluster);
+    let path = path.as_ref().filter(|_| builtin)?;
     let (cluster, host) = (&config.cluster, &config.name);
     Some(Probe {
         check: *check,
@@ -38,54 +33,14 @@ fn probe(config: &Config) -> Option<Probe> {
     })
 }
 
-/// What is said before the first check has ended: with none configured, that is all there is.
-pub fn before_the_first(config: &Config) -> StorageState {
-    match probe(config) {
-        None => StorageState::NotChecked,
-        Some(_) => StorageState::Unknown {
-            reason: "its first check has not ended yet".to_owned(),
-        },
+impl Check for Probe {
+    fn bound(&self) -> Duration {
+        BOUND
     }
-}
 
-/// Checks for ever.
-pub async fn check_for_ever(config: Arc<Config>, state: watch::Sender<StorageState>) {
-    let Some(probe) = probe(&config) else { return };
-    loop {
-        let probe = probe.clone();
-        let (sender, mut receiver) = tokio::sync::oneshot::channel();
-        let began = on_thread("storage-check", BOUND, move || {
-            let _ = sender.send(check_once(&probe));
-        });
-        let result = match began.await {
-            Ok(()) => receiver.await.ok(),
-            Err(reason) => {
-                tell(&state, StorageState::Unknown { reason });
-                // No second check while the first one hangs.
-                let late = (&mut receiver).await.ok();
-                tracing::info!("the storage check that hung has come back");
-                late
-            }
-        };
-        tell(
-            &state,
-            result.unwrap_or_else(|| StorageState::Unknown {
-                reason: "the check died".to_owned(),
-            }),
-        );
-        tokio::time::sleep(EVERY).await;
+    fn check(&self) -> StorageState {
+        check_once(self)
     }
-}
-
-fn tell(state: &watch::Sender<StorageState>, found: StorageState) {
-    state.send_if_modified(|told| {
-        let news = *told != found;
-        if news {
-            tracing::info!(?found, "storage");
-            *told = found;
-        }
-        news
-    });
 }
 
 fn check_once(probe: &Probe) -> StorageState {
@@ -98,7 +53,9 @@ fn check_once(probe: &Probe) -> StorageState {
     match probe.check {
         StorageCheck::Gluster => gluster(&probe.path),
         // That a file can be written says nothing about copies.
-        StorageCheck::Statvfs | StorageCheck::None => StorageState::NotChecked,
+        StorageCheck::Statvfs | StorageCheck::None | StorageCheck::Extension => {
+            StorageState::NotChecked
+        }
     }
 }
 
@@ -255,7 +212,7 @@ mod tests {
         );
         let config = crate::config::parse(&text, "host.toml").expect("a good file");
         assert!(matches!(
-            before_the_first(&config),
+            super::super::before_the_first(&config),
             StorageState::Unknown { .. }
         ));
         probe(&config).expect("it is configured")

@@ -1,0 +1,256 @@
+//! What there is to look at, and what cannot be known from it.
+
+use crate::outside::{Output, ProbeError, Probes, Space};
+use crate::storage_check::Domain;
+use holdfast_model::files::OWN_PATH;
+use holdfast_model::id::TargetName;
+use std::time::Instant;
+
+/// Storage that gives the same answers for as long as it is asked.
+#[derive(Debug, Clone)]
+pub(super) struct Storage {
+    pub usage: Result<Space, ProbeError>,
+    pub read_us: Result<u64, ProbeError>,
+    pub command: Result<Output, ProbeError>,
+}
+
+impl Probes for Storage {
+    fn usage(&self, _: &TargetName, _: Instant) -> Result<Space, ProbeError> {
+        self.usage.clone()
+    }
+
+    fn read_latency(&self, _: &TargetName, _: Instant) -> Result<u64, ProbeError> {
+        self.read_us.clone()
+    }
+
+    fn command(&self, _: &TargetName, _: Instant) -> Result<Output, ProbeError> {
+        self.command.clone()
+    }
+}
+
+/// What may not be said of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Barred {
+    /// That it can be reached.
+    pub reachable: bool,
+    /// That it can be used.
+    pub usable: bool,
+    /// That all copies are equal, by a check that has commands.
+    pub synced: bool,
+    /// That it cannot be reached or used: nothing was found out, and a no has VMs leave.
+    pub no: bool,
+}
+
+/// Storage with what is special about it.
+pub(super) struct Situation {
+    /// In a few words.
+    pub name: &'static str,
+    pub storage: Storage,
+    pub domain: Domain,
+    pub barred: Barred,
+}
+
+/// What kinds of file systems a check may expect.
+const KINDS: [&str; 5] = ["xfs", "ext4", "fuse.glusterfs", "nfs4", "ceph"];
+/// What status commands of healthy storage say: nothing much, or GlusterFS of its bricks.
+const WORDS: [&str; 2] = [
+    "ok\n",
+    "Brick a:/brick\nStatus: Connected\nTotal Number of entries: 0\n\n\
+     Brick b:/brick\nStatus: Connected\nTotal Number of entries: 0\n",
+];
+/// As much as the agent hands over of one output, in bytes.
+const OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Storage that may be taken for healthy.
+pub(super) fn healthy() -> Vec<Storage> {
+    let each = |kind: &str, words: &str| Storage {
+        usage: Ok(Space {
+            total_bytes: 4 << 40,
+            free_bytes: 2 << 40,
+            read_only: false,
+            kind: kind.to_owned(),
+        }),
+        read_us: Ok(400),
+        command: ended(Some(0), words),
+    };
+    let kinds = KINDS.iter();
+    kinds
+        .flat_map(|kind| WORDS.iter().map(move |words| each(kind, words)))
+        .collect()
+}
+
+fn ended(exit_code: Option<i32>, stdout: &str) -> Result<Output, ProbeError> {
+    Ok(Output {
+        exit_code,
+        stdout: stdout.to_owned(),
+        stderr: String::new(),
+        cut: false,
+    })
+}
+
+pub(super) fn domain() -> Domain {
+    Domain {
+        name: OWN_PATH.to_owned(),
+        path: "/srv/holdfast".to_owned(),
+        settings: Vec::new(),
+    }
+}
+
+/// All of them, each of this healthy storage with something changed.
+pub(super) fn all(healthy: &Storage) -> Vec<Situation> {
+    let mut all = vec![situation("all is well", healthy.clone(), Barred::default())];
+    all.extend(silent());
+    all.extend(spoilt(healthy));
+    all.extend(commands(healthy));
+    all.extend(odd(healthy));
+    all
+}
+
+fn situation(name: &'static str, storage: Storage, barred: Barred) -> Situation {
+    Situation {
+        name,
+        storage,
+        domain: domain(),
+        barred,
+    }
+}
+
+/// No look finds anything.
+fn silent() -> [Situation; 3] {
+    let all = |error: ProbeError| Storage {
+        usage: Err(error.clone()),
+        read_us: Err(error.clone()),
+        command: Err(error),
+    };
+    let nothing = Barred {
+        reachable: true,
+        usable: true,
+        synced: true,
+        no: true,
+    };
+    [
+        situation(
+            "nothing has that name",
+            all(ProbeError::NoName("there is none".to_owned())),
+            nothing,
+        ),
+        situation(
+            "everything hangs",
+            all(ProbeError::TimedOut("nothing within 4.5 s".to_owned())),
+            nothing,
+        ),
+        situation(
+            "everything fails",
+            all(ProbeError::Failed("Input/output error".to_owned())),
+            Barred {
+                no: false,
+                ..nothing
+            },
+        ),
+    ]
+}
+
+/// It answers, and is not good.
+fn spoilt(healthy: &Storage) -> Vec<Situation> {
+    let not_usable = Barred {
+        usable: true,
+        ..Barred::default()
+    };
+    let with = |change: fn(&mut Space)| {
+        let mut storage = healthy.clone();
+        if let Ok(space) = &mut storage.usage {
+            change(space);
+        }
+        storage
+    };
+    vec![
+        situation(
+            "it is read-only",
+            with(|space| space.read_only = true),
+            not_usable,
+        ),
+        situation("it is full", with(|space| space.free_bytes = 0), not_usable),
+        situation(
+            "reads hang",
+            Storage {
+                read_us: Err(ProbeError::TimedOut("nothing within 4.5 s".to_owned())),
+                ..healthy.clone()
+            },
+            Barred::default(),
+        ),
+    ]
+}
+
+/// The storage is well as far as it can be seen, and what status commands say is worth nothing.
+fn commands(healthy: &Storage) -> Vec<Situation> {
+    let not_synced = Barred {
+        synced: true,
+        ..Barred::default()
+    };
+    let with = |name, command| {
+        let storage = Storage {
+            command,
+            ..healthy.clone()
+        };
+        situation(name, storage, not_synced)
+    };
+    vec![
+        with("commands end with 1", ended(Some(1), "out of sync")),
+        with("commands end with 127", ended(Some(127), "not found")),
+        with("commands are killed", ended(None, "")),
+        with(
+            "commands hang",
+            Err(ProbeError::TimedOut("it was killed".to_owned())),
+        ),
+        with(
+            "commands have no such name",
+            Err(ProbeError::NoName("there is none".to_owned())),
+        ),
+        with(
+            "commands cannot be started",
+            Err(ProbeError::Failed("Exec format error".to_owned())),
+        ),
+    ]
+}
+
+/// What may be said of these is the check's own; it only must not break.
+fn odd(healthy: &Storage) -> Vec<Situation> {
+    let with = |name, command| {
+        let storage = Storage {
+            command,
+            ..healthy.clone()
+        };
+        situation(name, storage, Barred::default())
+    };
+    let giant = Output {
+        exit_code: Some(0),
+        stdout: "x".repeat(OUTPUT_BYTES),
+        stderr: "y\n".repeat(OUTPUT_BYTES / 2),
+        cut: true,
+    };
+    let numbers = Storage {
+        usage: Ok(Space {
+            total_bytes: 0,
+            free_bytes: u64::MAX,
+            read_only: false,
+            kind: String::new(),
+        }),
+        read_us: Ok(u64::MAX),
+        command: ended(Some(i32::MIN), ""),
+    };
+    let settings = ["path", "max_read_ms", "min_free_mib", "sync_command", ""];
+    let mut senseless = situation("settings make no sense", healthy.clone(), Barred::default());
+    senseless.domain.settings = settings
+        .map(|name| (name.to_owned(), "-1 \u{fffd}".to_owned()))
+        .to_vec();
+    vec![
+        with("commands say nothing", ended(Some(0), "")),
+        with(
+            "commands say what is no text",
+            ended(Some(0), "\u{fffd}\0\u{1b}[31m\r\n:::\n\n= = =\n"),
+        ),
+        with("commands say more than is read", Ok(giant)),
+        situation("numbers make no sense", numbers, Barred::default()),
+        senseless,
+    ]
+}
