@@ -275,7 +275,8 @@ mod tests {
         says(&extension, "not believed alone");
         extension.read_back = Some(read_back());
         assert_eq!(extension.fault(), None);
-        let changes: [(fn(&mut FenceDevice), &str); 7] = [
+        type Change = (fn(&mut FenceDevice), &'static str);
+        let changes: [Change; 7] = [
             (|d| d.agent = "fence_x".parse().ok(), "both `agent`"),
             (
                 |d| d.read_back_program = "fence_x".parse().ok(),

@@ -55,8 +55,18 @@ pub(super) fn removal(view: &View, named: &ExtensionName) -> String {
         .extensions
         .get(named)
         .map(|seen| seen.value.manifest.kind);
-    if kind != Some(ExtensionKind::StorageCheck) {
-        return "placement goes on without it at once".to_owned();
+    match kind {
+        Some(ExtensionKind::StorageCheck) => {}
+        Some(ExtensionKind::Events) => {
+            return "what happens is not told to it any more".to_owned();
+        }
+        Some(ExtensionKind::Fencing) => {
+            return "the devices behind it cannot be asked any more: the leases alone decide"
+                .to_owned();
+        }
+        Some(ExtensionKind::Placement) | None => {
+            return "placement goes on without it at once".to_owned();
+        }
     }
     let hosts = view.host_extensions.iter();
     let asking = hosts.filter(|(_, seen)| seen.value.extensions.contains_key(named));

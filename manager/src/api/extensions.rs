@@ -11,7 +11,7 @@ use super::input::{Asker, Body, Name, Options, name};
 use super::problem::Problem;
 use super::vms::asking;
 use super::write::{Change, Decided, Outcome, carry_out};
-use crate::extensions::{Extensions, Shown};
+use crate::extensions::Shown;
 use crate::requests::Requested;
 use axum::Json;
 use axum::body::Bytes;
@@ -313,12 +313,6 @@ fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed,
     }
     if let Some((key, text)) = limits.over(manifest.limits()).fault() {
         return invalid(format!("`limits.{key}`: {text}"));
-    }
-    if !Extensions::runs(manifest.kind) {
-        return invalid(format!(
-            "this version does not run extensions for {}",
-            manifest.kind
-        ));
     }
     let beyond = granted.beyond(&manifest.rights);
     if !beyond.is_empty() {

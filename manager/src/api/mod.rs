@@ -255,8 +255,8 @@ pub fn router(app: Arc<App>) -> Router {
             "/components/{digest}",
             put(extensions::upload).layer(DefaultBodyLimit::max(extensions::COMPONENT_MAX_LARGE)),
         );
-    #[cfg(feature = "extensions")]
     let v1 = v1.route("/requests", get(extensions::requests));
+    #[cfg(feature = "extensions")]
     let v1 = v1.route("/extensions/{name}/log", get(extensions::log));
     Router::new()
         .nest("/v1", v1)

@@ -138,7 +138,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
         devices: Arc::new(DevicesByMeans::new(
             Arc::new(agents),
             extensions.clone(),
-            web.clone(),
+            web.as_ref(),
         )),
         extensions,
         workshop,

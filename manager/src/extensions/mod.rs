@@ -253,11 +253,6 @@ impl Extensions {
         extensions
     }
 
-    /// Whether this version runs extensions of this kind, here or on the hosts: all of them.
-    pub fn runs(_: ExtensionKind) -> bool {
-        true
-    }
-
     /// Whether managers ask extensions of this kind. Storage checks are asked by the hosts.
     fn asks(kind: ExtensionKind) -> bool {
         kind != ExtensionKind::StorageCheck

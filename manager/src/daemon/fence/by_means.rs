@@ -19,16 +19,16 @@ pub struct DevicesByMeans {
 impl DevicesByMeans {
     /// With these programs and extensions.
     #[cfg(feature = "extensions")]
-    pub fn new(agents: Arc<FenceAgents>, extensions: Arc<Extensions>, web: Option<Web>) -> Self {
+    pub fn new(agents: Arc<FenceAgents>, extensions: Arc<Extensions>, web: Option<&Web>) -> Self {
         Self {
-            extensions: FenceExtensions::new(extensions, agents.clone(), web),
+            extensions: FenceExtensions::new(extensions, agents.clone(), web.cloned()),
             agents,
         }
     }
 
     /// With these programs; no extension runs in this build.
     #[cfg(not(feature = "extensions"))]
-    pub fn new(agents: Arc<FenceAgents>, _: Arc<Extensions>, _: Option<Web>) -> Self {
+    pub fn new(agents: Arc<FenceAgents>, _: Arc<Extensions>, _: Option<&Web>) -> Self {
         Self { agents }
     }
 
