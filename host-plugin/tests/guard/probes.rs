@@ -133,6 +133,20 @@ fn a_new_key_counts_at_once_and_another_address_takes_the_place_of_the_first() {
     );
 }
 
+/// Whether all threads of a process are stopped.
+fn stands_still(pid: Pid) -> bool {
+    let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+    let tasks = std::fs::read_dir(tasks).expect("its threads");
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        let state = stat
+            .rsplit(") ")
+            .next()
+            .and_then(|rest| rest.chars().next());
+        state == Some('T')
+    })
+}
+
 #[test]
 fn a_guard_that_is_gone_leaves_a_closed_port_and_one_that_is_stopped_says_nothing() {
     let mut bench = Bench::new();
@@ -143,6 +157,8 @@ fn a_guard_that_is_gone_leaves_a_closed_port_and_one_that_is_stopped_says_nothin
     asker.is_answered();
     let pid = Pid::from_child(&bench.guard.0);
     kill_process(pid, Signal::STOP).expect("stopped");
+    // The signal is sent; each of its threads stands still a moment later.
+    until("it stands still", || stands_still(pid).then_some(()));
     assert_eq!(asker.ask(), None);
     kill_process(pid, Signal::CONT).expect("going on");
     asker.is_answered();
