@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use holdfast_extension_host::conformance::{self, Outcome, Report, chaos};
-use holdfast_extension_host::{EngineKind, ExtensionError, Loaded, Runtime};
+use holdfast_extension_host::{EngineKind, Loaded, Runtime};
 use holdfast_model::extension::{ExtensionKind, LimitsAsked, Manifest, Rights};
 use std::sync::LazyLock;
 
@@ -172,11 +172,70 @@ fn bad_handlers_fail_by_the_right_name() {
     }
 }
 
+fn fencing(name: &str, rights: Rights) -> Report {
+    let manifest = Manifest {
+        kind: ExtensionKind::Fencing,
+        rights,
+        ..manifest(name)
+    };
+    let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
+    conformance::run(&loaded, None, &manifest).expect("a report")
+}
+
+/// Requests to a board that is called so.
+fn board(requests: &[&str]) -> Rights {
+    let requests = requests.iter().map(|each| (*each).to_owned()).collect();
+    Rights {
+        log: true,
+        http: [("board".parse().expect("a name"), requests)].into(),
+        ..Rights::default()
+    }
+}
+
+const RESET: &str = "POST /redfish/v1/Systems/*/Actions/ComputerSystem.Reset";
+
 #[test]
-fn of_fencing_there_are_no_questions() {
-    let loaded = Loaded::compile(&RUNTIME, &wasm("bad-lies")).expect("a component");
-    let refused = conformance::run(&loaded, None, &manifest("bad-lies")).err();
-    assert!(matches!(refused, Some(ExtensionError::Contract { .. })));
+fn good_fencing_extensions_pass_everything() {
+    let reads = [
+        "GET /redfish/v1/Systems",
+        "GET /redfish/v1/Systems/*",
+        RESET,
+    ];
+    let agent = Rights {
+        log: true,
+        programs: ["agent".parse().expect("a name")].into(),
+        ..Rights::default()
+    };
+    for (name, rights) in [("redfish", board(&reads)), ("fence-agents", agent)] {
+        let report = fencing(name, rights);
+        let passed = |check: &conformance::Check| check.outcome == Outcome::Passed;
+        assert!(
+            report.checks.iter().all(passed),
+            "{name}: {:#?}",
+            report.checks
+        );
+        assert!(report.questions > 100, "{}", report.questions);
+    }
+}
+
+#[test]
+fn bad_fencing_extensions_fail_by_the_right_name() {
+    let log = Rights {
+        log: true,
+        ..Rights::default()
+    };
+    let reads = board(&["GET /redfish/v1/Systems/*"]);
+    for (name, rights, wrong, says) in [
+        ("bad-lies", log, "vouches", "it says off, and no board did"),
+        ("bad-fence-loops", board(&[RESET]), "cpu", "no answer after"),
+        ("bad-fence-strays", reads, "granted", "it asks for 17"),
+    ] {
+        let report = fencing(name, rights);
+        let check = report.checks.iter().find(|check| check.name == wrong);
+        let check = check.expect("that check");
+        assert_eq!(check.outcome, Outcome::Failed, "{name}: {check:#?}");
+        assert!(check.words.contains(says), "{name}: {}", check.words);
+    }
 }
 
 #[test]

@@ -69,3 +69,4 @@ pub use slow::SlowDisk;
 pub use state::StateDir;
 pub use status::{MachineStatus, Status};
 pub use storage::StorageState;
+pub use storage::notice_soon;

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::error::{LabError, Result};
+use crate::lab::Lab;
 use crate::layout::{Layout, Machine, STORAGE_DIR};
 use crate::machine::Power;
 use crate::run::{Output, wait_until};
@@ -31,6 +32,24 @@ const OPTIONS: [(&str, &str); 11] = [
     // All hosts write to the lease volume: one that keeps its lock for another second holds the others up.
     ("cluster.post-op-delay-secs", "0"),
 ];
+
+/// Where a client is gone, its locks go with it: as soon as servers can notice, who count in seconds. Counts for
+/// connections that begin afterwards.
+const NOTICE_SOON: [(&str, &str); 2] = [
+    ("server.tcp-user-timeout", "1"),
+    ("server.keepalive-count", "1"),
+];
+
+/// Has the servers notice clients that are gone after one second instead of three: for a measurement of what else takes
+/// its time.
+pub fn notice_soon(lab: &Lab) -> Result<()> {
+    let control = lab.layout().controls().next();
+    let control = control.ok_or_else(|| LabError::Refused("no control machine".into()))?;
+    for (option, value) in NOTICE_SOON {
+        gluster(lab, control, &["volume", "set", VOLUME, option, value])?;
+    }
+    Ok(())
+}
 
 /// Command line of a hypervisor's client, own site's server first.
 pub(crate) fn client_argv(layout: &Layout, machine: &Machine) -> Vec<String> {

@@ -3,7 +3,7 @@
 //! A guest cannot fail here: whatever it does, it is bad only if the host panics, hangs, or cannot go on with the
 //! next question.
 
-use super::{no_questions, placement, storage_check};
+use super::{placement, storage_check};
 use crate::error::ExtensionError;
 use crate::loaded::Loaded;
 use holdfast_model::extension::{ExtensionKind, Manifest};
@@ -42,7 +42,10 @@ pub fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Vec<Drill>, Extension
     match manifest.kind {
         ExtensionKind::Placement => placement::chaos::run(loaded, manifest),
         ExtensionKind::StorageCheck => storage_check::chaos::run(loaded, manifest),
-        kind => Err(no_questions(kind)),
+        kind => Err(ExtensionError::contract(
+            format!("there are no drills for extensions of kind {kind} yet"),
+            "`holdfast ext test` asks it about what does not work",
+        )),
     }
 }
 

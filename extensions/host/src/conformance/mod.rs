@@ -2,11 +2,11 @@
 //! language it is written. And the other way round, [`chaos`]: what becomes of a guest whose host misbehaves.
 //!
 //! It runs the guest as the daemons do, only with more CPU time, so that what is over a limit can be told as a share
-//! of it. Kind by kind: there are questions for those of which [`has_questions`]; of the others the contract alone is
-//! checked. What has to be true for every kind is in `shared`.
+//! of it. Kind by kind; what has to be true for every kind is in `shared`.
 
 pub mod chaos;
 mod events;
+mod fencing;
 mod placement;
 mod shared;
 mod storage_check;
@@ -20,7 +20,7 @@ use serde::Serialize;
 /// [`crate::Runtime::metered`], to count what it executes, where that is of any use ([`counts_fuel`]).
 ///
 /// # Errors
-/// If it does not fit its contract, or is of a kind without questions.
+/// If it does not fit its contract.
 pub fn run(
     loaded: &Loaded,
     metered: Option<&Loaded>,
@@ -30,25 +30,13 @@ pub fn run(
         ExtensionKind::Placement => placement::run(loaded, metered, manifest),
         ExtensionKind::Events => events::run(loaded, manifest),
         ExtensionKind::StorageCheck => storage_check::run(loaded, manifest),
-        kind => Err(no_questions(kind)),
+        ExtensionKind::Fencing => fencing::run(loaded, manifest),
     }
-}
-
-/// Whether there are any for this kind.
-pub fn has_questions(kind: ExtensionKind) -> bool {
-    kind != ExtensionKind::Fencing
 }
 
 /// Whether what a guest of this kind executes is counted: what it costs depends on how much it is asked about.
 pub fn counts_fuel(kind: ExtensionKind) -> bool {
     kind == ExtensionKind::Placement
-}
-
-fn no_questions(kind: ExtensionKind) -> ExtensionError {
-    ExtensionError::contract(
-        format!("there are no questions for extensions of kind {kind} yet"),
-        "`holdfast ext check` holds it against its contract",
-    )
 }
 
 /// How something was found to be.

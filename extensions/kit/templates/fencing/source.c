@@ -1,6 +1,6 @@
 /* Switches hosts off by their management boards, over Redfish.
  *
- * Settings of a device: `target` (if it is not called as the device is) and `system` (if it is not `1`).
+ * A device binds `bmc` to its board. Settings: `system` (if it is not `1`).
  * `extension.h` and `extension.c` are made from `wit/` when the extension is built. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +29,8 @@ static int ask(const device *about, uint8_t method, const char *action, const ch
   char path[PATH_MAX];
   text system = setting(about, "system", (text){(uint8_t *)"1", 1});
   snprintf(path, sizeof path, "/redfish/v1/Systems/%.*s%s", (int)system.len, (const char *)system.ptr, action);
-  text target = setting(about, "target", about->name), where, what;
+  /* As [rights.http] in extension.toml calls it. */
+  text target = {(uint8_t *)"bmc", 3}, where, what;
   extension_string_set(&where, path);
   if (json) extension_string_set(&what, json);
   holdfast_host_http_response_t answer;

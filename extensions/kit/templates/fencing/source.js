@@ -1,6 +1,6 @@
 // Switches hosts off by their management boards, over Redfish.
 //
-// Settings of a device: `target` (if it is not called as the device is) and `system` (if it is not `1`).
+// A device binds `bmc` to its board. Settings: `system` (if it is not `1`).
 // QuickJS runs it inside the component: no console, no fetch, no clock. Words for operators go to `log`.
 
 import http from "holdfast:host/http@0.1.0";
@@ -8,7 +8,8 @@ import log from "holdfast:host/log@0.1.0";
 
 const setting = (device, name, otherwise) =>
   device.settings.find((each) => each.name === name)?.value ?? otherwise;
-const target = (device) => setting(device, "target", device.name);
+// As [rights.http] in extension.toml calls it.
+const BOARD = "bmc";
 const system = (device) => `/redfish/v1/Systems/${setting(device, "system", "1")}`;
 
 // What `http.send` throws: { tag, val }, perhaps inside an Error.
@@ -20,7 +21,7 @@ const words = (error) => {
 function reset(device, kind) {
   const path = `${system(device)}/Actions/ComputerSystem.Reset`;
   try {
-    const { status } = http.send(target(device), "post", path, JSON.stringify({ ResetType: kind }));
+    const { status } = http.send(BOARD, "post", path, JSON.stringify({ ResetType: kind }));
     if (status >= 200 && status < 300) return { tag: "accepted" };
     const said = `the board answered ${status}`;
     return { tag: status >= 400 && status < 500 ? "refused" : "unknown", val: said };
@@ -42,7 +43,7 @@ export const fence = {
 
   status(device) {
     try {
-      const { status, body } = http.send(target(device), "get", system(device), null);
+      const { status, body } = http.send(BOARD, "get", system(device), null);
       if (status !== 200) return { tag: "unknown", val: `the board answered ${status}` };
       // Only these very words: whatever else a board says is not known to be off.
       const state = JSON.parse(body).PowerState;

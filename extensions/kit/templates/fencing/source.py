@@ -1,6 +1,6 @@
 """Switches hosts off by their management boards, over Redfish.
 
-Settings of a device: `target` (if it is not called as the device is) and `system` (if it is not `1`).
+A device binds `bmc` to its board. Settings: `system` (if it is not `1`).
 CPython runs it inside the component: no file, no socket, no print. Words for operators go to `log`.
 """
 
@@ -21,13 +21,12 @@ from wit_world.exports.fence import (
 )
 from wit_world.imports import http, log
 
+# As [rights.http] in extension.toml calls it.
+BOARD = "bmc"
+
 
 def setting(device: Device, name: str, otherwise: str) -> str:
     return next((each.value for each in device.settings if each.name == name), otherwise)
-
-
-def target(device: Device) -> str:
-    return setting(device, "target", device.name)
 
 
 def system(device: Device) -> str:
@@ -37,7 +36,7 @@ def system(device: Device) -> str:
 def reset(device: Device, kind: str) -> Ordered:
     path = f"{system(device)}/Actions/ComputerSystem.Reset"
     try:
-        answer = http.send(target(device), http.Method.POST, path, json.dumps({"ResetType": kind}))
+        answer = http.send(BOARD, http.Method.POST, path, json.dumps({"ResetType": kind}))
     except Err as error:
         # Only an unanswered one may have been done.
         unanswered = isinstance(error.value, http.Error_Unanswered)
@@ -59,7 +58,7 @@ class Fence(exports.Fence):
 
     def status(self, device: Device) -> Power:
         try:
-            answer = http.send(target(device), http.Method.GET, system(device), None)
+            answer = http.send(BOARD, http.Method.GET, system(device), None)
             if answer.status != 200:
                 return Power_Unknown(f"the board answered {answer.status}")
             state = json.loads(answer.body).get("PowerState")

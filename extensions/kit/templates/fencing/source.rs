@@ -1,9 +1,12 @@
 //! Switches hosts off by their management boards, over Redfish.
 //!
-//! Settings of a device: `target` (if it is not called as the device is) and `system` (if it is not `1`).
+//! A device binds `bmc` to its board. Settings: `system` (if it is not `1`).
 
 use holdfast_extension::fencing::{Device, Fence, Ordered, Power};
 use holdfast_extension::http::{self, Error};
+
+/// As [rights.http] in extension.toml calls it.
+const BOARD: &str = "bmc";
 
 struct Redfish;
 
@@ -17,7 +20,7 @@ impl Fence for Redfish {
     }
 
     fn status(device: &Device) -> Power {
-        match http::get(target(device), &system(device)) {
+        match http::get(BOARD, &system(device)) {
             // Only these very words: whatever else a board says is not known to be off.
             Ok(answer) if answer.status == 200 => match power_state(&answer.body) {
                 Some("On") => Power::On,
@@ -30,10 +33,6 @@ impl Fence for Redfish {
     }
 }
 
-fn target(device: &Device) -> &str {
-    device.setting("target").unwrap_or(&device.name)
-}
-
 fn system(device: &Device) -> String {
     let system = device.setting("system").unwrap_or("1");
     format!("/redfish/v1/Systems/{system}")
@@ -42,7 +41,7 @@ fn system(device: &Device) -> String {
 fn reset(device: &Device, kind: &str) -> Ordered {
     let path = format!("{}/Actions/ComputerSystem.Reset", system(device));
     let body = format!("{{\"ResetType\":\"{kind}\"}}");
-    match http::post(target(device), &path, &body) {
+    match http::post(BOARD, &path, &body) {
         Ok(answer) if (200..300).contains(&answer.status) => Ordered::Accepted,
         Ok(answer) if (400..500).contains(&answer.status) => {
             Ordered::Refused(format!("the board answered {}", answer.status))

@@ -3,13 +3,13 @@
 use super::super::super::args::Output;
 use super::super::super::error::CliError;
 use super::super::super::paint::{Line, Tone, table};
-use super::super::super::{hint, print, print_json};
+use super::super::super::{print, print_json};
 use super::super::arguments::WhichArguments;
 use super::check::findings;
 use super::examine::{Finding, compiled, sound};
 use super::{host, mark, say};
 use holdfast_extension_host::conformance::{
-    Check, Fuel, Headroom, Outcome, Report, counts_fuel, has_questions, run,
+    Check, Fuel, Headroom, Outcome, Report, counts_fuel, run,
 };
 use holdfast_extension_host::{EngineKind, Runtime};
 use holdfast_model::extension::ExtensionKind;
@@ -20,7 +20,7 @@ use serde::Serialize;
 struct Tested<'a> {
     /// What is wrong before anything is run.
     findings: &'a [Finding],
-    /// There are no questions for its kind yet.
+    /// It was not run.
     contract_only: bool,
     #[serde(flatten)]
     report: Option<&'a Report>,
@@ -30,9 +30,6 @@ struct Tested<'a> {
 pub(in super::super) fn test(which: &WhichArguments, output: Output) -> Result<(), CliError> {
     let sound = sound(which, output)?;
     let (name, kind) = (&sound.manifest.name, sound.manifest.kind);
-    if !has_questions(kind) {
-        return contract_only(name.as_str(), kind, output);
-    }
     let metered = match counts_fuel(kind) {
         true => {
             let runtime = Runtime::metered(EngineKind::Native).map_err(host)?;
@@ -75,27 +72,6 @@ pub(super) fn tell_unsound(found: &[Finding], output: Output) -> Result<(), CliE
         });
     }
     print(&findings(found))
-}
-
-/// It cannot be asked anything yet, and that must not look like a test that was passed.
-fn contract_only(name: &str, kind: ExtensionKind, output: Output) -> Result<(), CliError> {
-    if output == Output::Json {
-        return print_json(&Tested {
-            findings: &[],
-            contract_only: true,
-            report: None,
-        });
-    }
-    let line = Line::new()
-        .add(Tone::Good, "✔ ")
-        .text(format!("{name} fits the contract of kind {kind}"));
-    print(&(line.draw() + "\n"))?;
-    let text = format!(
-        "this version of Holdfast checks only the contract of extensions of kind {kind}: nothing of it was run, and \
-         what it does is not tested"
-    );
-    hint(&Line::new().add(Tone::Warn, "note: ").text(text).draw());
-    Ok(())
 }
 
 fn draw(report: &Report, wide: bool) -> String {

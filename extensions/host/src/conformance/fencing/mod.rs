@@ -1,0 +1,156 @@
+//! Fencing: made-up boards that obey, refuse, hang, lie or are not there, and what may not be said of them.
+//!
+//! The boards speak Redfish and are a fence agent; to whoever speaks something else they are boards that answer 404,
+//! and what is seen then is that it takes nothing for granted.
+
+mod board;
+mod judge;
+
+use super::Report;
+use super::shared::{Ended, dearest, limits as limits_kept, relaxed};
+use crate::budget::Cost;
+use crate::error::{CallError, ExtensionError};
+use crate::fencing::{Device, Fencing, Ordered, Power};
+use crate::loaded::Loaded;
+use crate::outside::Reach;
+use board::{Board, Heard, Mood};
+use holdfast_model::extension::{Limits, Manifest};
+use judge::judge;
+use std::sync::Arc;
+
+/// Each board is asked the same twice: an answer that differs shows.
+const TIMES: usize = 2;
+/// So often it may give no answer before nothing more is asked: each time may take seconds.
+const SILENT_MAX: usize = 4;
+
+/// What it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Status,
+    Off,
+    StatusAfter,
+    OffAgain,
+    On,
+}
+
+impl Asked {
+    /// In this order, of one board.
+    const ALL: [Self; 5] = [
+        Self::Status,
+        Self::Off,
+        Self::StatusAfter,
+        Self::OffAgain,
+        Self::On,
+    ];
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Off => "off",
+            Self::StatusAfter => "status afterwards",
+            Self::OffAgain => "off again",
+            Self::On => "on",
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Said {
+    Ordered(Ordered),
+    Power(Power),
+}
+
+/// What it was asked, of which board, and what became of it.
+struct Tried {
+    mood: Mood,
+    asked: Asked,
+    /// For people.
+    name: String,
+    said: Result<Said, CallError>,
+    cost: Cost,
+    heard: Heard,
+    /// Whether the host was on before.
+    was_on: bool,
+}
+
+/// See [`super::run`].
+pub(super) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Report, ExtensionError> {
+    let limits = relaxed(manifest.limits());
+    let fencing = Fencing::new(loaded, limits)?;
+    let mut tried: Vec<Tried> = Vec::new();
+    'moods: for mood in Mood::ALL {
+        for _ in 0..TIMES {
+            for each in of_board(&fencing, manifest, mood) {
+                tried.push(each);
+            }
+            if tried.iter().filter(|each| each.said.is_err()).count() >= SILENT_MAX {
+                break 'moods;
+            }
+        }
+    }
+    Ok(report(&tried, manifest, manifest.limits()))
+}
+
+fn of_board(fencing: &Fencing, manifest: &Manifest, mood: Mood) -> Vec<Tried> {
+    let board = Arc::new(Board::new(mood));
+    let device = Device {
+        host: "host-1".to_owned(),
+        name: "board-1".to_owned(),
+        settings: vec![("ip".to_owned(), "192.0.2.1".to_owned())],
+    };
+    let ask = |asked: Asked| {
+        let reach = Reach {
+            rights: manifest.rights.clone(),
+            web: Some(board.clone()),
+            programs: Some(board.clone()),
+            ..Reach::default()
+        };
+        let was_on = board.is_on();
+        let (said, cost) = match asked {
+            Asked::Status | Asked::StatusAfter => {
+                let called = fencing.status(&device, reach);
+                (called.answer.map(Said::Power), called.cost)
+            }
+            Asked::Off | Asked::OffAgain => {
+                let called = fencing.off(&device, reach);
+                (called.answer.map(Said::Ordered), called.cost)
+            }
+            Asked::On => {
+                let called = fencing.on(&device, reach);
+                (called.answer.map(Said::Ordered), called.cost)
+            }
+        };
+        Tried {
+            mood,
+            asked,
+            name: format!("{}, {}", asked.words(), mood.words()),
+            said,
+            cost,
+            heard: board.take(),
+            was_on,
+        }
+    };
+    Asked::ALL.into_iter().map(ask).collect()
+}
+
+fn report(tried: &[Tried], manifest: &Manifest, limits: Limits) -> Report {
+    let ended: Vec<Ended<'_>> = tried
+        .iter()
+        .map(|each| Ended {
+            question: &each.name,
+            by: "a fresh instance",
+            said: each.said.as_ref().map(|said| format!("{said:?}")),
+        })
+        .collect();
+    let good = tried.iter().filter(|each| each.said.is_ok());
+    let headroom = dearest(good.map(|each| (each.name.as_str(), each.cost)), limits);
+    let mut checks = judge(tried, &ended, manifest);
+    checks.extend(limits_kept(&ended, &headroom, limits));
+    Report {
+        checks,
+        headroom,
+        fuel: None,
+        questions: tried.len(),
+    }
+}
