@@ -22,7 +22,9 @@ use holdfast_host::process::{ProcessId, start_ticks};
 use holdfast_lease::volume::Volume;
 use holdfast_model::id::{Generation, Revision};
 use holdfast_model::lease::{Holder, Layout, Record, StorageClass, Superblock};
+use holdfast_model::probe::ProbeKey;
 use holdfast_store::clock::boottime;
+use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -119,6 +121,12 @@ impl Host {
         let mut agent = bench.connect();
         let armed = agent.arm_in("i1", RUNNER_DEADLINE_MS, Some(OWN_SLOT));
         armed.expect("armed");
+        let free = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let listen = free.local_addr().expect("an address");
+        drop(free);
+        let key = ProbeKey::new([1; ProbeKey::BYTES]);
+        let answers = agent.call(Call::Probes { listen, key });
+        assert_eq!(answers, Ok(Answer::Done), "it answers managers as well");
         Self {
             bench,
             agent,

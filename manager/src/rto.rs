@@ -66,7 +66,11 @@ pub struct Rto {
 pub fn bounds(policy: &Policy, leased: bool) -> Rto {
     let timing = policy.timing.resolve();
     let stop_ms = timing.runner_deadline_ms + timing.kill_bound_ms + timing.watchdog_bound_ms;
-    let bounds = failures(&timing, leased);
+    let mut bounds = failures(&timing, leased);
+    let fencing = &policy.fencing;
+    if fencing.on_suspicion && !fencing.devices.is_empty() {
+        bounds.insert(1, by_device(&timing));
+    }
     Rto {
         profile: serde_json::to_value(policy.timing.profile)
             .ok()
@@ -167,6 +171,30 @@ fn failures(timing: &Timing, leased: bool) -> Vec<Bound> {
     ]
 }
 
+/// A host that is lost and has a device that is asked on suspicion.
+fn by_device(timing: &Timing) -> Bound {
+    let noticed = match timing.probe_suspect_ms {
+        0 => ("silence, until it is suspect", timing.suspect_after_ms),
+        // The last heartbeat came right before it was lost, or else the last answer to a probe.
+        probe_ms => (
+            "asked in vain from two sites, and its heartbeat is overdue",
+            timing
+                .session_quiet_ms()
+                .max(probe_ms + 2 * timing.probe_again_ms()),
+        ),
+    };
+    bound(
+        "host-loss-device",
+        "host lost whose fencing device answers (what that takes comes on top)",
+        "started again elsewhere, by priority; a device that does not answer: as without one",
+        &[
+            noticed,
+            ("evidence and grant", DECIDE_MS),
+            ("start", START_MS),
+        ],
+    )
+}
+
 /// A host that loses etcd and keeps its storage.
 fn isolation(timing: &Timing, leased: bool, period_ms: u64) -> Bound {
     let wait = ("silence in etcd", timing.taker_wait_ms);
@@ -234,5 +262,25 @@ mod tests {
             leased.bounds[0].total_ms, 8_800,
             "one look at the lease volume"
         );
+    }
+
+    #[test]
+    fn a_device_counts_once_it_is_asked_on_suspicion() {
+        let mut policy = Policy::default();
+        policy.timing.profile = Profile::Default;
+        let device = serde_json::json!({"agent": "fence_x"});
+        let device = serde_json::from_value(device).expect("a device");
+        let name = "a1".parse().expect("a name");
+        policy.fencing.devices.insert(name, device);
+        let by_device = |policy: &Policy| {
+            let bounds = bounds(policy, true).bounds.into_iter();
+            let mut found = bounds.filter(|bound| bound.failure == "host-loss-device");
+            found.next().map(|bound| bound.total_ms)
+        };
+        assert_eq!(by_device(&policy), None);
+        policy.fencing.on_suspicion = true;
+        assert_eq!(by_device(&policy), Some(3_250));
+        policy.timing.probe_suspect_ms = Some(0);
+        assert_eq!(by_device(&policy), Some(4_500));
     }
 }

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 /// The thread's stack. All of it is locked.
-const STACK: usize = 64 * 1024;
+const STACK: usize = 32 * 1024;
 /// It looks this often whether it is still wanted, besides with every datagram.
 const LOOK: Duration = Duration::from_millis(500);
 /// Datagrams looked at within [`WINDOW`], good or bad; the rest waits in the kernel's buffer or is lost.

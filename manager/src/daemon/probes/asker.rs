@@ -66,6 +66,8 @@ impl Asker {
             return self.observer = Observer::default();
         };
         if self.signer.as_ref().is_none_or(|(known, _)| known != key) {
+            // Guards learn of it from their agents: until one has answered under it, its silence is none.
+            self.observer = Observer::default();
             self.signer = Some((key.clone(), Signer::new(key)));
         }
         self.hear(clock(), orders);

@@ -222,4 +222,8 @@ fn without_a_key_nobody_is_asked_and_a_new_one_begins_anew() {
     rig.orders.key = key;
     rig.run(400, Rig::answer);
     assert!(rig.is_heard());
+    // A guard whose agent is away does not hear of the new key: it cannot answer, and is not silent.
+    rig.orders.key = Some(ProbeKey::new([2; ProbeKey::BYTES]));
+    rig.run(2_000, nothing);
+    assert!(!rig.is_heard() && rig.silent_ms().is_none());
 }
