@@ -2,7 +2,7 @@
 
 use holdfast_extension::placement::{Candidate, Filter, Peer, Verdict, Vm};
 
-use crate::{RACK, same_host, same_rack};
+use super::{RACK, same_host, same_rack};
 
 /// Rules out what a machine's label `spread` forbids.
 pub struct Spread;

@@ -2,7 +2,7 @@
 
 use holdfast_extension::placement::{Candidate, Peer, Vm};
 
-use crate::{same_host, same_rack};
+use super::{same_host, same_rack};
 
 /// For a rack without a peer; the more peers, the less.
 const RACK_POINTS: f64 = 60.0;

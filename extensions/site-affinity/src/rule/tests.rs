@@ -1,7 +1,7 @@
 use holdfast_extension::placement::{Candidate, Filter, Label, Peer, Purpose, Verdict, Vm};
 
-use crate::filter::Spread;
-use crate::score::score;
+use super::filter::Spread;
+use super::score::score;
 
 fn labels(pairs: &[(&str, &str)]) -> Vec<Label> {
     let label = |(key, value): &(&str, &str)| Label {
