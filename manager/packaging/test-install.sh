@@ -334,8 +334,9 @@ if [ -n "${HOLDFAST_BIN_DIR-}" ]; then
         program=${pair%%:*}
         case $program in *manager) file=manager.toml ;; *) file=host.toml ;; esac
         that "$program takes the example" "$HOLDFAST_BIN_DIR/$program" --config "$P/$file" --check-config
-        # What is said of the extension goes with the check that asks it.
-        sed 's/^#\([a-z_]* = \)/\1/; s/^check = "none"/check = "extension"/' "$P/$file" >"$T/$file"
+        # What is said of the extension goes with the check that asks it; a target has a token or a user.
+        sed 's/^#\(\[targets\.[a-z-]*\]\)$/\1/; /^#user = /d; /^#password_file = /d
+            s/^#\([a-z_]* = \)/\1/; s/^check = "none"/check = "extension"/' "$P/$file" >"$T/$file"
         that "$program takes the example with everything set" \
             "$HOLDFAST_BIN_DIR/$program" --config "$T/$file" --check-config
         sed 's/^site = /sitte = /' "$P/$file" >"$T/$file"
@@ -386,7 +387,10 @@ if command -v etcd >/dev/null && command -v etcdctl >/dev/null; then
             "$P/manager.toml" >"$T/manager.toml"
         "$HOLDFAST_BIN_DIR/holdfast-manager" --config "$T/manager.toml" >"$T/manager.log" 2>&1 &
         ETCDS="$ETCDS $!"
-        sed 's/^#\([a-z_]* = \)/\1/; s/^#\(\[[a-z0-9_.]*\]\)$/\1/' "$P/policy.toml" >"$T/policy.toml"
+        # A device has a program or an extension, and an extension one way to read the power back.
+        everything='s/^#\([a-z_]* = \)/\1/; s/^#\(\[[a-z0-9_.]*\]\)$/\1/'
+        sed "/^#extension = /d; /^#bind = { board/d; /^#read_back/d; $everything" "$P/policy.toml" >"$T/policy.toml"
+        sed "/^#agent = /d; /^#read_back_program/d; $everything" "$P/policy.toml" >"$T/by-extension.toml"
         apply() {
             tries=0
             while [ $tries -lt 60 ]; do
@@ -399,6 +403,7 @@ if command -v etcd >/dev/null && command -v etcdctl >/dev/null; then
         }
         that "a manager takes the example of a policy" apply "$P/policy.toml"
         that "a manager takes it with everything set" apply "$T/policy.toml"
+        that "a manager takes it with a device behind an extension" apply "$T/by-extension.toml"
         sed 's/^taker_wait_ms = .*/taker_wait_ms = 17000/' "$T/policy.toml" >"$T/short.toml"
         that "and refuses a wait that is too short" \
             not "$HOLDFAST_BIN_DIR/holdfast" --api http://127.0.77.1:7070 config apply -f "$T/short.toml"
