@@ -290,15 +290,17 @@ mod tests {
         let journal = Journal::open(&path).expect("opened");
         let first = RequestId::new();
         journal.before(first, &noted("/first")).expect("written");
-        std::fs::write(
-            &path,
-            vec![b'\n'; usize::try_from(BYTES_MAX).expect("fits") + 1],
-        )
-        .expect("grown");
+        let much = vec![b'\n'; usize::try_from(BYTES_MAX).expect("fits")];
+        let mut grown = options().open(&path).expect("opened");
+        grown.write_all(&much).expect("grown");
         journal.after(first, &Ok(200));
         assert!(with_ending(&path).exists(), "the old one is put aside");
         let size = std::fs::metadata(&path).expect("a new one").len();
         assert!(size < 1_000, "{size}");
+        drop(journal);
+        // Sent in the one, ended in the other.
+        let journal = Journal::open(&path).expect("opened");
+        assert_eq!(outcomes(&journal), [("/first".to_owned(), Some(Ok(200)))]);
     }
 
     #[test]

@@ -6,19 +6,18 @@ mod questions;
 mod web;
 
 use super::Report;
+use super::shared::relaxed;
 use crate::error::{CallError, ExtensionError};
 use crate::events::EventHandler;
 use crate::fresh::Called;
 use crate::loaded::Loaded;
 use crate::outside::{Reach, Request};
-use holdfast_model::extension::{LIMITS_MAX, Limits, Manifest, Rights};
+use holdfast_model::extension::{Manifest, Rights};
 use questions::{Asked, MANY_NAME, all};
 use std::sync::Arc;
 use std::time::Duration;
 use web::{Mock, Mood};
 
-/// So many times the CPU time that it may have: what is over a limit is told as a share of it.
-const CPU_TIMES: u64 = 10;
 /// With a target that hangs: long enough that a busy machine is not the handler's fault, and no longer.
 const HANGING_MS: u64 = 2_000;
 /// After so many calls without an answer there is no sense in asking on.
@@ -111,16 +110,10 @@ impl Suite<'_> {
         mood: Mood,
         granted: Granted,
     ) -> Result<Tried<'q>, ExtensionError> {
-        let own = self.manifest.limits();
-        let limits = Limits {
-            cpu_ms: own.cpu_ms.saturating_mul(CPU_TIMES).min(LIMITS_MAX.cpu_ms),
-            // How busy this machine is with other things is no matter here.
-            wall_ms: match mood {
-                Mood::Hangs => HANGING_MS,
-                _ => LIMITS_MAX.wall_ms,
-            },
-            ..own
-        };
+        let mut limits = relaxed(self.manifest.limits());
+        if mood == Mood::Hangs {
+            limits.wall_ms = HANGING_MS;
+        }
         let web = Arc::new(Mock::new(mood));
         let rights = match granted {
             Granted::All => self.manifest.rights.clone(),
