@@ -38,8 +38,6 @@ pub struct Reach {
     pub rights: Rights,
     /// The operator's name for each role that is bound.
     pub bound: BTreeMap<TargetName, TargetName>,
-    /// What the cluster looks like.
-    pub state: Option<Arc<dyn State>>,
     /// Sends its requests.
     pub web: Option<Arc<dyn Web>>,
     /// Runs programs.
@@ -64,25 +62,6 @@ impl Reach {
     fn bound(&self, role: &TargetName) -> TargetName {
         self.bound.get(role).unwrap_or(role).clone()
     }
-}
-
-/// A record of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its key, without the cluster's prefix.
-    pub key: String,
-    /// JSON.
-    pub value: String,
-    /// The revision of its last write.
-    pub revision: u64,
-    /// How long that had been seen when the call began, in milliseconds.
-    pub age_ms: u64,
-}
-
-/// The cluster's records at one moment.
-pub trait State: Send + Sync {
-    /// Those whose key begins so, by key.
-    fn entries(&self, prefix: &str) -> Vec<Entry>;
 }
 
 /// What a request does.

@@ -1,13 +1,10 @@
 //! What a guest may reach, looked at with every call.
 
-use super::{Action, Ended, Entry, Method, Output, Reach, Request, Response, Space, pattern};
+use super::{Action, Ended, Method, Output, Request, Response, Space, pattern};
 use super::{ProbeError, ProgramError, WebError};
 use crate::instance::Guest;
 use holdfast_model::id::TargetName;
 use std::collections::BTreeSet;
-
-/// So many records are handed over at the most.
-const ENTRIES_MAX: usize = 1_000;
 
 /// Why a request was not sent, or not answered.
 pub(super) enum Refused {
@@ -127,33 +124,6 @@ impl Guest {
         let probes = self.reach.probes.clone();
         let probes = probes.ok_or_else(|| ProbeError::NoName(nobody()))?;
         Ok((probes, self.reach.bound(&role)))
-    }
-
-    pub(super) fn entries(&self, prefix: &str) -> Vec<Entry> {
-        let Reach { rights, state, .. } = &self.reach;
-        let Some(state) = state else {
-            return Vec::new();
-        };
-        // What was asked for may be wider than what is granted, or narrower: the longer of two prefixes of
-        // which one begins with the other.
-        let mut found = Vec::new();
-        for granted in &rights.state {
-            let cut = match (granted.starts_with(prefix), prefix.starts_with(granted)) {
-                (_, true) => prefix,
-                (true, false) => granted,
-                (false, false) => continue,
-            };
-            found.extend(state.entries(cut));
-        }
-        found.sort_by(|a, b| a.key.cmp(&b.key));
-        found.dedup_by(|a, b| a.key == b.key);
-        found.truncate(ENTRIES_MAX);
-        found
-    }
-
-    pub(super) fn entry(&self, key: &str) -> Option<Entry> {
-        let mut found = self.entries(key).into_iter();
-        found.find(|entry| entry.key == key)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The WIT of the host 0.1: what guests import, from what the host has.
 
 use super::rights::Refused;
-use super::{Action, Entry, Method, ProbeError, ProgramError, WebError};
+use super::{Action, Method, ProbeError, ProgramError, WebError};
 use crate::instance::Guest;
 use crate::journal::Level;
 use holdfast_model::extension::ExtensionKind;
@@ -17,7 +17,6 @@ pub(crate) mod bindings {
             package holdfast:offered;
             world offered {
                 import holdfast:host/log@0.1.0;
-                import holdfast:host/state@0.1.0;
                 import holdfast:host/http@0.1.0;
                 import holdfast:host/agent@0.1.0;
                 import holdfast:host/probe@0.1.0;
@@ -27,7 +26,7 @@ pub(crate) mod bindings {
     });
 }
 
-use bindings::holdfast::host::{agent, http, log, probe, state};
+use bindings::holdfast::host::{agent, http, log, probe};
 
 /// What there is for each kind.
 pub(crate) fn offered(kind: ExtensionKind) -> &'static [&'static str] {
@@ -44,7 +43,6 @@ pub(crate) fn add_to(linker: &mut Linker<Guest>, kind: ExtensionKind) -> wasmtim
     for name in offered(kind) {
         match *name {
             "log" => log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
-            "state" => state::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
             "http" => http::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
             "agent" => agent::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
             "probe" => probe::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
@@ -63,34 +61,6 @@ impl log::Host for Guest {
             log::Level::Error => Level::Error,
         };
         self.log(level, &message);
-    }
-}
-
-impl state::Host for Guest {
-    fn get(&mut self, key: String) -> Option<state::Entry> {
-        self.entry(&key).map(state::Entry::from)
-    }
-
-    fn entries(&mut self, prefix: String) -> Vec<state::Entry> {
-        let found = Guest::entries(self, &prefix).into_iter();
-        found.map(state::Entry::from).collect()
-    }
-}
-
-impl From<Entry> for state::Entry {
-    fn from(entry: Entry) -> Self {
-        let Entry {
-            key,
-            value,
-            revision,
-            age_ms,
-        } = entry;
-        Self {
-            key,
-            value,
-            revision,
-            age_ms,
-        }
     }
 }
 

@@ -79,7 +79,6 @@ impl FenceExtensions {
             about: about(target),
             rights: ready.rights,
             bound: target.device.bind.clone(),
-            state: None,
             web: self.web.clone(),
             programs: Some(Arc::new(ForHost {
                 agents: self.agents.clone(),
