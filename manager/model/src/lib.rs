@@ -8,7 +8,7 @@
 //! - [`power`]: fencing devices, what is asked of them and what they answer
 //! - [`probe`]: which hosts answer managers that ask them directly
 //! - [`extension`]: what extensions say of themselves, may do and may cost; [`component`]: by which name they are
-//!   stored; [`standing`]: how they do on a machine; [`advice`]: what placement extensions are asked and answer
+//!   stored; [`signature`]: who vouches for them; [`standing`]: how they do on a machine; [`advice`]: what placement extensions are asked and answer
 //! - [`lease`]: what stands on a lease volume
 //! - [`world`], [`plan`]: what the planner reads and what it answers
 //! - [`status`]: what the HTTP API sends
@@ -33,6 +33,7 @@ pub mod plan;
 pub mod policy;
 pub mod power;
 pub mod probe;
+pub mod signature;
 pub mod standing;
 pub mod status;
 pub mod target;

@@ -21,7 +21,7 @@ pub use holdfast_model::component::digest;
 
 use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::id::{ExtensionName, HostName, TargetName};
+use holdfast_model::id::{ExtensionName, HostName, SignerName, TargetName};
 use holdfast_model::standing::{OnHost, Readiness};
 use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,9 @@ pub struct Shown {
     /// How far an event handler has been told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<ToldSoFar>,
+    /// Who vouches for it, as the policy names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<SignerName>,
 }
 
 impl Slot {

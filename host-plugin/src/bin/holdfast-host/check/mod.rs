@@ -16,7 +16,7 @@ use holdfast_extension_ready::{Prepares, Users, Workshop};
 use holdfast_host::agent::storage::Check;
 use holdfast_host::config::{Config, StorageCheck as Wanted};
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::files::OWN_PATH;
+use holdfast_model::files::{ExtensionsEngine, OWN_PATH};
 use holdfast_model::host::StorageState;
 use holdfast_model::id::{ExtensionName, Incarnation};
 use holdfast_model::standing::{HostExtensions, Level, Line, OnHost, Readiness};
@@ -42,6 +42,7 @@ pub struct Checker {
     domain: Domain,
     looks: Arc<Looks>,
     code_dir: PathBuf,
+    engine: ExtensionsEngine,
     /// None: nobody has heard yet what is installed.
     slot: Mutex<Option<Found>>,
     changed: Notify,
@@ -84,6 +85,7 @@ impl Checker {
             },
             looks: Arc::new(Looks::of(config)),
             code_dir: config.extensions_dir.clone(),
+            engine: config.extensions_engine,
             slot: Mutex::default(),
             changed: Notify::new(),
         })
@@ -191,6 +193,13 @@ impl Users for Checker {
     fn failed(&self, installed: &Installed, why: String) {
         self.change(installed, |slot| slot.failed = Some(why));
     }
+
+    fn distrust(&self, installed: &Installed, why: String) {
+        self.change(installed, |slot| {
+            slot.asked = None;
+            slot.failed = Some(why);
+        });
+    }
 }
 
 impl Prepares for Checker {
@@ -218,7 +227,7 @@ impl Prepares for Checker {
 #[async_trait]
 impl Check for Checker {
     async fn keep(&self, store: &dyn Store, watched: Cache, mut stop: watch::Receiver<bool>) {
-        match Workshop::open_or_tell(&self.code_dir) {
+        match Workshop::open_or_tell(&self.code_dir, self.engine) {
             Some(workshop) => {
                 holdfast_extension_ready::follow(self, &workshop, store, watched, stop).await;
             }
