@@ -3,11 +3,12 @@
 use super::families::FAMILIES;
 use super::faults::Drawn;
 use super::probes::PROBED;
+use super::rules::RULED;
 use super::states;
 use std::collections::BTreeMap;
 
 /// Words of a line that say what kind of fault it is; the others name hosts, sites, VMs and times.
-const KINDS: [&str; 24] = [
+const KINDS: [&str; 28] = [
     "guard",
     "torn",
     "zeroed",
@@ -32,6 +33,10 @@ const KINDS: [&str; 24] = [
     "hangs",
     "refuses",
     "mumbles",
+    "keeps-off",
+    "prefers",
+    "fails",
+    "removed",
 ];
 
 /// Faults by kind, faults that belong together, and states.
@@ -49,7 +54,7 @@ impl Default for Coverage {
     fn default() -> Self {
         Self {
             faults: BTreeMap::new(),
-            together: (FAMILIES.iter().chain(&PROBED))
+            together: (FAMILIES.iter().chain(&PROBED).chain(&RULED))
                 .map(|(name, _)| (*name, 0))
                 .collect(),
             states: states::all(),

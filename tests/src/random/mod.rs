@@ -12,6 +12,7 @@ mod faults;
 mod history;
 pub mod large;
 mod probes;
+mod rules;
 pub mod set_back;
 pub mod shrink;
 pub mod soak;
@@ -24,6 +25,7 @@ use faults::{Drawn, Theme, faults, of_guards};
 use history::History;
 use holdfast_model::timing::{Profile, Timing};
 use probes::of_probes;
+use rules::of_rules;
 
 /// After each round everything is mended and must run again: a state without a way out does not wait
 /// for a later fault that happens to end it.
@@ -134,6 +136,8 @@ pub fn run(seed: u64) -> Seeded {
     // else stays as it is.
     let leased = !volume.is_empty();
     let mut harder = seed.is_multiple_of(4).then_some(Random(!seed));
+    // In every fifth placement has rules of extensions to heed.
+    let mut ruled = (seed % 5 == 2).then_some(Random(seed.rotate_left(31) ^ !0));
     for _ in 0..ROUNDS {
         for _ in 0..STEPS {
             carry_out(&mut history, &faults(&mut random, theme));
@@ -147,9 +151,14 @@ pub fn run(seed: u64) -> Seeded {
             {
                 carry_out(&mut history, &of_probes(own));
             }
+            if let Some(own) = ruled.as_mut()
+                && own.below(3) == 0
+            {
+                carry_out(&mut history, &of_rules(own));
+            }
             pause(&mut history, &mut random);
         }
-        mend(&mut history);
+        mend(&mut history, ruled.is_some());
         if !history.errors.is_empty() || history.is_over() {
             break;
         }
@@ -211,10 +220,13 @@ fn pause(history: &mut History, random: &mut Random) {
 }
 
 /// Everything is mended, and must run again.
-fn mend(history: &mut History) {
+fn mend(history: &mut History, ruled: bool) {
     history.carry_out("mend");
     // The store and the hosts are there before operators ask for anything.
     history.carry_out("advance 60s");
+    if ruled {
+        rules::remove(history);
+    }
     history.carry_out("start all");
     history.carry_out("resume all");
     history.carry_out(&format!("wait {REST} until all running"));

@@ -21,7 +21,7 @@ pub fn run(seed: u64) -> Seeded {
             }
         }
         history.carry_out("advance 20s");
-        mend(&mut history);
+        mend(&mut history, false);
     }
     for line in demands() {
         history.carry_out(line);

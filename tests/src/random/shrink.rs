@@ -107,7 +107,10 @@ fn tail_of(lines: &[String]) -> usize {
     {
         return 0;
     }
-    let follows = |line: &String| waits(line) || line == "start all" || line == "resume all";
+    // Nobody is in the way of what is expected.
+    let goes = |line: &String| line.starts_with("extension ") && line.ends_with(" removed");
+    let follows =
+        |line: &String| waits(line) || goes(line) || line == "start all" || line == "resume all";
     let backwards = || lines.iter().rev();
     let waiting = backwards().take_while(|line| waits(line)).count();
     let following = backwards().take_while(|line| follows(line)).count();
