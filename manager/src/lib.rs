@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod domain_xml;
 pub mod extensions;
+pub mod metrics;
 pub mod requests;
 pub mod required;
 pub mod rto;

@@ -48,8 +48,24 @@ pub enum Ended {
     },
 }
 
+/// How many, since the manager started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// Written down to be sent.
+    pub sent: u64,
+    /// Of them answered, whatever the answer.
+    pub answered: u64,
+    /// Certainly not done.
+    pub not_done: u64,
+    /// They may have been done.
+    pub unknown: u64,
+}
+
 /// Who knows them.
 pub trait Requests: Send + Sync {
     /// The newest, oldest first.
     fn newest(&self) -> Vec<Requested>;
+
+    /// How many there were.
+    fn counts(&self) -> RequestCounts;
 }

@@ -37,6 +37,15 @@ async fn a_rule_is_installed_heeded_explained_and_removed() {
     // Asked in a decision, its calls cost something, and that is told.
     let (_, answer) = rig.manager.get("/extensions/label-match").await;
     assert!(answer["costs"]["calls"].as_u64() > Some(0), "{answer:#}");
+    let told = rig.manager.scrape().await;
+    for (metric, least) in [
+        ("ready", 1.0),
+        ("calls_total", 1.0),
+        ("call_cpu_p99_limit_ratio", 0.0),
+    ] {
+        let series = format!("holdfast_extension_{metric}{{extension=\"label-match\"}}");
+        assert!(told.get(&series) >= Some(&least), "{series}: {told:#?}");
+    }
     let (code, again, _) = rig.install("label-match", &[]).await;
     assert!(code == 0 && again.contains("nothing to do"), "{again}");
     // Without the rule it starts at once.
@@ -61,6 +70,11 @@ async fn one_that_always_fails_rests_and_is_a_condition() {
         conditions.contains("extension-not-ready") && conditions.contains("failed too often")
     };
     let status = rig.manager.until("/status", "the condition", told).await;
+    let told = rig.manager.scrape().await;
+    for (metric, least) in [("breaker_open", 1.0), ("call_failures_total", 3.0)] {
+        let series = format!("holdfast_extension_{metric}{{extension=\"bad-traps\"}}");
+        assert!(told.get(&series) >= Some(&least), "{series}: {told:#?}");
+    }
     // It is passed over, and that is told with each decision.
     let runs = |status: &Value| {
         let vms = status["vms"].as_array().map_or(0, Vec::len);

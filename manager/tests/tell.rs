@@ -227,6 +227,9 @@ async fn a_webhook_that_hangs_holds_up_nobody_and_what_it_misses_is_told() {
     manager
         .until("/extensions/notifier", "what it missed", missed)
         .await;
+    let told = manager.scrape().await;
+    let dropped = told["holdfast_extension_events_dropped_total{extension=\"notifier\"}"];
+    assert!(dropped > 0.0, "{told:#?}");
     let behind = |status: &Value| {
         let conditions = status["conditions"].to_string();
         conditions.contains("extension-behind") && conditions.contains("webhook-all: no answer")

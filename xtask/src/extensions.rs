@@ -24,6 +24,10 @@ pub(crate) struct ExtensionsArguments {
     /// Build again what is up to date
     #[arg(long)]
     again: bool,
+    /// Build nothing: put the versions of contracts in wit/ that are not there yet on record as released. They never
+    /// change afterwards
+    #[arg(long, conflicts_with_all = ["names", "again"])]
+    release_wit: bool,
 }
 
 /// One line of the table.
@@ -43,6 +47,9 @@ enum Outcome {
 }
 
 pub(crate) fn run(arguments: &ExtensionsArguments) -> Result<ExitCode> {
+    if arguments.release_wit {
+        return crate::released::release();
+    }
     let progress = Progress::stderr();
     let rows = build_all(&progress, &arguments.names, arguments.again)?;
     println!(
@@ -250,7 +257,8 @@ fn add(hash: &mut Sha256, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is in a directory, in a fixed order; none if it is not there. Without what tools leave there.
+/// What is in a directory, in a fixed order; none if it is not there. Without what tools leave there, and without the
+/// record of releases, which is no part of a contract.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     let read = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -264,6 +272,7 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
         let name = path.file_name().unwrap_or_default();
         name == "target"
             || name == "__pycache__"
+            || name == "released.toml"
             || path.extension().is_some_and(|end| end == "wasm")
     };
     paths.retain(|path| !left_behind(path));

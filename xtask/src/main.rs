@@ -5,6 +5,7 @@ mod demo;
 mod extensions;
 mod lab;
 mod mutants;
+mod released;
 mod root;
 mod setup;
 mod simulated;
@@ -46,7 +47,7 @@ enum Command {
     Sim(simulated::PassedOn),
     /// Does the simulation find seeded bugs? One build for each; takes a while
     Mutants(mutants::MutantsArguments),
-    /// Build the extensions of this checkout into components
+    /// Build the extensions of this checkout into components; or put contracts on record as released
     Extensions(extensions::ExtensionsArguments),
     /// The two-site lab on this machine
     #[command(subcommand)]

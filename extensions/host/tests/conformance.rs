@@ -4,7 +4,8 @@
 mod common;
 
 use common::*;
-use holdfast_extension_host::conformance::{self, Outcome, Report, chaos};
+use holdfast_extension_host::conformance::chaos::{self, Drill};
+use holdfast_extension_host::conformance::{self, Outcome, Report};
 use holdfast_extension_host::{EngineKind, Loaded, Runtime};
 use holdfast_model::extension::{ExtensionKind, LimitsAsked, Manifest, Rights};
 use std::sync::LazyLock;
@@ -110,7 +111,7 @@ fn what_is_executed_is_the_same_number_every_time() {
 }
 
 /// As its own manifest has it, with time for a machine that is busy with other tests.
-fn handler(name: &str) -> Report {
+fn handler_manifest(name: &str) -> Manifest {
     let webhooks: &[&str] = match name {
         "notifier" => &["webhook", "webhook-all", "webhook-critical"],
         "bad-panics" | "bad-spins" => &[],
@@ -121,7 +122,7 @@ fn handler(name: &str) -> Report {
         let requests = [format!("POST {path}")].into();
         (role.parse().expect("a name"), requests)
     };
-    let manifest = Manifest {
+    Manifest {
         kind: ExtensionKind::Events,
         rights: Rights {
             log: true,
@@ -129,9 +130,12 @@ fn handler(name: &str) -> Report {
             ..Rights::default()
         },
         ..manifest(name)
-    };
+    }
+}
+
+fn handler(name: &str) -> Report {
     let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
-    conformance::run(&loaded, None, &manifest).expect("a report")
+    conformance::run(&loaded, None, &handler_manifest(name)).expect("a report")
 }
 
 #[test]
@@ -172,14 +176,17 @@ fn bad_handlers_fail_by_the_right_name() {
     }
 }
 
-fn fencing(name: &str, rights: Rights) -> Report {
-    let manifest = Manifest {
+fn fencing_manifest(name: &str, rights: Rights) -> Manifest {
+    Manifest {
         kind: ExtensionKind::Fencing,
         rights,
         ..manifest(name)
-    };
+    }
+}
+
+fn fencing(name: &str, rights: Rights) -> Report {
     let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
-    conformance::run(&loaded, None, &manifest).expect("a report")
+    conformance::run(&loaded, None, &fencing_manifest(name, rights)).expect("a report")
 }
 
 /// Requests to a board that is called so.
@@ -194,8 +201,8 @@ fn board(requests: &[&str]) -> Rights {
 
 const RESET: &str = "POST /redfish/v1/Systems/*/Actions/ComputerSystem.Reset";
 
-#[test]
-fn good_fencing_extensions_pass_everything() {
+/// Those that ship, with their rights.
+fn good_fencing() -> [(&'static str, Rights); 2] {
     let reads = [
         "GET /redfish/v1/Systems",
         "GET /redfish/v1/Systems/*",
@@ -206,7 +213,12 @@ fn good_fencing_extensions_pass_everything() {
         programs: ["agent".parse().expect("a name")].into(),
         ..Rights::default()
     };
-    for (name, rights) in [("redfish", board(&reads)), ("fence-agents", agent)] {
+    [("redfish", board(&reads)), ("fence-agents", agent)]
+}
+
+#[test]
+fn good_fencing_extensions_pass_everything() {
+    for (name, rights) in good_fencing() {
         let report = fencing(name, rights);
         let passed = |check: &conformance::Check| check.outcome == Outcome::Passed;
         assert!(
@@ -337,5 +349,68 @@ fn a_host_that_misbehaves_at_a_storage_check_stays_well() {
         for drill in drills {
             assert!(drill.held, "{name}: {drill:#?}");
         }
+    }
+}
+
+fn drills(manifest: &Manifest) -> Vec<Drill> {
+    let loaded = Loaded::compile(&RUNTIME, &wasm(manifest.name.as_str())).expect("a component");
+    chaos::run(&loaded, manifest).expect("drills")
+}
+
+#[test]
+fn good_ones_that_act_say_nothing_untrue_whatever_their_host_does() {
+    let [redfish, agents] = good_fencing().map(|(name, rights)| fencing_manifest(name, rights));
+    for (manifest, count) in [
+        (redfish, 9),
+        (agents, 9),
+        (handler_manifest("notifier"), 11),
+    ] {
+        let drills = drills(&manifest);
+        assert_eq!(drills.len(), count, "{}", manifest.name);
+        for drill in drills {
+            assert!(drill.held, "{}: {drill:#?}", manifest.name);
+        }
+    }
+}
+
+#[test]
+fn bad_ones_that_act_fail_by_what_they_say_or_because_they_do_not_end() {
+    let hasty = |manifest: Manifest| Manifest {
+        limits: LimitsAsked {
+            cpu_ms: Some(20),
+            ..manifest.limits
+        },
+        ..manifest
+    };
+    let log = Rights {
+        log: true,
+        ..Rights::default()
+    };
+    let loops = hasty(fencing_manifest("bad-fence-loops", board(&[RESET])));
+    let spins = hasty(handler_manifest("bad-spins"));
+    for (manifest, name, says) in [
+        (
+            fencing_manifest("bad-lies", log),
+            "rights",
+            "asked for status: it says off, and no board did",
+        ),
+        (loops, "refuses", "it does not end by itself: it used 2"),
+        (
+            handler_manifest("bad-floods"),
+            "lost",
+            "it says that it told, and 16 of its 16 requests had no answer",
+        ),
+        (handler_manifest("bad-panics"), "newer", "it trapped: "),
+        (spins, "refuses", "it does not end by itself: it used 2"),
+    ] {
+        let drills = drills(&manifest);
+        let drill = drills.iter().find(|drill| drill.name == name);
+        let drill = drill.expect("that drill");
+        assert!(!drill.held, "{}: {drill:#?}", manifest.name);
+        assert!(
+            drill.happened.contains(says),
+            "{}: {drill:#?}",
+            manifest.name
+        );
     }
 }

@@ -53,6 +53,23 @@ fn those_of_every_language_fit() {
     }
 }
 
+/// What was built with a released contract is installed as before.
+#[test]
+fn golden_guests_fit() {
+    for (name, kind) in [
+        ("placement-0.1.0", ExtensionKind::Placement),
+        ("fencing-0.1.0-http", ExtensionKind::Fencing),
+        ("fencing-0.1.0-agent", ExtensionKind::Fencing),
+        ("storage-check-0.1.0", ExtensionKind::StorageCheck),
+        ("events-0.1.0", ExtensionKind::Events),
+    ] {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/tests/golden");
+        let wasm = wat::parse_file(golden.join(format!("{name}.wat")));
+        let wasm = wasm.unwrap_or_else(|error| panic!("{error}"));
+        fits(&wasm, kind, Path::new(name)).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_named() {
     let placement = ExtensionKind::Placement;

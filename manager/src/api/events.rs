@@ -159,7 +159,8 @@ fn follow(
     })
 }
 
-fn incidents(view: &View) -> Vec<Incident> {
+/// What happened, as far as events are kept.
+pub(super) fn incidents(view: &View) -> Vec<Incident> {
     let sites: BTreeMap<_, _> = view
         .hosts
         .iter()

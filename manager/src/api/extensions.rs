@@ -104,7 +104,8 @@ fn unknown(name: &ExtensionName) -> Problem {
     Problem::new("not-found", detail)
 }
 
-fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
+/// An extension, as it is told of.
+pub(super) fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
     let installed = &view.extensions.get(name)?.value;
     let on_managers = view.managers.iter().filter_map(|(manager, seen)| {
         let there = seen.value.extensions.get(name)?;

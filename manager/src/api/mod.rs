@@ -8,6 +8,7 @@
 //! PUT, DELETE /v1/vms/V    POST /v1/vms/V/{start,stop,restart,move[?to=H]}
 //! GET, PUT /v1/config
 //! GET  /v1/extensions[/E]   E/log   PUT, DELETE /v1/extensions/E   PUT /v1/components/DIGEST[?large]
+//! GET  /metrics
 //! ```
 //! What changes something takes `?dry_run`; what replaces a record takes `?revision=N`.
 
@@ -17,12 +18,14 @@ mod extension_hosts;
 pub mod extensions;
 pub mod hosts;
 pub mod input;
+mod metrics;
 pub mod problem;
 pub mod reads;
 pub mod vms;
 pub mod write;
 
 use crate::daemon::Workshop;
+use crate::daemon::fence::Fencer;
 use crate::daemon::probes::Prober;
 use crate::extensions::Extensions;
 use crate::requests::Requests;
@@ -82,6 +85,8 @@ pub struct Own {
     pub requests: Option<Arc<dyn Requests>>,
     /// Asks hosts whether they are there.
     pub prober: Arc<Prober>,
+    /// Asks fencing devices.
+    pub fencer: Arc<Fencer>,
 }
 
 /// One look at the cluster.
@@ -121,6 +126,19 @@ impl App {
 
     /// Looks at the view. A problem while there never was one.
     pub fn look<R>(&self, f: impl FnOnce(&Look<'_>) -> R) -> Result<R, Problem> {
+        self.look_with(|view, asked| self.plan(view, asked), f)
+    }
+
+    /// Likewise, without what the planner says of it: for who is asked every few seconds and gives no reasons.
+    fn glance<R>(&self, f: impl FnOnce(&Look<'_>) -> R) -> Result<R, Problem> {
+        self.look_with(|_, _| Arc::default(), f)
+    }
+
+    fn look_with<R>(
+        &self,
+        plan: impl FnOnce(&View, &Asked) -> Arc<Plan>,
+        f: impl FnOnce(&Look<'_>) -> R,
+    ) -> Result<R, Problem> {
         let voters = self.voters.borrow().clone();
         let violations = self.violations.borrow().clone();
         self.cache.read_fresh(|view, view_since, now| {
@@ -150,7 +168,7 @@ impl App {
                 probes: self.own.prober.vantage(),
                 extensions: Arc::clone(&self.own.extensions),
             };
-            let plan = self.plan(view, &asked);
+            let plan = plan(view, &asked);
             let context = Context {
                 cluster: self.cluster.as_str(),
                 now,
@@ -260,6 +278,7 @@ pub fn router(app: Arc<App>) -> Router {
     let v1 = v1.route("/extensions/{name}/log", get(extensions::log));
     Router::new()
         .nest("/v1", v1)
+        .route("/metrics", get(metrics::metrics))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .with_state(app)

@@ -246,6 +246,7 @@ pub async fn run_on(
         extensions: shared.extensions.clone(),
         requests: means.requests,
         prober: shared.prober.clone(),
+        fencer: shared.fencer.clone(),
     };
     let app = App::new(
         (cluster, name),

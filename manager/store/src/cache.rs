@@ -104,6 +104,12 @@ impl Cache {
         state.fresh.since((self.shared.clock)())
     }
 
+    /// For how long the view has not been confirmed by the store, in milliseconds. `None`: it was never complete.
+    pub fn age_ms(&self) -> Option<u64> {
+        let state = self.shared.read();
+        state.fresh.age_ms((self.shared.clock)())
+    }
+
     /// The view and its freshness at one moment, which is given too.
     pub fn read_fresh<R>(&self, f: impl FnOnce(&View, Option<Instant>, Instant) -> R) -> R {
         let state = self.shared.read();

@@ -53,6 +53,12 @@ impl Freshness {
         self.since.filter(|_| self.all_heard(now))
     }
 
+    /// For how long the prefix that was silent longest has been so, in milliseconds; `None` if one was never heard of.
+    pub fn age_ms(&self, now: Instant) -> Option<u64> {
+        let ages = self.heard.iter().map(|heard| heard.map(|at| now.since(at)));
+        ages.collect::<Option<Vec<u64>>>()?.into_iter().max()
+    }
+
     fn all_heard(&self, now: Instant) -> bool {
         let fresh =
             |heard: &Option<Instant>| heard.is_some_and(|at| now.since(at) <= FRESH_BOUND_MS);
@@ -72,9 +78,10 @@ mod tests {
     fn fresh_once_every_prefix_was_heard() {
         let mut view = Freshness::new(2);
         assert!(!view.hear(0, at(10), at(10)));
-        assert_eq!(view.since(at(10)), None);
+        assert_eq!((view.since(at(10)), view.age_ms(at(10))), (None, None));
         assert!(view.hear(1, at(20), at(25)));
         assert_eq!(view.since(at(30)), Some(at(25)));
+        assert_eq!(view.age_ms(at(9_030)), Some(9_020), "of the older one");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "extensions")]
 pub mod guests;
+pub mod metrics;
 pub mod puppet;
 pub mod requests;
 #[cfg(feature = "extensions")]

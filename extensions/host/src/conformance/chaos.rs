@@ -1,9 +1,10 @@
 //! The host misbehaves at a guest: what becomes of the guest, and that nothing becomes of the host.
 //!
-//! A guest cannot fail here: whatever it does, it is bad only if the host panics, hangs, or cannot go on with the
-//! next question.
+//! The host fails if it panics, hangs, or cannot go on with the next question. A guest that only answers cannot fail
+//! here, whatever it does; one that acts on the world does if it does not end within its limits, says what it was not
+//! told (that a host is off), or that it did what cannot have been done.
 
-use super::{placement, storage_check};
+use super::{events, fencing, placement, storage_check};
 use crate::error::ExtensionError;
 use crate::loaded::Loaded;
 use holdfast_model::extension::{ExtensionKind, Manifest};
@@ -24,11 +25,11 @@ pub struct Drill {
     pub did: &'static str,
     /// What became of the guest.
     pub happened: String,
-    /// The host is well: it neither panicked nor hung, and goes on.
+    /// The host is well: it neither panicked nor hung, and goes on. And so is a guest of a kind that can fail.
     pub held: bool,
 }
 
-/// What became of the guest; an error if the host is not well.
+/// What became of the guest; an error if the host is not well, or it failed.
 pub(super) type Happened = Result<String, String>;
 
 /// A drill's name, what the host does, and how it does that with what it is given.
@@ -37,21 +38,14 @@ pub(super) type Planned<S> = (&'static str, &'static str, fn(&S) -> Happened);
 /// All drills of its kind. Each runs on a thread of its own that is left behind if it hangs.
 ///
 /// # Errors
-/// If it does not fit its contract, or is of a kind without drills.
+/// If it does not fit its contract.
 pub fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Vec<Drill>, ExtensionError> {
     match manifest.kind {
         ExtensionKind::Placement => placement::chaos::run(loaded, manifest),
         ExtensionKind::StorageCheck => storage_check::chaos::run(loaded, manifest),
-        kind => Err(ExtensionError::contract(
-            format!("there are no drills for extensions of kind {kind} yet"),
-            "`holdfast ext test` asks it about what does not work",
-        )),
+        ExtensionKind::Fencing => fencing::chaos::run(loaded, manifest),
+        ExtensionKind::Events => events::chaos::run(loaded, manifest),
     }
-}
-
-/// Whether there are any for this kind.
-pub fn knows(kind: ExtensionKind) -> bool {
-    matches!(kind, ExtensionKind::Placement | ExtensionKind::StorageCheck)
 }
 
 /// Carries them out, one after the other.

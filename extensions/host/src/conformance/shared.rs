@@ -68,6 +68,14 @@ pub(super) fn wrong(all: &[Ended<'_>], such: impl Fn(&CallError) -> bool) -> Vec
     ended.collect()
 }
 
+/// It did not end by itself within what it may take.
+pub(super) fn outlasts(error: &CallError) -> bool {
+    matches!(
+        error,
+        CallError::CpuTime { .. } | CallError::WallTime { .. } | CallError::Memory { .. }
+    )
+}
+
 /// No question makes it trap.
 pub(super) fn traps(all: &[Ended<'_>]) -> Check {
     check(

@@ -86,6 +86,8 @@ pub struct Fencer {
     devices: Arc<dyn FenceDevices>,
     clock: Clock,
     memory: Mutex<Memory>,
+    /// Of all terms.
+    counts: Mutex<FencingCounts>,
     answered: Notify,
     room: Semaphore,
 }
@@ -94,6 +96,19 @@ pub struct Fencer {
 struct Memory {
     term: Option<Revision>,
     book: PowerBook,
+}
+
+/// What was asked from here since the manager started, for monitoring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FencingCounts {
+    /// Times that a device was to switch a host off.
+    pub asked: u64,
+    /// Afterwards it was off.
+    pub off: u64,
+    /// Afterwards it was on.
+    pub on: u64,
+    /// Nobody knows how it stood.
+    pub unknown: u64,
 }
 
 /// What an ask needs besides itself: it is dropped when the lead is lost, or when it comes too late.
@@ -125,6 +140,7 @@ impl Fencer {
             devices,
             clock,
             memory: Mutex::default(),
+            counts: Mutex::default(),
             answered: Notify::new(),
             room: Semaphore::new(UNDER_WAY),
         })
@@ -133,6 +149,16 @@ impl Fencer {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         // Each change is complete before anything in it could panic.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was asked so far.
+    pub fn counts(&self) -> FencingCounts {
+        *self.counting()
+    }
+
+    fn counting(&self) -> MutexGuard<'_, FencingCounts> {
+        // Each change is one addition.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for an answer.
@@ -162,6 +188,7 @@ impl Fencer {
     pub fn ask(self: &Arc<Self>, ask: PowerAsk, device: FenceDevice, mandate: Mandate) {
         let now = (self.clock)();
         self.memory().book.asked(&ask, now);
+        self.counting().asked += 1;
         let target = Target {
             host: ask.host.clone(),
             name: ask.device.clone(),
@@ -181,10 +208,22 @@ impl Fencer {
             });
             tracing::warn!(host = %target.host, device = %target.name, state = %answer.state,
                            "a fencing device was told to switch a host off");
+            fencer.count(&answer.state);
             let now = (fencer.clock)();
             fencer.memory().book.answered(&ask, answer, now);
             fencer.answered.notify_one();
         });
+    }
+
+    fn count(&self, state: &PowerState) {
+        let mut counts = self.counting();
+        let count = match state {
+            PowerState::Off => &mut counts.off,
+            PowerState::On => &mut counts.on,
+            // No answer is that it is being asked.
+            PowerState::Unknown { .. } | PowerState::Asked => &mut counts.unknown,
+        };
+        *count += 1;
     }
 
     async fn carry_out(&self, target: &Target, mandate: &Mandate) -> PowerAnswer {

@@ -1,5 +1,6 @@
 //! What is written down of requests: before each is sent, and when it is answered.
 
+use crate::requests::RequestCounts;
 use holdfast_extension_host::outside::{Method, WebError};
 use holdfast_model::id::TargetName;
 use holdfast_model::target::Place;
@@ -83,9 +84,12 @@ pub trait RequestBook: Send + Sync {
     fn after(&self, id: RequestId, outcome: &Outcome);
 }
 
-/// Writes them to the manager's log, and keeps the newest.
+/// Writes them to the manager's log, counts them, and keeps the newest.
 #[derive(Default)]
-pub struct Recent(Mutex<VecDeque<Entry>>);
+pub struct Recent {
+    entries: Mutex<VecDeque<Entry>>,
+    counts: Mutex<RequestCounts>,
+}
 
 /// A request and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +107,17 @@ pub struct Entry {
 impl Recent {
     fn entries(&self) -> MutexGuard<'_, VecDeque<Entry>> {
         // Each change is complete before anything in it could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counting(&self) -> MutexGuard<'_, RequestCounts> {
+        // Each change is one addition.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many were sent through it, and what became of them.
+    pub fn counts(&self) -> RequestCounts {
+        *self.counting()
     }
 
     pub(super) fn add(&self, id: RequestId, request: Noted) {
@@ -154,6 +168,7 @@ impl RequestBook for Recent {
         } = request;
         tracing::info!(%id, %target, place, method = method.word(), path, "sending a request");
         self.add(id, request.clone());
+        self.counting().sent += 1;
         Ok(())
     }
 
@@ -163,5 +178,12 @@ impl RequestBook for Recent {
             Err(error) => tracing::warn!(%id, ?error, "a request was not answered"),
         }
         self.end(id, outcome, holdfast_store::clock::wall());
+        let mut counts = self.counting();
+        let count = match outcome {
+            Ok(_) => &mut counts.answered,
+            Err(WebError::NoTarget(_) | WebError::Unreachable(_)) => &mut counts.not_done,
+            Err(WebError::Unanswered(_)) => &mut counts.unknown,
+        };
+        *count += 1;
     }
 }

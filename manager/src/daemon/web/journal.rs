@@ -8,7 +8,7 @@
 //! One that has no end was under way when the manager ended: what became of it nobody knows.
 
 use super::book::{Entry, Noted, Outcome, Recent, RequestBook, RequestId};
-use crate::requests::{Ended, Requested, Requests};
+use crate::requests::{Ended, RequestCounts, Requested, Requests};
 use holdfast_extension_host::outside::WebError;
 use holdfast_model::time::UnixMs;
 use holdfast_store::clock::wall;
@@ -132,6 +132,10 @@ impl Journal {
 impl Requests for Journal {
     fn newest(&self) -> Vec<Requested> {
         self.recent.newest().into_iter().map(shown).collect()
+    }
+
+    fn counts(&self) -> RequestCounts {
+        self.recent.counts()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether an event handler keeps its contract: it is told of everyday and odd events, with targets that take what they
 //! are sent and targets that do not.
 
+pub(super) mod chaos;
 mod judge;
 mod questions;
 mod web;

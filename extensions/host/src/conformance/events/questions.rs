@@ -52,7 +52,7 @@ pub(super) fn all() -> Vec<Asked> {
     ]
 }
 
-fn event(kind: &str) -> Told {
+pub(super) fn event(kind: &str) -> Told {
     Told {
         at_unix_ms: 1_764_000_000_000,
         actor: "m-a".to_owned(),
@@ -64,7 +64,7 @@ fn event(kind: &str) -> Told {
     }
 }
 
-fn unknown() -> Vec<Told> {
+pub(super) fn unknown() -> Vec<Told> {
     let words = [
         "site-painted",
         "x",

@@ -86,11 +86,11 @@ pub(super) struct Heard {
 }
 
 pub(super) struct Board {
-    mood: Mood,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
+    mood: Mood,
     on: bool,
     heard: Heard,
 }
@@ -112,11 +112,11 @@ enum Back {
 impl Board {
     pub(super) fn new(mood: Mood) -> Self {
         let inner = Inner {
+            mood,
             on: mood != Mood::IsOff,
             heard: Heard::default(),
         };
         Self {
-            mood,
             inner: Mutex::new(inner),
         }
     }
@@ -136,9 +136,19 @@ impl Board {
         self.inner().on
     }
 
+    /// What it does at present.
+    pub(super) fn mood(&self) -> Mood {
+        self.inner().mood
+    }
+
+    /// From now on it does something else.
+    pub(super) fn turns(&self, mood: Mood) {
+        self.inner().mood = mood;
+    }
+
     fn status(&self) -> Back {
         let mut inner = self.inner();
-        match (self.mood, inner.on) {
+        match (inner.mood, inner.on) {
             (Mood::Missing, _) => Back::Missing,
             (Mood::Away, _) => Back::Away,
             (Mood::Hangs, _) => Back::Unanswered,
@@ -159,7 +169,8 @@ impl Board {
     /// `wanted`: on or off.
     fn order(&self, wanted: bool) -> Back {
         let mut inner = self.inner();
-        let back = match self.mood {
+        let mood = inner.mood;
+        let back = match mood {
             Mood::Missing => return Back::Missing,
             Mood::Away => return Back::Away,
             Mood::Obeys | Mood::IsOff => {
@@ -195,7 +206,7 @@ impl Web for Board {
         let inner = system.map(|rest| rest.trim_start_matches('/'));
         let action = inner.and_then(|rest| rest.split_once('/'));
         let back = match (request.method, inner, action) {
-            (Method::Get, Some(""), _) => match self.mood {
+            (Method::Get, Some(""), _) => match self.mood() {
                 Mood::Missing => Back::Missing,
                 Mood::Away => Back::Away,
                 Mood::Hangs => Back::Unanswered,

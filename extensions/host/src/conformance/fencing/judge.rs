@@ -58,6 +58,15 @@ pub(super) fn judge(tried: &[Tried], ended: &[Ended<'_>], manifest: &Manifest) -
     ]
 }
 
+/// What an answer says and may not, whatever the host did.
+pub(super) fn overstated(each: &Tried) -> Option<String> {
+    let said = each.said.as_ref().ok()?;
+    let vouched = vouched(each, said);
+    vouched
+        .or_else(|| lost(each, said))
+        .or_else(|| meddled(each, said))
+}
+
 /// What is wrong with answers.
 fn found(tried: &[Tried], wrong: impl Fn(&Tried, &Said) -> Option<String>) -> Vec<String> {
     let wrong = tried.iter().filter_map(|each| {
@@ -154,7 +163,7 @@ fn strayed(each: &Tried, most: u64) -> Option<String> {
     }
 }
 
-fn short(said: &Said) -> &'static str {
+pub(super) fn short(said: &Said) -> &'static str {
     match said {
         Said::Power(Power::On) => "on",
         Said::Power(Power::Off) => "off",

@@ -4,6 +4,7 @@
 //! and what is seen then is that it takes nothing for granted.
 
 mod board;
+pub(super) mod chaos;
 mod judge;
 
 use super::Report;
@@ -94,44 +95,48 @@ pub(super) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Report, Extens
 
 fn of_board(fencing: &Fencing, manifest: &Manifest, mood: Mood) -> Vec<Tried> {
     let board = Arc::new(Board::new(mood));
+    let reach = || Reach {
+        rights: manifest.rights.clone(),
+        web: Some(board.clone()),
+        programs: Some(board.clone()),
+        ..Reach::default()
+    };
+    let all = Asked::ALL.into_iter();
+    all.map(|asked| ask(fencing, asked, reach(), &board))
+        .collect()
+}
+
+/// Asks once. The board is behind what it can reach, and tells what it heard.
+fn ask(fencing: &Fencing, asked: Asked, reach: Reach, board: &Board) -> Tried {
     let device = Device {
         host: "host-1".to_owned(),
         name: "board-1".to_owned(),
         settings: vec![("ip".to_owned(), "192.0.2.1".to_owned())],
     };
-    let ask = |asked: Asked| {
-        let reach = Reach {
-            rights: manifest.rights.clone(),
-            web: Some(board.clone()),
-            programs: Some(board.clone()),
-            ..Reach::default()
-        };
-        let was_on = board.is_on();
-        let (said, cost) = match asked {
-            Asked::Status | Asked::StatusAfter => {
-                let called = fencing.status(&device, reach);
-                (called.answer.map(Said::Power), called.cost)
-            }
-            Asked::Off | Asked::OffAgain => {
-                let called = fencing.off(&device, reach);
-                (called.answer.map(Said::Ordered), called.cost)
-            }
-            Asked::On => {
-                let called = fencing.on(&device, reach);
-                (called.answer.map(Said::Ordered), called.cost)
-            }
-        };
-        Tried {
-            mood,
-            asked,
-            name: format!("{}, {}", asked.words(), mood.words()),
-            said,
-            cost,
-            heard: board.take(),
-            was_on,
+    let (mood, was_on) = (board.mood(), board.is_on());
+    let (said, cost) = match asked {
+        Asked::Status | Asked::StatusAfter => {
+            let called = fencing.status(&device, reach);
+            (called.answer.map(Said::Power), called.cost)
+        }
+        Asked::Off | Asked::OffAgain => {
+            let called = fencing.off(&device, reach);
+            (called.answer.map(Said::Ordered), called.cost)
+        }
+        Asked::On => {
+            let called = fencing.on(&device, reach);
+            (called.answer.map(Said::Ordered), called.cost)
         }
     };
-    Asked::ALL.into_iter().map(ask).collect()
+    Tried {
+        mood,
+        asked,
+        name: format!("{}, {}", asked.words(), mood.words()),
+        said,
+        cost,
+        heard: board.take(),
+        was_on,
+    }
 }
 
 fn report(tried: &[Tried], manifest: &Manifest, limits: Limits) -> Report {

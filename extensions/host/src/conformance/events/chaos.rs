@@ -1,0 +1,341 @@
+//! How a host can misbehave at an event handler. It has to end within its limits, and may not say that it told what
+//! nobody can have heard.
+
+use super::super::chaos::{Drill, Happened, Planned, all};
+use super::super::shared::{outlasts, relaxed};
+use super::questions::{event, unknown};
+use crate::error::{CallError, ExtensionError};
+use crate::events::{EventHandler, Told};
+use crate::loaded::Loaded;
+use crate::outside::{Reach, Request, Response, Web, WebError};
+use holdfast_model::extension::{Limits, Manifest, Rights};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a call has by the clock where that is to run out: so much that a busy machine is not the guest's fault.
+const SHORT_WALL_MS: u64 = 2_000;
+/// So long before a call may not wait any more do late answers come.
+const LATE: Duration = Duration::from_millis(100);
+/// The most that a host hands over with an answer.
+const GIANT_BYTES: usize = 256 * 1024;
+/// Requests that are answered before the target goes away, at the most.
+const GOOD_MAX: usize = 3;
+/// Far more events than a batch has.
+const FLOOD: usize = 2_500;
+/// Of the text of each of them, in characters.
+const FLOOD_TEXT: usize = 1_000;
+
+const DRILLS: [Planned<Stage>; 11] = [
+    ("refuses", "reaches no target", refuses),
+    (
+        "hangs",
+        "has no answer before the time of the call is over",
+        hangs,
+    ),
+    ("late", "has every answer just before that", late),
+    ("garbage", "hands over what is no answer", garbage),
+    ("giant", "hands 256 KiB over with each answer", giant),
+    ("lost", "sends, and loses the answers", lost),
+    (
+        "dies",
+        "sends one request, two, three, and then none any more",
+        dies,
+    ),
+    ("rights", "has taken its rights away", rights),
+    (
+        "again",
+        "tells the same batch twice, and each event in it twice",
+        again,
+    ),
+    ("newer", "tells of what a later version has", newer),
+    (
+        "flood",
+        "tells 2,500 events at once, and then gives 1 ms of CPU time",
+        flood,
+    ),
+];
+
+/// What a drill works with.
+struct Stage {
+    loaded: Loaded,
+    limits: Limits,
+    rights: Rights,
+    /// What every handler of everything hears.
+    batch: Vec<Told>,
+    /// It sends something for that, if its target takes it.
+    sends: bool,
+}
+
+/// See [`super::super::chaos::run`].
+pub(crate) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Vec<Drill>, ExtensionError> {
+    let mut stage = Stage {
+        loaded: loaded.clone(),
+        // What it costs is for the other tests to find out.
+        limits: relaxed(manifest.limits()),
+        rights: manifest.rights.clone(),
+        batch: vec![event("host-fenced"), event("vm-granted")],
+        sends: false,
+    };
+    let hook = Hook::new(How::Takes);
+    let handler = EventHandler::new(loaded, stage.limits)?;
+    drop(handler.handle(&stage.batch, stage.reach(&stage.rights, &hook)));
+    stage.sends = !hook.sent().is_empty();
+    Ok(all(stage, &DRILLS))
+}
+
+/// What the host does with requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// It sends them, and they are taken.
+    Takes,
+    /// There is no way to the target.
+    Away,
+    /// They are sent, and no answer comes; nor does this for as long as there is time.
+    Waits,
+    /// They are taken, almost too late.
+    Late,
+    /// They are sent, and it is known at once that no answer will come.
+    Loses,
+    /// This is the answer.
+    Garbage { status: u16 },
+    /// They are taken, with many words.
+    Giant,
+    /// So many are taken; then there is no way to the target.
+    Dies { good: usize },
+}
+
+/// A target behind a host that misbehaves. Keeps of each request whether it was answered.
+struct Hook {
+    how: How,
+    answered: Mutex<Vec<bool>>,
+}
+
+impl Hook {
+    fn new(how: How) -> Arc<Self> {
+        Arc::new(Self {
+            how,
+            answered: Mutex::default(),
+        })
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Vec<bool>> {
+        // Each change is complete before anything in it could panic.
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since this was asked last.
+    fn sent(&self) -> Vec<bool> {
+        std::mem::take(&mut *self.answered())
+    }
+
+    fn answer(&self, until: Instant) -> Result<Response, WebError> {
+        let wait = |until: Instant| {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        };
+        let answer = |status, body: String| Ok(Response { status, body });
+        let taken = || answer(200, "ok".to_owned());
+        let away = || Err(WebError::Unreachable("made up: no way to it".to_owned()));
+        let lost = || Err(WebError::Unanswered("made up: no answer".to_owned()));
+        let before = self.answered().len();
+        match self.how {
+            How::Takes => taken(),
+            How::Away => away(),
+            How::Waits => {
+                wait(until);
+                lost()
+            }
+            How::Late => {
+                wait(until.checked_sub(LATE).unwrap_or(until));
+                taken()
+            }
+            How::Loses => lost(),
+            How::Garbage { status } => answer(status, "\0<html>{\"ok\": [[[\u{fffd}".to_owned()),
+            How::Giant => answer(200, "x".repeat(GIANT_BYTES)),
+            How::Dies { good } if before < good => taken(),
+            How::Dies { .. } => away(),
+        }
+    }
+}
+
+impl Web for Hook {
+    fn send(&self, _: &Request, until: Instant) -> Result<Response, WebError> {
+        let answer = self.answer(until);
+        self.answered().push(answer.is_ok());
+        answer
+    }
+}
+
+/// How the guest may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// Within its limits.
+    Within,
+    /// They were cut, so as it likes.
+    Anyhow,
+}
+
+impl Stage {
+    fn reach(&self, rights: &Rights, hook: &Arc<Hook>) -> Reach {
+        Reach {
+            rights: rights.clone(),
+            web: Some(hook.clone()),
+            ..Reach::default()
+        }
+    }
+
+    /// Tells it once; how that ended, or what it may not have said.
+    fn tells(
+        &self,
+        limits: Limits,
+        rights: &Rights,
+        events: &[Told],
+        how: How,
+        ends: Ends,
+    ) -> Happened {
+        let hook = Hook::new(how);
+        // One of its own each time: none rests because of what was before.
+        let handler = EventHandler::new(&self.loaded, limits).map_err(|error| error.to_string())?;
+        let answer = handler.handle(events, self.reach(rights, &hook)).answer;
+        let sent = hook.sent();
+        let lost = sent.iter().filter(|answered| !**answered).count();
+        match answer {
+            Ok(()) if lost > 0 => Err(format!(
+                "it says that it told, and {lost} of its {} requests had no answer",
+                sent.len()
+            )),
+            Ok(()) if sent.is_empty() && self.sends && events == self.batch => {
+                Err("it says that it told, and nothing was sent".to_owned())
+            }
+            Ok(()) => Ok(format!("it took the events with {} requests", sent.len())),
+            Err(error @ CallError::Host(_)) => Err(error.to_string()),
+            Err(error) if ends == Ends::Within && outlasts(&error) => {
+                Err(format!("it does not end by itself: {error}"))
+            }
+            Err(error) => Ok(error.to_string()),
+        }
+    }
+
+    fn within(&self, how: How) -> Happened {
+        self.tells(self.limits, &self.rights, &self.batch, how, Ends::Within)
+    }
+
+    /// With little time by the clock.
+    fn hurried(&self, how: How) -> Happened {
+        let limits = Limits {
+            wall_ms: SHORT_WALL_MS,
+            ..self.limits
+        };
+        self.tells(limits, &self.rights, &self.batch, how, Ends::Within)
+    }
+}
+
+/// The last of several, or the first that is wrong.
+fn last(all: impl IntoIterator<Item = Happened>) -> Happened {
+    all.into_iter()
+        .try_fold(String::new(), |_, happened| happened)
+}
+
+fn refuses(stage: &Stage) -> Happened {
+    stage.within(How::Away)
+}
+
+fn hangs(stage: &Stage) -> Happened {
+    stage.hurried(How::Waits)
+}
+
+fn late(stage: &Stage) -> Happened {
+    stage.hurried(How::Late)
+}
+
+fn garbage(stage: &Stage) -> Happened {
+    let statuses = [0, 99, 204, 302, 500, 600, 65_535];
+    last(statuses.map(|status| stage.within(How::Garbage { status })))
+}
+
+fn giant(stage: &Stage) -> Happened {
+    stage.within(How::Giant)
+}
+
+fn lost(stage: &Stage) -> Happened {
+    stage.within(How::Loses)
+}
+
+fn dies(stage: &Stage) -> Happened {
+    last((0..=GOOD_MAX).map(|good| stage.within(How::Dies { good })))
+}
+
+fn rights(stage: &Stage) -> Happened {
+    let none = Rights {
+        log: stage.rights.log,
+        ..Rights::default()
+    };
+    stage.tells(stage.limits, &none, &stage.batch, How::Takes, Ends::Within)
+}
+
+fn again(stage: &Stage) -> Happened {
+    let twice: Vec<Told> = stage
+        .batch
+        .iter()
+        .flat_map(|event| [event.clone(), event.clone()])
+        .collect();
+    let told = |events: &[Told]| {
+        stage.tells(
+            stage.limits,
+            &stage.rights,
+            events,
+            How::Takes,
+            Ends::Within,
+        )
+    };
+    let (first, second) = (told(&stage.batch)?, told(&stage.batch)?);
+    let same = match first == second {
+        true => "and so the second time",
+        false => "and the second time it ends otherwise",
+    };
+    Ok(format!(
+        "{first}, {same}; of each event twice: {}",
+        told(&twice)?
+    ))
+}
+
+fn newer(stage: &Stage) -> Happened {
+    let mut events = unknown();
+    events.extend(stage.batch.clone());
+    for event in &mut events {
+        event.actor = "manager:m-a/2".to_owned();
+        event.site = Some("a/room-1".to_owned());
+        event.host = None;
+    }
+    let happened = stage.tells(
+        stage.limits,
+        &stage.rights,
+        &events,
+        How::Takes,
+        Ends::Within,
+    )?;
+    match happened.starts_with("it trapped") {
+        true => Err(format!(
+            "at what it does not know {happened}; pass over that"
+        )),
+        false => Ok(happened),
+    }
+}
+
+fn flood(stage: &Stage) -> Happened {
+    let one = Told {
+        text: "x".repeat(FLOOD_TEXT),
+        ..event("host-fenced")
+    };
+    let many = vec![one; FLOOD];
+    let told = |limits: Limits, events: &[Told]| {
+        stage.tells(limits, &stage.rights, events, How::Takes, Ends::Anyhow)
+    };
+    let first = told(stage.limits, &many)?;
+    let limits = Limits {
+        cpu_ms: 1,
+        ..stage.limits
+    };
+    let second = told(limits, &many)?;
+    let next = stage.within(How::Takes)?;
+    Ok(format!("{first}; {second}; then {next}"))
+}

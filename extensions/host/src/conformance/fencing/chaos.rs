@@ -1,0 +1,322 @@
+//! How a host can misbehave at a fencing extension. It has to end within its limits, and may say nothing that no board
+//! has said.
+
+use super::super::chaos::{Drill, Happened, Planned, all};
+use super::super::shared::{outlasts, relaxed};
+use super::board::{Board, Mood};
+use super::judge::{overstated, short};
+use super::{Asked, ask};
+use crate::error::{CallError, ExtensionError};
+use crate::fencing::Fencing;
+use crate::loaded::Loaded;
+use crate::outside::{
+    Action, Ended, Method, ProgramError, Programs, Reach, Request, Response, Web, WebError,
+};
+use holdfast_model::extension::{Limits, Manifest, Rights};
+use holdfast_model::id::TargetName;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a call has by the clock where that is to run out: so much that a busy machine is not the guest's fault.
+const SHORT_WALL_MS: u64 = 2_000;
+/// So long before a call may not wait any more do late answers come.
+const LATE: Duration = Duration::from_millis(100);
+/// The most that a host hands over.
+const GIANT_BYTES: usize = 256 * 1024;
+/// Requests that are answered before something goes wrong, at the most: more than it takes to switch a host.
+const GOOD_MAX: usize = 4;
+/// Objects in objects.
+const DEEP: usize = 10_000;
+
+const DRILLS: [Planned<Stage>; 9] = [
+    ("refuses", "reaches no board", refuses),
+    (
+        "hangs",
+        "has no answer before the time of the call is over",
+        hangs,
+    ),
+    ("late", "has every answer just before that", late),
+    ("garbage", "hands over what is no answer", garbage),
+    ("giant", "hands 256 KiB over with each answer", giant),
+    ("lost", "carries orders out, and loses their answers", lost),
+    (
+        "dies",
+        "answers one request, two, three, and then none any more",
+        dies,
+    ),
+    ("rights", "has taken its rights away", rights),
+    ("cpu", "gives 1 ms of CPU time", cpu),
+];
+
+/// What is asked of each board; where each takes seconds, the first two.
+const ASKED: [Asked; 4] = [Asked::Status, Asked::Off, Asked::StatusAfter, Asked::On];
+
+/// What a drill works with.
+struct Stage {
+    loaded: Loaded,
+    limits: Limits,
+    rights: Rights,
+}
+
+/// See [`super::super::chaos::run`].
+pub(crate) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Vec<Drill>, ExtensionError> {
+    let stage = Stage {
+        loaded: loaded.clone(),
+        // What it costs is for the other tests to find out.
+        limits: relaxed(manifest.limits()),
+        rights: manifest.rights.clone(),
+    };
+    // What does not fit is told before anything is tried.
+    loaded.fits_here(stage.limits)?;
+    Ok(all(stage, &DRILLS))
+}
+
+/// What the host does with requests and programs, before and after they get to the board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Nothing.
+    Plain,
+    /// They take all the time there is.
+    Waits,
+    /// A little less.
+    Late,
+    /// So many are answered; then it is nonsense, which one of it is counted.
+    Garbage { good: usize, which: usize },
+    /// Answers are very long.
+    Giant,
+    /// So many are answered; then the board is away.
+    Dies { good: usize },
+}
+
+/// A board behind a host that misbehaves.
+struct Unruly {
+    board: Board,
+    how: How,
+    asked: AtomicUsize,
+}
+
+impl Unruly {
+    fn new(mood: Mood, how: How) -> Arc<Self> {
+        Arc::new(Self {
+            board: Board::new(mood),
+            how,
+            asked: AtomicUsize::new(0),
+        })
+    }
+
+    /// One more request; the nonsense that it gets, if it gets that.
+    fn meets(&self, until: Instant) -> Option<usize> {
+        let wait = |until: Instant| {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        };
+        let before = self.asked.fetch_add(1, Ordering::Relaxed);
+        match self.how {
+            How::Waits => wait(until),
+            How::Late => wait(until.checked_sub(LATE).unwrap_or(until)),
+            How::Dies { good } if before == good => self.board.turns(Mood::Hangs),
+            How::Garbage { good, which } if before >= good => return Some(which),
+            How::Plain | How::Giant | How::Dies { .. } | How::Garbage { .. } => {}
+        }
+        None
+    }
+}
+
+/// What boards have said that were broken, half updated, or something else.
+fn nonsense() -> [String; 9] {
+    [
+        String::new(),
+        "\0\u{fffd}\u{1b}[31mOff\r\n".to_owned(),
+        "{\"PowerState\":".to_owned(),
+        "{\"PowerState\": [\"Off\"]}".to_owned(),
+        "{\"PowerState\": {\"Off\": \"Off\"}}".to_owned(),
+        "{\"PowerState\": \"PoweringOff\", \"Members\": \"Off\"}".to_owned(),
+        "{\"Members\": [{\"@odata.id\": 7}, null], \"PowerState\": 0}".to_owned(),
+        "<html><body>PowerState: Off</body></html>".to_owned(),
+        "{\"PowerState\": ".repeat(DEEP),
+    ]
+}
+
+/// To orders: none says that they were taken.
+const STATUSES: [u16; 9] = [500, 0, 99, 302, 503, 600, 65_535, 418, 101];
+/// None of a fence agent's.
+const CODES: [Option<i32>; 9] = [
+    Some(1),
+    None,
+    Some(-1),
+    Some(3),
+    Some(77),
+    Some(255),
+    Some(258),
+    Some(i32::MIN),
+    Some(i32::MAX),
+];
+
+impl Web for Unruly {
+    fn send(&self, request: &Request, until: Instant) -> Result<Response, WebError> {
+        if let Some(which) = self.meets(until) {
+            let status = match request.method {
+                Method::Get => 200,
+                _ => STATUSES[which],
+            };
+            let body = nonsense()[which].clone();
+            return Ok(Response { status, body });
+        }
+        let mut answer = self.board.send(request, until)?;
+        if self.how == How::Giant {
+            answer.body.push_str(&" ".repeat(GIANT_BYTES));
+        }
+        Ok(answer)
+    }
+}
+
+impl Programs for Unruly {
+    fn run(
+        &self,
+        program: &TargetName,
+        action: Action,
+        arguments: &[(String, String)],
+        until: Instant,
+    ) -> Result<Ended, ProgramError> {
+        if let Some(which) = self.meets(until) {
+            return Ok(Ended {
+                exit_code: CODES[which],
+                said: nonsense()[which].clone(),
+            });
+        }
+        let mut ended = self.board.run(program, action, arguments, until)?;
+        if self.how == How::Giant {
+            ended.said.push_str(&"x".repeat(GIANT_BYTES));
+        }
+        Ok(ended)
+    }
+}
+
+/// How the guest may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// Within its limits.
+    Within,
+    /// They were cut, so as it likes.
+    Anyhow,
+}
+
+impl Stage {
+    /// Asks it about each board; what it said, or the first of it that it may not say.
+    fn asks(
+        &self,
+        limits: Limits,
+        rights: &Rights,
+        boards: impl IntoIterator<Item = Arc<Unruly>>,
+        ends: Ends,
+    ) -> Happened {
+        let fencing = Fencing::new(&self.loaded, limits).map_err(|error| error.to_string())?;
+        let mut said: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut ended = None;
+        let most = match limits.wall_ms {
+            SHORT_WALL_MS => 2,
+            _ => ASKED.len(),
+        };
+        for board in boards {
+            for asked in ASKED.into_iter().take(most) {
+                let reach = Reach {
+                    rights: rights.clone(),
+                    web: Some(board.clone()),
+                    programs: Some(board.clone()),
+                    ..Reach::default()
+                };
+                let tried = ask(&fencing, asked, reach, &board.board);
+                let wrong = overstated(&tried);
+                let wrong = wrong.or_else(|| match &tried.said {
+                    Err(error @ CallError::Host(_)) => Some(error.to_string()),
+                    Err(error) if ends == Ends::Within && outlasts(error) => {
+                        Some(format!("it does not end by itself: {error}"))
+                    }
+                    _ => None,
+                });
+                if let Some(wrong) = wrong {
+                    return Err(format!("asked for {}: {wrong}", asked.words()));
+                }
+                match &tried.said {
+                    Ok(answer) => *said.entry(short(answer)).or_default() += 1,
+                    Err(error) => {
+                        *said.entry("no answer").or_default() += 1;
+                        ended = Some(error.to_string());
+                    }
+                }
+            }
+        }
+        let said: Vec<String> = said
+            .into_iter()
+            .map(|(word, count)| format!("{word} {count}"))
+            .collect();
+        let last = ended.map_or(String::new(), |ended| format!(", the last: {ended}"));
+        Ok(format!("it says {}{last}", said.join(", ")))
+    }
+
+    fn within(&self, boards: impl IntoIterator<Item = Arc<Unruly>>) -> Happened {
+        self.asks(self.limits, &self.rights, boards, Ends::Within)
+    }
+
+    /// With little time by the clock.
+    fn hurried(&self, board: Arc<Unruly>) -> Happened {
+        let limits = Limits {
+            wall_ms: SHORT_WALL_MS,
+            ..self.limits
+        };
+        self.asks(limits, &self.rights, [board], Ends::Within)
+    }
+}
+
+fn refuses(stage: &Stage) -> Happened {
+    stage.within([Unruly::new(Mood::Away, How::Plain)])
+}
+
+fn hangs(stage: &Stage) -> Happened {
+    stage.hurried(Unruly::new(Mood::Hangs, How::Waits))
+}
+
+fn late(stage: &Stage) -> Happened {
+    stage.hurried(Unruly::new(Mood::Obeys, How::Late))
+}
+
+fn garbage(stage: &Stage) -> Happened {
+    let each = |good| (0..nonsense().len()).map(move |which| How::Garbage { good, which });
+    let all = (0..GOOD_MAX).flat_map(each);
+    stage.within(all.map(|how| Unruly::new(Mood::Obeys, how)))
+}
+
+fn giant(stage: &Stage) -> Happened {
+    stage.within([Unruly::new(Mood::Obeys, How::Giant)])
+}
+
+fn lost(stage: &Stage) -> Happened {
+    stage.within([Unruly::new(Mood::Loses, How::Plain)])
+}
+
+fn dies(stage: &Stage) -> Happened {
+    let all = (0..=GOOD_MAX).map(|good| How::Dies { good });
+    stage.within(all.map(|how| Unruly::new(Mood::Obeys, how)))
+}
+
+/// By a board that would say off.
+fn rights(stage: &Stage) -> Happened {
+    let board = Unruly::new(Mood::IsOff, How::Plain);
+    let none = Rights {
+        log: stage.rights.log,
+        ..Rights::default()
+    };
+    stage.asks(stage.limits, &none, [board], Ends::Within)
+}
+
+fn cpu(stage: &Stage) -> Happened {
+    let limits = Limits {
+        cpu_ms: 1,
+        ..stage.limits
+    };
+    let board = Unruly::new(Mood::IsOff, How::Plain);
+    let first = stage.asks(limits, &stage.rights, [board], Ends::Anyhow)?;
+    let next = stage.within([Unruly::new(Mood::Obeys, How::Plain)])?;
+    Ok(format!("{first}; with all of it {next}"))
+}

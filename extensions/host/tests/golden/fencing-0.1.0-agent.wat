@@ -1,0 +1,181 @@
+;; A fencing extension of 0.1.0, by a program: golden, never changed (README.md).
+;;
+;; Runs `agent` with the settings of the device for its arguments. Of a status, 0 is on and 2 is off; of an order, 0 has
+;; taken it and anything else refuses. What a signal ended, and what has no answer, is unknown; what was not started, refused.
+(component
+  (import "holdfast:host/log@0.1.0" (instance $log
+    (type $level-of (enum "debug" "info" "warn" "error"))
+    (export "level" (type $level (eq $level-of)))
+    (type $write-of (func (param "level" $level) (param "message" string)))
+    (export "write" (func (type $write-of)))))
+  (import "holdfast:host/agent@0.1.0" (instance $agent
+    (type $action-of (enum "off" "on" "status"))
+    (export "action" (type $action (eq $action-of)))
+    (type $argument-of (record (field "name" string) (field "value" string)))
+    (export "argument" (type $argument (eq $argument-of)))
+    (type $exit-code (option s32))
+    (type $ended-of (record (field "exit-code" $exit-code) (field "said" string)))
+    (export "ended" (type $ended (eq $ended-of)))
+    (type $error-of (variant
+      (case "no-program" string)
+      (case "not-allowed" string)
+      (case "not-started" string)
+      (case "unanswered" string)))
+    (export "error" (type $error (eq $error-of)))
+    (type $arguments (list $argument))
+    (type $answer (result $ended (error $error)))
+    (type $run-of (func
+      (param "program" string) (param "action" $action) (param "arguments" $arguments) (result $answer)))
+    (export "run" (func (type $run-of)))))
+  ;; What the host hands over is put one behind the other, and forgotten after the call.
+  (core module $heap
+    (memory (export "memory") 4)
+    (global $next (mut i32) (i32.const 1024))
+    (func (export "realloc")
+      (param $old i32) (param $old-bytes i32) (param $align i32) (param $bytes i32) (result i32)
+      (local $at i32)
+      (local.set $at
+        (i32.and
+          (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1)))
+          (i32.sub (i32.const 0) (local.get $align))))
+      (global.set $next (i32.add (local.get $at) (local.get $bytes)))
+      (if (i32.gt_u (global.get $next) (i32.const 0x40000)) (then (unreachable)))
+      (memory.copy (local.get $at) (local.get $old) (local.get $old-bytes))
+      (local.get $at))
+    (func (export "free") (param i32)
+      (global.set $next (i32.const 1024))))
+  (core instance $heap (instantiate $heap))
+  (alias core export $heap "memory" (core memory $memory))
+  (alias core export $heap "realloc" (core func $realloc))
+  (alias core export $heap "free" (core func $free))
+
+  (core module $main
+    (import "heap" "memory" (memory 4))
+    (import "host" "write" (func $write (param i32 i32 i32)))
+    (import "host" "run" (func $run (param i32 i32 i32 i32 i32 i32)))
+    (data (i32.const 0) "agent")
+    ;; At 64 what `run` gives back, 20 bytes; at 96 the answer, 12 bytes.
+
+    (func (export "off")
+      (param $host i32) (param $host-bytes i32) (param $name i32) (param $name-bytes i32)
+      (param $setting i32) (param $count i32) (result i32)
+      (call $write (i32.const 3) (local.get $name) (local.get $name-bytes))
+      (call $order (i32.const 0) (local.get $setting) (local.get $count)))
+
+    (func (export "on")
+      (param $host i32) (param $host-bytes i32) (param $name i32) (param $name-bytes i32)
+      (param $setting i32) (param $count i32) (result i32)
+      (call $order (i32.const 1) (local.get $setting) (local.get $count)))
+
+    (func $order (param $action i32) (param $setting i32) (param $count i32) (result i32)
+      (call $run
+        (i32.const 0) (i32.const 5)
+        (local.get $action)
+        (local.get $setting) (local.get $count)
+        (i32.const 64))
+      (if (i32.load8_u offset=64 (i32.const 0))
+        (then (return (call $say
+          (select (i32.const 2) (i32.const 3)
+            (i32.eq (i32.load8_u offset=68 (i32.const 0)) (i32.const 2)))
+          (i32.load offset=72 (i32.const 0))
+          (i32.load offset=76 (i32.const 0))))))
+      (if (i32.eqz (i32.load8_u offset=68 (i32.const 0)))
+        (then (return (call $say (i32.const 3)
+          (i32.load offset=76 (i32.const 0)) (i32.load offset=80 (i32.const 0))))))
+      (if (i32.eqz (i32.load offset=72 (i32.const 0)))
+        (then (return (call $say (i32.const 0) (i32.const 0) (i32.const 0)))))
+      (call $say (i32.const 2)
+        (i32.load offset=76 (i32.const 0)) (i32.load offset=80 (i32.const 0))))
+
+    (func (export "status")
+      (param $host i32) (param $host-bytes i32) (param $name i32) (param $name-bytes i32)
+      (param $setting i32) (param $count i32) (result i32)
+      (call $run
+        (i32.const 0) (i32.const 5)
+        (i32.const 2)
+        (local.get $setting) (local.get $count)
+        (i32.const 64))
+      (if (i32.load8_u offset=64 (i32.const 0))
+        (then (return (call $say (i32.const 2)
+          (i32.load offset=72 (i32.const 0)) (i32.load offset=76 (i32.const 0))))))
+      (if (i32.load8_u offset=68 (i32.const 0))
+        (then
+          (if (i32.eqz (i32.load offset=72 (i32.const 0)))
+            (then (return (call $say (i32.const 0) (i32.const 0) (i32.const 0)))))
+          (if (i32.eq (i32.load offset=72 (i32.const 0)) (i32.const 2))
+            (then (return (call $say (i32.const 1) (i32.const 0) (i32.const 0)))))))
+      (call $say (i32.const 2)
+        (i32.load offset=76 (i32.const 0)) (i32.load offset=80 (i32.const 0))))
+
+    (func $say (param $case i32) (param $words i32) (param $bytes i32) (result i32)
+      (i32.store8 offset=96 (i32.const 0) (local.get $case))
+      (i32.store offset=100 (i32.const 0) (local.get $words))
+      (i32.store offset=104 (i32.const 0) (local.get $bytes))
+      (i32.const 96)))
+
+  (alias export $log "write" (func $write))
+  (core func $write (canon lower (func $write) (memory $memory) string-encoding=utf8))
+  (alias export $agent "run" (func $run))
+  (core func $run (canon lower (func $run) (memory $memory) (realloc $realloc) string-encoding=utf8))
+  (core instance $host
+    (export "write" (func $write))
+    (export "run" (func $run)))
+  (core instance $main (instantiate $main
+    (with "heap" (instance $heap))
+    (with "host" (instance $host))))
+  (alias core export $main "off" (core func $off))
+  (alias core export $main "on" (core func $on))
+  (alias core export $main "status" (core func $status))
+
+  (type $setting (record (field "name" string) (field "value" string)))
+  (type $device (record (field "host" string) (field "name" string) (field "settings" (list $setting))))
+  (type $ordered (variant (case "accepted") (case "already") (case "refused" string) (case "unknown" string)))
+  (type $power (variant (case "on") (case "off") (case "unknown" string)))
+  (type $order-of (func (param "device" $device) (result $ordered)))
+  (type $status-of (func (param "device" $device) (result $power)))
+  (func $off (type $order-of)
+    (canon lift (core func $off)
+      (memory $memory) (realloc $realloc) string-encoding=utf8 (post-return $free)))
+  (func $on (type $order-of)
+    (canon lift (core func $on)
+      (memory $memory) (realloc $realloc) string-encoding=utf8 (post-return $free)))
+  (func $status (type $status-of)
+    (canon lift (core func $status)
+      (memory $memory) (realloc $realloc) string-encoding=utf8 (post-return $free)))
+
+  (component $fence-of
+    (type $setting-of (record (field "name" string) (field "value" string)))
+    (import "import-type-setting" (type $setting-in (eq $setting-of)))
+    (type $device-of (record
+      (field "host" string) (field "name" string) (field "settings" (list $setting-in))))
+    (import "import-type-device" (type $device-in (eq $device-of)))
+    (type $ordered-of (variant
+      (case "accepted") (case "already") (case "refused" string) (case "unknown" string)))
+    (import "import-type-ordered" (type $ordered-in (eq $ordered-of)))
+    (type $power-of (variant (case "on") (case "off") (case "unknown" string)))
+    (import "import-type-power" (type $power-in (eq $power-of)))
+    (type $order-in (func (param "device" $device-in) (result $ordered-in)))
+    (type $status-in (func (param "device" $device-in) (result $power-in)))
+    (import "import-func-off" (func $off (type $order-in)))
+    (import "import-func-on" (func $on (type $order-in)))
+    (import "import-func-status" (func $status (type $status-in)))
+    (export $setting "setting" (type $setting-in))
+    (type $device-again (record
+      (field "host" string) (field "name" string) (field "settings" (list $setting))))
+    (export $device "device" (type $device-again))
+    (export $ordered "ordered" (type $ordered-in))
+    (export $power "power" (type $power-in))
+    (type $order-out (func (param "device" $device) (result $ordered)))
+    (type $status-out (func (param "device" $device) (result $power)))
+    (export "off" (func $off) (func (type $order-out)))
+    (export "on" (func $on) (func (type $order-out)))
+    (export "status" (func $status) (func (type $status-out))))
+  (instance $fence (instantiate $fence-of
+    (with "import-type-setting" (type $setting))
+    (with "import-type-device" (type $device))
+    (with "import-type-ordered" (type $ordered))
+    (with "import-type-power" (type $power))
+    (with "import-func-off" (func $off))
+    (with "import-func-on" (func $on))
+    (with "import-func-status" (func $status))))
+  (export "holdfast:fencing/fence@0.1.0" (instance $fence)))

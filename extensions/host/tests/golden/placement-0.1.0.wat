@@ -1,0 +1,278 @@
+;; A placement extension of 0.1.0, both hooks: golden, never changed (README.md).
+;;
+;; A host with the label `no-go` may not, and why is the label's value. The score is the share of memory that is free, in
+;; percent, less one for each machine there, and not below 0; for a live migration half of that. Without candidates
+;; there is no answer. Which machine it is about is written to the log.
+(component
+  (import "holdfast:host/log@0.1.0" (instance $log
+    (type $level-of (enum "debug" "info" "warn" "error"))
+    (export "level" (type $level (eq $level-of)))
+    (type $write-of (func (param "level" $level) (param "message" string)))
+    (export "write" (func (type $write-of)))))
+  (import "holdfast:placement/types@0.1.0" (instance $types
+    (type $label-of (record (field "key" string) (field "value" string)))
+    (export "label" (type $label (eq $label-of)))
+    (type $purpose-of (enum "start" "migration"))
+    (export "purpose" (type $purpose (eq $purpose-of)))
+    (type $labels (list $label))
+    (type $peer-of (record
+      (field "name" string) (field "host" string) (field "site" string) (field "labels" $labels)))
+    (export "peer" (type $peer (eq $peer-of)))
+    (type $peers (list $peer))
+    (type $maybe (option string))
+    (type $vm-of (record
+      (field "name" string)
+      (field "memory-mib" u64)
+      (field "vcpus" u32)
+      (field "priority" s32)
+      (field "preferred-site" $maybe)
+      (field "group" $maybe)
+      (field "labels" $labels)
+      (field "peers" $peers)
+      (field "last-host" $maybe)
+      (field "purpose" $purpose)))
+    (export "vm" (type (eq $vm-of)))
+    (type $candidate-of (record
+      (field "host" string)
+      (field "site" string)
+      (field "labels" $labels)
+      (field "memory-mib" u64)
+      (field "memory-free-mib" u64)
+      (field "vcpus" u32)
+      (field "vcpus-used" u32)
+      (field "vms" u32)))
+    (export "candidate" (type (eq $candidate-of)))
+    (type $verdict-of (variant (case "may") (case "may-not" string)))
+    (export "verdict" (type (eq $verdict-of)))))
+  ;; What the host hands over is put one behind the other, and forgotten after the call.
+  (core module $heap
+    (memory (export "memory") 4)
+    (global $next (mut i32) (i32.const 1024))
+    (func (export "realloc")
+      (param $old i32) (param $old-bytes i32) (param $align i32) (param $bytes i32) (result i32)
+      (local $at i32)
+      (local.set $at
+        (i32.and
+          (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1)))
+          (i32.sub (i32.const 0) (local.get $align))))
+      (global.set $next (i32.add (local.get $at) (local.get $bytes)))
+      (if (i32.gt_u (global.get $next) (i32.const 0x40000)) (then (unreachable)))
+      (memory.copy (local.get $at) (local.get $old) (local.get $old-bytes))
+      (local.get $at))
+    (func (export "free") (param i32)
+      (global.set $next (i32.const 1024))))
+  (core instance $heap (instantiate $heap))
+  (alias core export $heap "memory" (core memory $memory))
+  (alias core export $heap "realloc" (core func $realloc))
+  (alias core export $heap "free" (core func $free))
+
+  (core module $main
+    (import "heap" "memory" (memory 4))
+    (import "heap" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
+    (import "host" "write" (func $write (param i32 i32 i32)))
+    (data (i32.const 0) "there is no candidate")
+    ;; At 96 the answer, 12 bytes. What is asked is in memory: the machine, 80 bytes, and behind it the candidates.
+
+    (func (export "filter") (param $asked i32) (result i32)
+      (local $candidate i32) (local $left i32) (local $verdicts i32) (local $verdict i32)
+      (local $label i32) (local $labels i32)
+      (call $write (i32.const 1)
+        (i32.load (local.get $asked)) (i32.load offset=4 (local.get $asked)))
+      (local.set $candidate (i32.load offset=80 (local.get $asked)))
+      (local.set $left (i32.load offset=84 (local.get $asked)))
+      (if (i32.eqz (local.get $left)) (then (return (call $none))))
+      (local.set $verdicts
+        (call $realloc (i32.const 0) (i32.const 0) (i32.const 4)
+          (i32.mul (local.get $left) (i32.const 12))))
+      (local.set $verdict (local.get $verdicts))
+      (loop $next
+        (i32.store8 (local.get $verdict) (i32.const 0))
+        (local.set $label (i32.load offset=16 (local.get $candidate)))
+        (local.set $labels (i32.load offset=20 (local.get $candidate)))
+        (block $seen (loop $look
+          (br_if $seen (i32.eqz (local.get $labels)))
+          (if (call $is-no-go (i32.load (local.get $label)) (i32.load offset=4 (local.get $label)))
+            (then
+              (i32.store8 (local.get $verdict) (i32.const 1))
+              (i32.store offset=4 (local.get $verdict) (i32.load offset=8 (local.get $label)))
+              (i32.store offset=8 (local.get $verdict) (i32.load offset=12 (local.get $label)))))
+          (local.set $label (i32.add (local.get $label) (i32.const 16)))
+          (local.set $labels (i32.sub (local.get $labels) (i32.const 1)))
+          (br $look)))
+        (local.set $candidate (i32.add (local.get $candidate) (i32.const 56)))
+        (local.set $verdict (i32.add (local.get $verdict) (i32.const 12)))
+        (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+      (call $all (local.get $verdicts) (i32.load offset=84 (local.get $asked))))
+
+    (func $is-no-go (param $key i32) (param $bytes i32) (result i32)
+      (if (i32.ne (local.get $bytes) (i32.const 5)) (then (return (i32.const 0))))
+      (i32.and
+        (i32.eq (i32.load align=1 (local.get $key)) (i32.const 0x672d6f6e))
+        (i32.eq (i32.load8_u offset=4 (local.get $key)) (i32.const 0x6f))))
+
+    (func (export "score") (param $asked i32) (result i32)
+      (local $candidate i32) (local $left i32) (local $scores i32) (local $at i32) (local $score f64)
+      (local.set $candidate (i32.load offset=80 (local.get $asked)))
+      (local.set $left (i32.load offset=84 (local.get $asked)))
+      (if (i32.eqz (local.get $left)) (then (return (call $none))))
+      (local.set $scores
+        (call $realloc (i32.const 0) (i32.const 0) (i32.const 8)
+          (i32.mul (local.get $left) (i32.const 8))))
+      (local.set $at (local.get $scores))
+      (loop $next
+        (local.set $score
+          (f64.max (f64.const 0)
+            (f64.sub
+              (f64.div
+                (f64.mul (f64.const 100) (f64.convert_i64_u (i64.load offset=32 (local.get $candidate))))
+                (f64.convert_i64_u (i64.load offset=24 (local.get $candidate))))
+              (f64.convert_i32_u (i32.load offset=48 (local.get $candidate))))))
+        (if (i32.load8_u offset=76 (local.get $asked))
+          (then (local.set $score (f64.div (local.get $score) (f64.const 2)))))
+        (f64.store (local.get $at) (local.get $score))
+        (local.set $candidate (i32.add (local.get $candidate) (i32.const 56)))
+        (local.set $at (i32.add (local.get $at) (i32.const 8)))
+        (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+      (call $all (local.get $scores) (i32.load offset=84 (local.get $asked))))
+
+    (func $none (result i32)
+      (i32.store8 offset=96 (i32.const 0) (i32.const 1))
+      (i32.store offset=100 (i32.const 0) (i32.const 0))
+      (i32.store offset=104 (i32.const 0) (i32.const 21))
+      (i32.const 96))
+
+    (func $all (param $list i32) (param $count i32) (result i32)
+      (i32.store8 offset=96 (i32.const 0) (i32.const 0))
+      (i32.store offset=100 (i32.const 0) (local.get $list))
+      (i32.store offset=104 (i32.const 0) (local.get $count))
+      (i32.const 96)))
+
+  (alias export $log "write" (func $write))
+  (core func $write (canon lower (func $write) (memory $memory) string-encoding=utf8))
+  (core instance $host (export "write" (func $write)))
+  (core instance $main (instantiate $main
+    (with "heap" (instance $heap))
+    (with "host" (instance $host))))
+  (alias core export $main "filter" (core func $filter))
+  (alias core export $main "score" (core func $score))
+
+  (alias export $types "label" (type $label))
+  (alias export $types "purpose" (type $purpose))
+  (alias export $types "peer" (type $peer))
+  (alias export $types "vm" (type $vm))
+  (alias export $types "candidate" (type $candidate))
+  (alias export $types "verdict" (type $verdict))
+  (type $filter-of (func
+    (param "vm" $vm) (param "candidates" (list $candidate))
+    (result (result (list $verdict) (error string)))))
+  (func $filter (type $filter-of)
+    (canon lift (core func $filter)
+      (memory $memory) (realloc $realloc) string-encoding=utf8 (post-return $free)))
+  (type $score-of (func
+    (param "vm" $vm) (param "candidates" (list $candidate))
+    (result (result (list f64) (error string)))))
+  (func $score (type $score-of)
+    (canon lift (core func $score)
+      (memory $memory) (realloc $realloc) string-encoding=utf8 (post-return $free)))
+
+  (component $filter-interface
+    (type $label-of (record (field "key" string) (field "value" string)))
+    (import "import-type-label" (type $label (eq $label-of)))
+    (type $purpose-of (enum "start" "migration"))
+    (import "import-type-purpose" (type $purpose (eq $purpose-of)))
+    (type $peer-of (record
+      (field "name" string) (field "host" string) (field "site" string) (field "labels" (list $label))))
+    (import "import-type-peer" (type $peer (eq $peer-of)))
+    (type $vm-of (record
+      (field "name" string)
+      (field "memory-mib" u64)
+      (field "vcpus" u32)
+      (field "priority" s32)
+      (field "preferred-site" (option string))
+      (field "group" (option string))
+      (field "labels" (list $label))
+      (field "peers" (list $peer))
+      (field "last-host" (option string))
+      (field "purpose" $purpose)))
+    (import "import-type-vm" (type $vm-in (eq $vm-of)))
+    (type $candidate-of (record
+      (field "host" string)
+      (field "site" string)
+      (field "labels" (list $label))
+      (field "memory-mib" u64)
+      (field "memory-free-mib" u64)
+      (field "vcpus" u32)
+      (field "vcpus-used" u32)
+      (field "vms" u32)))
+    (import "import-type-candidate" (type $candidate-in (eq $candidate-of)))
+    (type $verdict-of (variant (case "may") (case "may-not" string)))
+    (import "import-type-verdict" (type $verdict-in (eq $verdict-of)))
+    (type $filter-in (func
+      (param "vm" $vm-in) (param "candidates" (list $candidate-in))
+      (result (result (list $verdict-in) (error string)))))
+    (import "import-func-filter" (func $filter (type $filter-in)))
+    (export $vm "vm" (type $vm-in))
+    (export $candidate "candidate" (type $candidate-in))
+    (export $verdict "verdict" (type $verdict-in))
+    (type $filter-out (func
+      (param "vm" $vm) (param "candidates" (list $candidate))
+      (result (result (list $verdict) (error string)))))
+    (export "filter" (func $filter) (func (type $filter-out))))
+  (instance $filter (instantiate $filter-interface
+    (with "import-type-label" (type $label))
+    (with "import-type-purpose" (type $purpose))
+    (with "import-type-peer" (type $peer))
+    (with "import-type-vm" (type $vm))
+    (with "import-type-candidate" (type $candidate))
+    (with "import-type-verdict" (type $verdict))
+    (with "import-func-filter" (func $filter))))
+  (export "holdfast:placement/filter@0.1.0" (instance $filter))
+
+  (component $score-interface
+    (type $label-of (record (field "key" string) (field "value" string)))
+    (import "import-type-label" (type $label (eq $label-of)))
+    (type $purpose-of (enum "start" "migration"))
+    (import "import-type-purpose" (type $purpose (eq $purpose-of)))
+    (type $peer-of (record
+      (field "name" string) (field "host" string) (field "site" string) (field "labels" (list $label))))
+    (import "import-type-peer" (type $peer (eq $peer-of)))
+    (type $vm-of (record
+      (field "name" string)
+      (field "memory-mib" u64)
+      (field "vcpus" u32)
+      (field "priority" s32)
+      (field "preferred-site" (option string))
+      (field "group" (option string))
+      (field "labels" (list $label))
+      (field "peers" (list $peer))
+      (field "last-host" (option string))
+      (field "purpose" $purpose)))
+    (import "import-type-vm" (type $vm-in (eq $vm-of)))
+    (type $candidate-of (record
+      (field "host" string)
+      (field "site" string)
+      (field "labels" (list $label))
+      (field "memory-mib" u64)
+      (field "memory-free-mib" u64)
+      (field "vcpus" u32)
+      (field "vcpus-used" u32)
+      (field "vms" u32)))
+    (import "import-type-candidate" (type $candidate-in (eq $candidate-of)))
+    (type $score-in (func
+      (param "vm" $vm-in) (param "candidates" (list $candidate-in))
+      (result (result (list f64) (error string)))))
+    (import "import-func-score" (func $score (type $score-in)))
+    (export $vm "vm" (type $vm-in))
+    (export $candidate "candidate" (type $candidate-in))
+    (type $score-out (func
+      (param "vm" $vm) (param "candidates" (list $candidate))
+      (result (result (list f64) (error string)))))
+    (export "score" (func $score) (func (type $score-out))))
+  (instance $score (instantiate $score-interface
+    (with "import-type-label" (type $label))
+    (with "import-type-purpose" (type $purpose))
+    (with "import-type-peer" (type $peer))
+    (with "import-type-vm" (type $vm))
+    (with "import-type-candidate" (type $candidate))
+    (with "import-func-score" (func $score))))
+  (export "holdfast:placement/score@0.1.0" (instance $score)))
