@@ -238,9 +238,14 @@ fn device_line(view: &View, name: &HostName) -> Option<String> {
     let last = last.map_or("not asked as far as the journal goes", |(_, event)| {
         &event.text
     });
+    let sites: Vec<&str> = how.from.iter().map(|site| site.as_str()).collect();
+    let from = match sites.is_empty() {
+        true => String::new(),
+        false => format!(", asked from {}", sites.join(", ")),
+    };
     let means = how
         .means()
-        .map_or(String::new(), |means| format!(" ({means})"));
+        .map_or(String::new(), |means| format!(" ({means}{from})"));
     Some(format!("fencing device {device}{means}: {last}"))
 }
 

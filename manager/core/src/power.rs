@@ -10,7 +10,7 @@
 
 use crate::planner::power::{beats, doubt, told};
 use holdfast_model::event::EventKind;
-use holdfast_model::id::HostName;
+use holdfast_model::id::{HostName, ManagerName};
 use holdfast_model::plan::Step;
 use holdfast_model::power::{PowerAsk, PowerReading, PowerState};
 use holdfast_model::time::Instant;
@@ -67,6 +67,17 @@ impl PowerBook {
 
     /// It was answered. What nobody asked, or not any more, is dropped.
     pub fn answered(&mut self, ask: &PowerAsk, answer: PowerAnswer, now: Instant) {
+        self.answered_by(ask, None, answer, now);
+    }
+
+    /// The same, where another manager (`by`) asked it for the leader.
+    pub fn answered_by(
+        &mut self,
+        ask: &PowerAsk,
+        by: Option<&ManagerName>,
+        answer: PowerAnswer,
+        now: Instant,
+    ) {
         let Some(reading) = self.readings.get_mut(&ask.host) else {
             return;
         };
@@ -81,11 +92,12 @@ impl PowerBook {
         reading.read_at = answer.read_at.min(now);
         reading.state = answer.state;
         let (host, device) = (&ask.host, &ask.device);
+        let by = by.map_or_else(String::new, |by| format!(" by {by}"));
         self.notes.push(Note {
             host: host.clone(),
             kind: EventKind::PowerAnswered,
             text: format!(
-                "{host}: fencing device {device}, told to switch it off: {}",
+                "{host}: fencing device {device}, told{by} to switch it off: {}",
                 reading.state
             ),
         });

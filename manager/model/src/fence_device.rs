@@ -1,7 +1,7 @@
 //! Fencing devices as the policy has them: what talks to each, what it is told, and who looks whether it was
 //! done.
 
-use crate::id::{DeviceName, ExtensionName, HostName, TargetName};
+use crate::id::{DeviceName, ExtensionName, HostName, SiteName, TargetName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +54,10 @@ pub struct FenceDevice {
     /// The same by a program of `[fence_agents]`, which gets the options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_back_program: Option<DeviceName>,
+    /// The sites whose managers reach it; none named: every manager does. A leader that stands elsewhere has
+    /// one of those managers ask it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<SiteName>,
     /// A call that takes longer has failed, in milliseconds.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
@@ -152,8 +156,14 @@ impl FenceDevice {
             options,
             read_back: None,
             read_back_program: None,
+            from: Vec::new(),
             timeout_ms,
         }
+    }
+
+    /// Managers at this site reach it.
+    pub fn is_reached_from(&self, site: &SiteName) -> bool {
+        self.from.is_empty() || self.from.contains(site)
     }
 
     /// The hosts it switches.

@@ -232,6 +232,11 @@ name!(
     "UUID"
 );
 name!(
+    /// What one manager has another ask of a fencing device, once.
+    ErrandId,
+    "errand"
+);
+name!(
     /// One operator request that is carried out once (move, confirm-off).
     OpId,
     "operation"

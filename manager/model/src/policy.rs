@@ -310,6 +310,18 @@ impl Policy {
         if let Some(fault) = self.fencing.fault() {
             return Err(fault);
         }
+        for (name, device) in &self.fencing.devices {
+            if let Some(site) = device.from.iter().find(|site| !seen.contains(site)) {
+                let sites: Vec<String> = seen.iter().map(|site| format!("`{site}`")).collect();
+                let sites = sites.join(", ");
+                return Err(PolicyError::Device {
+                    name: name.clone(),
+                    what: format!(
+                        "`from` names site `{site}`, and [[sites]] has {sites}; correct one of them"
+                    ),
+                });
+            }
+        }
         for (name, value) in [
             (
                 "[placement] vcpu_ratio_percent",
@@ -372,6 +384,29 @@ mod tests {
         let error = bad.check().expect_err("it executes").to_string();
         assert!(
             error.starts_with("[fencing.devices.a1] `ssh_path`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_device_is_reached_from_sites_that_there_are() {
+        let from = |sites: &[&str]| {
+            let device = serde_json::json!({"agent": "x", "from": sites});
+            let policy = serde_json::json!({
+                "sites": [{"name": "a"}, {"name": "w", "witness": true}],
+                "fencing": {"devices": {"a1": device}},
+            });
+            let policy = serde_json::from_value::<Policy>(policy).expect("a policy");
+            policy.check().map_err(|error| error.to_string())
+        };
+        for good in [&[][..], &["a"], &["w"], &["a", "w"]] {
+            assert_eq!(from(good), Ok(()), "{good:?}");
+        }
+        let error = from(&["a", "b"]).expect_err("there is no b");
+        assert!(
+            error.starts_with(
+                "[fencing.devices.a1] `from` names site `b`, and [[sites]] has `a`, `w`"
+            ),
             "{error}"
         );
     }

@@ -1,5 +1,5 @@
-//! What the leader does besides deciding: it tells that it leads, makes the key for probes once, and trims old
-//! events.
+//! What the leader does besides deciding: it tells that it leads, makes the key for probes once, and removes old
+//! events and errands that are over.
 
 use super::probes::make_key;
 use super::{Shared, stopped};
@@ -48,6 +48,7 @@ pub async fn run(mut shared: Shared, mut cache: Cache, epoch: watch::Receiver<Op
         {
             tracing::warn!(%error, "no key for probes yet");
         }
+        shared.fencer.sweep(leads).await;
         let old = cache.read(too_old);
         for keys in old.chunks(BATCH) {
             let deletes = keys

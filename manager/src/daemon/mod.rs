@@ -7,6 +7,7 @@
 //!                      │                   ├─> tell (event handlers)
 //!                      │                   └─> housekeeping (trims events)
 //!                      ├─> probes (asks hosts) ─wakes─> reconcile
+//!                      ├─> errands (asks devices for a leader that does not reach them)
 //!                      └─> presence, voters
 //! ```
 //! Every manager serves the API and keeps its timers warm; only the one with an epoch decides.
@@ -31,7 +32,7 @@ use crate::config::Config;
 use crate::extensions::Extensions;
 use crate::requests::Requests;
 use cluster::WrongCluster;
-use fence::{DevicesByMeans, FenceAgents, FenceDevices, Fencer, NoDevices};
+use fence::{Courier, DevicesByMeans, FenceAgents, FenceDevices, Fencer, NoDevices};
 use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName, TargetName};
 use holdfast_model::target::TargetSection;
 use holdfast_store::StoreError;
@@ -220,24 +221,34 @@ pub async fn run_on(
     let api = listener.local_addr()?.to_string();
     tracing::info!(%cluster, manager = %name, %site, api, "starting");
     let (end, ended) = watch::channel(false);
+    let me = Me {
+        name: name.clone(),
+        site: site.clone(),
+        life,
+    };
+    let cache = Cache::spawn(store.clone(), vec![ROOT.to_owned()], clock.clone());
+    let seen = cache.subscribe();
+    let prober = Prober::new(name.clone(), site);
+    let courier = Courier::new(
+        store.clone(),
+        seen,
+        clock.clone(),
+        me.clone(),
+        prober.clone(),
+    );
     let shared = Shared {
         store: store.clone(),
         clock: clock.clone(),
         cluster: cluster.clone(),
-        prober: Prober::new(name.clone(), site.clone()),
-        me: Me {
-            name: name.clone(),
-            site,
-            life,
-        },
+        prober,
+        me,
         api,
-        fencer: Fencer::new(means.devices, clock.clone()),
+        fencer: Fencer::with_courier(means.devices, clock, courier),
         web: means.web,
         extensions: means.extensions,
         numbers: Arc::default(),
         stop: ended.clone(),
     };
-    let cache = Cache::spawn(store.clone(), vec![ROOT.to_owned()], clock);
     let (voters, voters_seen) = watch::channel(Err("etcd was not asked yet".to_owned()));
     let (violations, violations_seen) = watch::channel(Vec::new());
     let (epoch, epoch_seen) = watch::channel(None);
@@ -304,8 +315,17 @@ async fn write(
     #[cfg(not(feature = "extensions"))]
     let telling = std::future::ready(());
     let probes = probes::run(shared.clone(), cache.subscribe());
+    let errands = fence::errand::run(shared.clone(), cache.subscribe());
     let housekeeping = housekeeping::run(shared, cache, epoch_seen);
-    tokio::join!(election, reconcile, presence, telling, probes, housekeeping);
+    tokio::join!(
+        election,
+        reconcile,
+        presence,
+        telling,
+        probes,
+        errands,
+        housekeeping
+    );
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! `managers/M`: this manager is there, and where its API listens. For people; no decision reads it.
+//! `managers/M`: this manager is there, where it stands and where its API listens. For people, and for a leader
+//! that looks for somebody to carry out an errand; no decision about hosts or VMs reads it.
 
 use super::{Shared, stopped};
 use crate::required::PRESENCE_MS;

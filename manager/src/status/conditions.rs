@@ -24,7 +24,7 @@ impl Scene<'_> {
         }
         vms(status, &mut found);
         self.extension_conditions(status, &mut found);
-        self.device_conditions(&mut found);
+        self.device_conditions(status, &mut found);
         for (key, why) in &self.view.unreadable {
             found.add(
                 Severity::Warning,
@@ -383,7 +383,7 @@ fn vms_words(count: usize) -> String {
     }
 }
 
-fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[&str]) -> String {
     match names.len().checked_sub(NAMED) {
         None | Some(0) => names.join(", "),
         Some(more) => format!("{} and {more} more", names[..NAMED].join(", ")),

@@ -1,17 +1,23 @@
-//! Fencing devices that an extension talks to, and cannot: found out now, not when a host is lost.
+//! Fencing devices that an extension talks to, and cannot, or that nobody reaches: found out now, not when a host
+//! is lost.
 
 use super::Scene;
-use super::conditions::Found;
+use super::conditions::{Found, listed};
 use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::fence_device::FenceDevice;
-use holdfast_model::id::{ExtensionName, TargetName};
-use holdfast_model::status::Severity;
+use holdfast_model::id::{ExtensionName, SiteName, TargetName};
+use holdfast_model::policy::FencingPolicy;
+use holdfast_model::status::{Member, Severity, Status};
+use std::collections::BTreeMap;
 
 impl Scene<'_> {
-    pub(super) fn device_conditions(&self, found: &mut Found) {
+    pub(super) fn device_conditions(&self, status: &Status, found: &mut Found) {
         let Some(policy) = &self.view.policy else {
             return;
         };
+        for text in out_of_reach(&policy.value.fencing, &status.managers) {
+            found.add(Severity::Warning, "fencing-device-out-of-reach", text);
+        }
         for (name, device) in &policy.value.fencing.devices {
             let Some(extension) = &device.extension else {
                 continue;
@@ -26,6 +32,35 @@ impl Scene<'_> {
             }
         }
     }
+}
+
+/// Devices that only managers at certain sites reach, and none of those is there. One text for each such choice of
+/// sites: a site has as many devices as hosts.
+fn out_of_reach(policy: &FencingPolicy, managers: &[Member]) -> Vec<String> {
+    let is_there = |site: &SiteName| {
+        let mut there = managers.iter().filter(|manager| manager.healthy);
+        there.any(|manager| manager.site.as_ref() == Some(site))
+    };
+    let mut lonely: BTreeMap<&[SiteName], Vec<&str>> = BTreeMap::new();
+    for (name, device) in &policy.devices {
+        if !device.from.is_empty() && !device.from.iter().any(is_there) {
+            lonely.entry(&device.from).or_default().push(name.as_str());
+        }
+    }
+    let text = |(sites, devices): (&[SiteName], Vec<&str>)| {
+        let sites: Vec<&str> = sites.iter().map(|site| site.as_str()).collect();
+        let (what, whose) = match devices.len() {
+            1 => ("fencing device", "its"),
+            _ => ("fencing devices", "their"),
+        };
+        format!(
+            "{what} {}: only managers at {} are to ask (`from`), and none is there. Until then the leases alone \
+             decide about {whose} hosts. Start holdfast-manager there, or correct `from` in the policy",
+            listed(&devices),
+            sites.join(", ")
+        )
+    };
+    lonely.into_iter().map(text).collect()
 }
 
 fn fault(
@@ -72,7 +107,6 @@ mod tests {
     use holdfast_model::advice::Fallback;
     use holdfast_model::extension::{LimitsAsked, Manifest, Rights};
     use holdfast_model::time::UnixMs;
-    use std::collections::BTreeMap;
 
     fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
         text.parse().expect("a name")
@@ -101,6 +135,33 @@ mod tests {
             by: String::new(),
             at: UnixMs(0),
         }
+    }
+
+    #[test]
+    fn a_device_wants_a_manager_that_reaches_it() {
+        let mut policy = FencingPolicy::default();
+        for (host, from) in [("a1", "a"), ("a2", "a"), ("b1", "b"), ("w1", "")] {
+            let mut device = FenceDevice::by_agent(name("x"), BTreeMap::new(), 1_000);
+            device.from = from.parse().into_iter().collect();
+            policy.devices.insert(name(host), device);
+        }
+        let manager = |site: &str, healthy| Member {
+            name: format!("m-{site}"),
+            site: Some(name(site)),
+            healthy,
+        };
+        let said = |managers: &[Member]| out_of_reach(&policy, managers);
+        let all = [manager("a", true), manager("b", true)];
+        assert_eq!(said(&all), Vec::<String>::new());
+        let one = said(&[manager("a", false), manager("b", true), manager("w", true)]);
+        assert_eq!(one.len(), 1);
+        assert!(
+            one[0].starts_with("fencing devices a1, a2: only managers at a are to ask"),
+            "{one:?}"
+        );
+        let both = said(&[manager("w", true)]);
+        assert_eq!(both.len(), 2);
+        assert!(both[1].starts_with("fencing device b1: only managers at b"));
     }
 
     #[test]

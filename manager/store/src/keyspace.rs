@@ -13,6 +13,7 @@
 //! /holdfast/v1/vms/V/{spec,owner}
 //! /holdfast/v1/uuids/U                       index: the VM that has this UUID
 //! /holdfast/v1/fences/H/INCARNATION
+//! /holdfast/v1/errands/HOST                  what another manager is to ask the host's fencing device
 //! /holdfast/v1/leases/VOLUME/hosts/SLOT      index: the host that has this slot of a lease volume
 //! /holdfast/v1/leases/VOLUME/vms/SLOT        index: the UUID of the VM that has this slot
 //! /holdfast/v1/extensions/NAME
@@ -99,6 +100,8 @@ pub enum Key {
     Uuid(VmUuid),
     /// Evidence.
     Fence(HostName, Incarnation),
+    /// What another manager than the leader is to ask a host's fencing device.
+    Errand(HostName),
     /// The host that has a slot of a lease volume.
     HostSlot(String, u32),
     /// The UUID of the VM that has a slot of a lease volume.
@@ -147,6 +150,7 @@ impl Key {
             Self::VmOwner(vm) => format!("{ROOT}vms/{vm}/owner"),
             Self::Uuid(uuid) => format!("{ROOT}uuids/{uuid}"),
             Self::Fence(host, incarnation) => format!("{ROOT}fences/{host}/{incarnation}"),
+            Self::Errand(host) => format!("{ROOT}errands/{host}"),
             Self::HostSlot(volume, slot) => format!("{ROOT}leases/{volume}/hosts/{slot}"),
             Self::VmSlot(volume, slot) => format!("{ROOT}leases/{volume}/vms/{slot}"),
             Self::Extension(name) => format!("{ROOT}extensions/{name}"),
@@ -192,6 +196,7 @@ impl Key {
             ["vms", name, "owner"] => Self::VmOwner(vm(name)?),
             ["uuids", uuid] => Self::Uuid(VmUuid::from_str(uuid).ok()?),
             ["fences", name, life] => Self::Fence(host(name)?, Incarnation::from_str(life).ok()?),
+            ["errands", name] => Self::Errand(host(name)?),
             ["extensions", name] => Self::Extension(ExtensionName::from_str(name).ok()?),
             ["told", name] => Self::Told(ExtensionName::from_str(name).ok()?),
             ["ops", id] => Self::Op(OpId::from_str(id).ok()?),

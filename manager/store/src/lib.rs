@@ -8,7 +8,8 @@
 //! - [`guarded`]: a heartbeat key whose every write is guarded by the last; [`session`] and
 //!   [`leadership`] are the two uses of it, [`run`] the loop
 //!   that carries out what they ask
-//! - [`guards`]: the transactions of planner steps and of hosts' reports
+//! - [`guards`]: the transactions of planner steps and of hosts' reports; [`errands`]: those by which one manager
+//!   asks a fencing device for another
 //! - [`clock`]: the only place that reads a clock
 //!
 //! What is absent: no decision about VMs or hosts, no write that is not guarded, no use of etcd's
@@ -19,6 +20,7 @@ pub mod api;
 pub mod cache;
 pub mod clock;
 pub mod components;
+pub mod errands;
 pub mod etcd;
 pub mod events;
 pub mod freshness;

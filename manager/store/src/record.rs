@@ -5,6 +5,7 @@
 
 use crate::api::{Change, KeyValue};
 use crate::keyspace::Key;
+use holdfast_model::errand::Errand;
 use holdfast_model::event::Event;
 use holdfast_model::extension::Installed;
 use holdfast_model::fence::FenceRecord;
@@ -44,6 +45,7 @@ pub(crate) enum Record {
     VmOwner(Owner),
     Uuid(VmName),
     Fence(FenceRecord),
+    Errand(Box<Errand>),
     Extension(Box<Installed>),
     Told(ToldSoFar),
     Op(Op),
@@ -90,6 +92,11 @@ impl Record {
                 same(host, &record.host)?;
                 same(incarnation, &record.incarnation)?;
                 Self::Fence(record)
+            }
+            Key::Errand(host) => {
+                let record = decode::<Errand>(item)?;
+                same(host, &record.host)?;
+                Self::Errand(Box::new(record))
             }
             Key::Extension(name) => {
                 let record = decode::<Installed>(item)?;

@@ -19,6 +19,7 @@ use crate::api::{Batch, KeyValue, Listing};
 use crate::events::Events;
 use crate::keyspace::Key;
 use crate::record::{ReadChange, Record, What};
+use holdfast_model::errand::Errand;
 use holdfast_model::extension::Installed;
 use holdfast_model::fence::FenceRecord;
 use holdfast_model::host::GuardState;
@@ -45,6 +46,8 @@ pub struct View {
     pub vms: BTreeMap<VmName, Arc<VmView>>,
     /// All fence records, shared likewise.
     pub fences: Arc<BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>>,
+    /// What other managers than the leader are to ask the fencing devices of hosts.
+    pub errands: BTreeMap<HostName, Seen<Errand>>,
     /// All pending requests.
     pub ops: BTreeMap<OpId, Seen<Op>>,
     /// Cluster policy.
@@ -359,6 +362,9 @@ impl View {
                 let fences = Arc::make_mut(&mut self.fences);
                 fences.insert((host, incarnation), seen(value, revision, now));
             }
+            (Key::Errand(host), Record::Errand(value)) => {
+                self.errands.insert(host, seen(*value, revision, now));
+            }
             (Key::Op(id), Record::Op(value)) => {
                 self.ops.insert(id, seen(value, revision, now));
             }
@@ -396,6 +402,7 @@ impl View {
             Key::Fence(host, incarnation) => {
                 Arc::make_mut(&mut self.fences).remove(&(host, incarnation));
             }
+            Key::Errand(host) => drop(self.errands.remove(&host)),
             Key::Extension(name) => drop(self.extensions.remove(&name)),
             Key::Told(name) => drop(self.told.remove(&name)),
             Key::Op(id) => drop(self.ops.remove(&id)),

@@ -109,6 +109,13 @@ impl Manager {
         self.end().await
     }
 
+    /// As SIGKILL does: nothing is given up, and nothing said.
+    pub async fn kill(self) {
+        self.task.abort();
+        let ended = tokio::time::timeout(BOUND, self.task).await;
+        assert!(ended.expect("it ends").is_err(), "it ended by itself");
+    }
+
     pub async fn end(self) -> Result<(), DaemonError> {
         let ended = tokio::time::timeout(BOUND, self.task).await;
         ended.expect("the daemon ends").expect("it does not panic")
@@ -221,10 +228,19 @@ impl Cluster {
     }
 
     pub async fn with_devices(policy: Policy, devices: Arc<dyn FenceDevices>) -> Self {
+        Self::led_by(policy, ("m-a", "a"), devices).await
+    }
+
+    /// The same with a manager of this name, at this site.
+    pub async fn led_by(
+        policy: Policy,
+        (id, site): (&str, &str),
+        devices: Arc<dyn FenceDevices>,
+    ) -> Self {
         let store = MemoryStore::new();
         put(&store, Key::Policy, &policy);
         let shared = Arc::new(store.clone());
-        let manager = Manager::with_devices(shared, ("lab", "m-a", "a"), devices).await;
+        let manager = Manager::with_devices(shared, ("lab", id, site), devices).await;
         let hosts: Vec<Puppet> = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")]
             .into_iter()
             .map(|(host, site)| Puppet::start(&store, host, site))

@@ -30,6 +30,12 @@ pub fn manager_toml(layout: &Layout, machine: &Machine) -> String {
     )
 }
 
+/// The same on a machine from which no board can be asked.
+pub fn manager_toml_without_agents(layout: &Layout, machine: &Machine) -> String {
+    let line = format!("fence_lab = \"{PROGRAM}\"\n");
+    manager_toml(layout, machine).replace(&line, "")
+}
+
 /// The Redfish service of each hypervisor's board.
 fn board_targets(layout: &Layout) -> String {
     let hosts = layout.hypervisors();

@@ -181,6 +181,7 @@ impl Rig {
                         on: "On".to_owned(),
                     }),
                     read_back_program: None,
+                    from: Vec::new(),
                     timeout_ms: 2_000,
                 },
             },

@@ -6,18 +6,25 @@
 //! ```
 //! Each ask is a task of its own with bounds of its own: a device that hangs holds up neither the plans nor
 //! the transactions. The seam for other ways to reach a device is [`FenceDevices`].
+//!
+//! A device that only managers at some sites reach is asked by one of those: the [`Courier`] sends it there through
+//! the store, where [`errand`] takes it and answers.
 
 mod agent;
 mod by_means;
+mod courier;
+pub mod errand;
 #[cfg(feature = "extensions")]
 mod extension;
 
 pub use agent::FenceAgents;
 pub use by_means::DevicesByMeans;
+pub use courier::Courier;
 #[cfg(feature = "extensions")]
 pub use extension::FenceExtensions;
 
 use async_trait::async_trait;
+use holdfast_core::errand::Outcome;
 use holdfast_core::power::{PowerAnswer, PowerBook};
 use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::id::{DeviceName, HostName, Incarnation, Revision};
@@ -28,7 +35,7 @@ use holdfast_model::world::World;
 use holdfast_store::cache::Clock;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 
 /// Devices that are asked at a time: a site's loss must not start a process for each of its hosts at once.
 const UNDER_WAY: usize = 64;
@@ -84,6 +91,7 @@ impl FenceDevices for NoDevices {
 /// Asks devices, and remembers what they answered while this manager leads.
 pub struct Fencer {
     devices: Arc<dyn FenceDevices>,
+    courier: Option<Courier>,
     clock: Clock,
     memory: Mutex<Memory>,
     /// Of all terms.
@@ -136,8 +144,22 @@ impl Mandate {
 impl Fencer {
     /// Asks these devices.
     pub fn new(devices: Arc<dyn FenceDevices>, clock: Clock) -> Arc<Self> {
+        Self::with(devices, clock, None)
+    }
+
+    /// Asks these devices, and has those asked that are not reached from here.
+    pub fn with_courier(
+        devices: Arc<dyn FenceDevices>,
+        clock: Clock,
+        courier: Courier,
+    ) -> Arc<Self> {
+        Self::with(devices, clock, Some(courier))
+    }
+
+    fn with(devices: Arc<dyn FenceDevices>, clock: Clock, courier: Option<Courier>) -> Arc<Self> {
         Arc::new(Self {
             devices,
+            courier,
             clock,
             memory: Mutex::default(),
             counts: Mutex::default(),
@@ -199,18 +221,22 @@ impl Fencer {
         let fencer = self.clone();
         tokio::spawn(async move {
             let asking = {
-                let (fencer, target) = (fencer.clone(), target.clone());
-                tokio::spawn(async move { fencer.carry_out(&target, &mandate).await })
+                let (fencer, target, ask) = (fencer.clone(), target.clone(), ask.clone());
+                tokio::spawn(async move { fencer.carry_out(&target, &ask, &mandate).await })
             };
-            let answer = asking.await.unwrap_or_else(|panic| PowerAnswer {
-                read_at: now,
-                state: unknown(format!("asking failed: {panic}")),
+            let Outcome { by, answer } = asking.await.unwrap_or_else(|panic| {
+                let state = unknown(format!("asking failed: {panic}"));
+                here(PowerAnswer {
+                    read_at: now,
+                    state,
+                })
             });
-            tracing::warn!(host = %target.host, device = %target.name, state = %answer.state,
+            tracing::warn!(host = %target.host, device = %target.name, state = %answer.state, ?by,
                            "a fencing device was told to switch a host off");
             fencer.count(&answer.state);
             let now = (fencer.clock)();
-            fencer.memory().book.answered(&ask, answer, now);
+            let by = by.as_ref();
+            fencer.memory().book.answered_by(&ask, by, answer, now);
             fencer.answered.notify_one();
         });
     }
@@ -226,16 +252,39 @@ impl Fencer {
         *count += 1;
     }
 
-    async fn carry_out(&self, target: &Target, mandate: &Mandate) -> PowerAnswer {
-        let dropped = |read_at, why: &str| PowerAnswer {
-            read_at,
-            state: unknown(why.to_owned()),
-        };
+    async fn carry_out(&self, target: &Target, ask: &PowerAsk, mandate: &Mandate) -> Outcome {
         let _room = self.room.acquire().await;
         let now = (self.clock)();
         if let Some(why) = mandate.fault(now) {
-            return dropped(now, why);
+            return here(PowerAnswer {
+                read_at: now,
+                state: unknown(why.to_owned()),
+            });
         }
+        let elsewhere = self
+            .courier
+            .as_ref()
+            .filter(|courier| !courier.reaches(&target.device));
+        match elsewhere {
+            Some(courier) => courier.run(ask, &target.device, mandate).await,
+            None => here(self.ask_here(target).await),
+        }
+    }
+
+    /// The leader of this epoch removes what other managers were to ask, and nobody waits for any more.
+    pub async fn sweep(&self, epoch: Revision) {
+        if let Some(courier) = &self.courier {
+            courier.sweep(epoch).await;
+        }
+    }
+
+    /// Leave to ask one more device; none while too many are being asked.
+    fn room(&self) -> Option<SemaphorePermit<'_>> {
+        self.room.try_acquire().ok()
+    }
+
+    /// Tells a device to switch off, and then has it say how the power stands.
+    async fn ask_here(&self, target: &Target) -> PowerAnswer {
         let off = bounded(target, self.devices.switch_off(target)).await;
         // Whatever it said: only how the power stands afterwards counts.
         let read_at = (self.clock)();
@@ -253,6 +302,11 @@ impl Fencer {
         };
         PowerAnswer { read_at, state }
     }
+}
+
+/// No other manager was asked to.
+fn here(answer: PowerAnswer) -> Outcome {
+    Outcome { by: None, answer }
 }
 
 fn unknown(reason: String) -> PowerState {

@@ -63,7 +63,7 @@ pub(super) fn redfish(lab: &Lab) -> Result<()> {
 
 /// What talks to the boards.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
+pub(super) enum By {
     Program,
     Redfish,
 }
@@ -241,7 +241,7 @@ fn wait_back(cluster: &Cluster, host: &str) -> Result<()> {
 }
 
 /// The host was given up last by its device, or by something else.
-fn wait_fenced(cluster: &Cluster, host: &str, by: By, by_device: bool) -> Result<()> {
+pub(super) fn wait_fenced(cluster: &Cluster, host: &str, by: By, by_device: bool) -> Result<()> {
     wait_host(cluster, host, Membership::Fenced)?;
     let told = given_up(cluster)?;
     let last = told.iter().rfind(|text| text.starts_with(host));
@@ -256,7 +256,7 @@ fn wait_fenced(cluster: &Cluster, host: &str, by: By, by_device: bool) -> Result
     )
 }
 
-fn wait_event(cluster: &Cluster, part: &str) -> Result<()> {
+pub(super) fn wait_event(cluster: &Cluster, part: &str) -> Result<()> {
     wait_until(
         &format!("the journal to say `{part}`"),
         PATIENCE,

@@ -5,6 +5,7 @@ mod checks;
 mod clocks;
 mod cut;
 mod cut_short;
+mod errand;
 mod etcd_disk;
 mod etcd_set_back;
 mod extension;
@@ -224,6 +225,11 @@ pub const ALL: &[Scenario] = &[
         name: "host-loss-instant-device",
         what: "44: a host loses power, two sites ask it in vain, its device answers: its VM is elsewhere at once",
         run: fence::instant,
+    },
+    Scenario {
+        name: "fence-errand",
+        what: "39: only site a's manager can ask the boards, and the witness leads: it is asked there",
+        run: errand::by_the_site,
     },
     Scenario {
         name: "witness-lost-then-a-site",

@@ -1,0 +1,68 @@
+//! Fencing devices that only site a's manager can ask, with the leader at the witness.
+
+use holdfast_model::host::Membership;
+
+use super::checks::{wait_host, went_elsewhere};
+use super::fence::{By, wait_event, wait_fenced};
+use super::{PATIENCE, host_of, small, with_policy, with_vms};
+use crate::boards::{Boards, Mode};
+use crate::error::Result;
+use crate::lab::Lab;
+use crate::layout::Machine;
+use crate::trial::{Cluster, lead_from};
+use crate::{configs, state};
+
+const VM: &str = "errand";
+/// The only manager that has the program.
+const REACHES: &str = "a-ctl";
+/// As those of the other fencing scenarios, and asked from site a only.
+const DEVICES: &str = "[fencing]\non_suspicion = true\n\n[fencing.devices.boards]\n\
+                       hosts = [\"a1\", \"a2\", \"b1\", \"b2\"]\nagent = \"fence_lab\"\nfrom = [\"a\"]\n\
+                       timeout_ms = 60000\n";
+
+/// A host at site a loses power: the manager there asks its board for the leader.
+pub(super) fn by_the_site(lab: &Lab) -> Result<()> {
+    with_policy(lab, DEVICES, || {
+        Boards::serve(lab, |boards| {
+            with_vms(lab, &[small(VM, "a")], |cluster| {
+                managers_with(lab, configs::manager_toml_without_agents)?;
+                let done = body(cluster, boards);
+                // Also after a failure: the next scenario finds the lab as it was.
+                managers_with(lab, configs::manager_toml)?;
+                done
+            })
+        })
+    })
+}
+
+fn body(cluster: &Cluster, boards: &Boards) -> Result<()> {
+    let lab = cluster.lab;
+    lead_from(cluster, "witness")?;
+    let before = cluster.vm(VM)?;
+    let host = host_of(cluster, VM)?;
+    boards.set(&host, Mode::Answers);
+    let off = lab.power_off(&[&host])?;
+    boards.wait_asked(&host, "status", off.at_ms, PATIENCE)?;
+    went_elsewhere(cluster, &before, off.at_ms)?;
+    wait_fenced(cluster, &host, By::Program, true)?;
+    wait_event(
+        cluster,
+        &format!("told by {REACHES} to switch it off: says off"),
+    )?;
+    lab.power_on(&[&host])?;
+    wait_host(cluster, &host, Membership::Online)
+}
+
+/// Gives all other managers this file, and starts them with it.
+fn managers_with(lab: &Lab, text: fn(&crate::layout::Layout, &Machine) -> String) -> Result<()> {
+    let layout = lab.layout();
+    for machine in layout.controls().filter(|each| each.name != REACHES) {
+        let file = lab
+            .state()
+            .private(&machine.name, "/etc/holdfast/manager.toml");
+        state::write(&file, text(layout, machine))?;
+        lab.stop_service(&machine.name, "manager")?;
+        lab.start_service(&machine.name, "manager")?;
+    }
+    Ok(())
+}
