@@ -194,7 +194,9 @@ impl Courier {
                 return;
             }
         }
-        course.not_sent("this manager does not lead any more, or the host's session has changed since");
+        course.not_sent(
+            "this manager does not lead any more, or the host's session has changed since",
+        );
     }
 
     /// The leader of this epoch removes what nobody waits for any more.
