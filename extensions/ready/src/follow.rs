@@ -2,12 +2,23 @@
 
 use holdfast_model::extension::Installed;
 use holdfast_store::cache::Cache;
+use holdfast_store::view::View;
 use tokio::sync::watch;
 
 /// Who asks extensions on this machine.
 pub trait Users: Send + Sync {
     /// Whether this one is for this machine.
     fn want(&self, installed: &Installed) -> bool;
+
+    /// What is followed: what is installed, unless something else is said.
+    fn followed<'v>(&self, view: &'v View) -> Vec<&'v Installed> {
+        view.extensions.values().map(|seen| &seen.value).collect()
+    }
+
+    /// Whether it is these who remove the machine code that nobody needs. One on a machine does.
+    fn tidy_up(&self) -> bool {
+        true
+    }
 
     /// Takes in what is installed now of those that are wanted; gives those that are to be loaded. What runs goes
     /// on until the new one is ready: a rule that is being upgraded holds meanwhile.
@@ -20,8 +31,20 @@ pub trait Users: Send + Sync {
 /// Those of what is installed that are wanted here.
 fn wanted(users: &dyn Users, watched: &Cache) -> Vec<Installed> {
     watched.read(|view| {
-        let all = view.extensions.values().map(|seen| &seen.value);
+        let all = users.followed(view).into_iter();
         all.filter(|each| users.want(each)).cloned().collect()
+    })
+}
+
+/// The components whose machine code is kept: of all that is wanted here, of the versions before, to which one may go
+/// back, and of the shadows.
+#[cfg(feature = "run")]
+fn kept(users: &dyn Users, watched: &Cache) -> Vec<String> {
+    watched.read(|view| {
+        let all = view.extensions.values().chain(view.shadows.values());
+        let wanted = all.filter(|seen| users.want(&seen.value));
+        let digests = wanted.flat_map(|seen| seen.value.digests());
+        digests.map(str::to_owned).collect()
     })
 }
 
@@ -62,7 +85,7 @@ pub use running::{Prepares, follow};
 
 #[cfg(feature = "run")]
 mod running {
-    use super::{Users, heard, wanted};
+    use super::{Users, heard, kept, wanted};
     use crate::workshop::{LoadError, Workshop};
     use holdfast_extension_host::{ExtensionError, Loaded};
     use holdfast_model::extension::Installed;
@@ -98,7 +121,6 @@ mod running {
         let mut again: Vec<Installed> = Vec::new();
         loop {
             let installed = wanted(users, &watched);
-            let digests: Vec<String> = installed.iter().map(|each| each.digest.clone()).collect();
             let mut to_load = users.take_in(installed.clone());
             let still = again
                 .drain(..)
@@ -110,7 +132,9 @@ mod running {
                     again.push(later);
                 }
             }
-            workshop.keep_only(&digests);
+            if users.tidy_up() {
+                workshop.keep_only(&kept(users, &watched));
+            }
             let wait = async {
                 match again.is_empty() {
                     true => std::future::pending().await,

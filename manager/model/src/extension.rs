@@ -362,6 +362,9 @@ pub struct Installed {
     pub by: String,
     /// When, for people.
     pub at: UnixMs,
+    /// The version before, to go back to ([`crate::versions`]); itself without one before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<Installed>>,
 }
 
 impl Installed {

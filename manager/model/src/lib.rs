@@ -8,7 +8,8 @@
 //! - [`power`]: fencing devices, what is asked of them and what they answer
 //! - [`probe`]: which hosts answer managers that ask them directly
 //! - [`extension`]: what extensions say of themselves, may do and may cost; [`component`]: by which name they are
-//!   stored; [`standing`]: how they do on a machine; [`advice`]: what placement extensions are asked and answer
+//!   stored; [`standing`]: how they do on a machine; [`advice`]: what placement extensions are asked and answer;
+//!   [`versions`]: the one before, to go back to; [`shadow`]: one that is tried beside the installed one
 //! - [`lease`]: what stands on a lease volume
 //! - [`world`], [`plan`]: what the planner reads and what it answers
 //! - [`status`]: what the HTTP API sends
@@ -33,11 +34,13 @@ pub mod plan;
 pub mod policy;
 pub mod power;
 pub mod probe;
+pub mod shadow;
 pub mod standing;
 pub mod status;
 pub mod target;
 pub mod time;
 pub mod timing;
 pub mod told;
+pub mod versions;
 pub mod vm;
 pub mod world;

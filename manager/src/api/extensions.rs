@@ -7,6 +7,7 @@
 
 use super::App;
 use super::extension_hosts::{on_hosts, removal};
+use super::extension_versions::{is_used, settle_shadow, shadow_shown, take_shadow_along};
 use super::input::{Asker, Body, Name, Options, name};
 use super::problem::Problem;
 use super::vms::asking;
@@ -34,7 +35,7 @@ pub const COMPONENT_MAX_LARGE: usize = 32 << 20;
 /// A component that nobody names is kept for so long, in milliseconds: its extension may be on its way.
 const UNUSED_MS: u64 = 60 * 60 * 1000;
 
-type Answer = Result<Json<Outcome>, Problem>;
+pub(super) type Answer = Result<Json<Outcome>, Problem>;
 
 /// What is to be installed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,7 +93,7 @@ pub async fn requests(State(app): State<Arc<App>>) -> Json<RequestsHere> {
     })
 }
 
-fn unknown(name: &ExtensionName) -> Problem {
+pub(super) fn unknown(name: &ExtensionName) -> Problem {
     let detail = format!("no extension `{name}` is installed; `holdfast ext list` lists them");
     Problem::new("not-found", detail)
 }
@@ -125,6 +126,7 @@ fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
             .map(|own| own.bind.clone())
             .unwrap_or_default(),
         told: view.told.get(name).map(|seen| seen.value.clone()),
+        shadow: shadow_shown(app, view, name),
     })
 }
 
@@ -214,10 +216,7 @@ async fn forget_unused(app: &App) -> Result<(), Problem> {
     let now = wall().0;
     let unused = |entry: &&Entry| now.saturating_sub(entry.at.0) > UNUSED_MS;
     for entry in entries.iter().filter(unused) {
-        let used = app.look(|look| {
-            let mut all = look.view.extensions.values();
-            all.any(|seen| seen.value.digest == entry.digest)
-        })?;
+        let used = app.look(|look| is_used(look.view, &entry.digest))?;
         if !used {
             let removed = components::remove(&*app.store, entry).await;
             removed.map_err(|error| Problem::store(&error))?;
@@ -250,6 +249,7 @@ pub async fn install(
             Installed {
                 by: installed.by.clone(),
                 at: installed.at,
+                before: None,
                 ..there.clone()
             } == installed
         };
@@ -266,7 +266,9 @@ pub async fn install(
         };
         let key = Key::Extension(named.clone());
         let seen = look.view.seen(&key).map(|(revision, _)| revision);
-        let mut change = Change::new(text).put(key, &installed, seen);
+        let record = installed.clone().over(present.map(|seen| &seen.value));
+        let mut change = Change::new(text).put(key, &record, seen);
+        change = settle_shadow(look.view, change, &record);
         let before = present.map(|seen| seen.value.rights()).unwrap_or_default();
         for right in installed.rights().beyond(&before) {
             change.warnings.push(format!("it may newly: {right}"));
@@ -285,7 +287,7 @@ pub async fn install(
 }
 
 /// Roles that the policy binds and it has not.
-fn bindings(installed: &Installed, bound: Option<&ExtensionPolicy>) -> Vec<String> {
+pub(super) fn bindings(installed: &Installed, bound: Option<&ExtensionPolicy>) -> Vec<String> {
     let roles = bound.map_or_else(Vec::new, |bound| bound.beyond(&installed.manifest.rights));
     let roles = roles.into_iter();
     roles
@@ -293,7 +295,11 @@ fn bindings(installed: &Installed, bound: Option<&ExtensionPolicy>) -> Vec<Strin
         .collect()
 }
 
-fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed, Problem> {
+pub(super) fn checked(
+    named: &ExtensionName,
+    wanted: Wanted,
+    by: &str,
+) -> Result<Installed, Problem> {
     let invalid = |detail: String| Err(Problem::new("invalid", detail));
     let Wanted {
         manifest,
@@ -330,12 +336,13 @@ fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed,
         then,
         by: by.to_owned(),
         at: wall(),
+        before: None,
     })
 }
 
 /// The component is there, is what it is said to be, fits its contract and compiles: its size.
 #[cfg(feature = "extensions")]
-async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
+pub(super) async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
     use holdfast_extension_host::contract::mismatches;
     let invalid = |detail: String| Problem::new("invalid", detail);
     let Some(workshop) = &app.workshop else {
@@ -379,7 +386,7 @@ async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
 }
 
 #[cfg(not(feature = "extensions"))]
-async fn fit(_: &App, _: &Installed) -> Result<u64, Problem> {
+pub(super) async fn fit(_: &App, _: &Installed) -> Result<u64, Problem> {
     let detail = "this manager was built without extensions; ask another one";
     Err(Problem::new("not-possible", detail))
 }
@@ -409,6 +416,7 @@ pub async fn remove(
             ));
         }
         let mut change = Change::new(format!("remove extension {named}")).remove(key, revision);
+        change = take_shadow_along(look.view, change, &named);
         change.warnings.push(removal(look.view, &named));
         Ok(Decided::Write(change))
     })

@@ -258,7 +258,7 @@ pub async fn run_on(
     );
     let mut tasks = JoinSet::new();
     tasks.spawn(poll_voters(shared.clone(), voters));
-    tasks.spawn(workshop::follow(
+    tasks.spawn(workshop::keep_ready(
         shared.clone(),
         cache.subscribe(),
         means.workshop,

@@ -6,6 +6,8 @@
 //!                                 └─ failed: why                                      │
 //! planner ─question─> advisor ─> kept answer, or ask within the decision's time <─────┤
 //! daemon/tell ─events─> handler, on a thread of its own, in the leader <──────────────┘
+//!
+//! question and answer ─(after the decision)─> shadow: another version, compared and not heeded
 //! ```
 //! Every manager has them ready, not the leader alone: compiling takes seconds, which no failover has.
 
@@ -15,9 +17,11 @@ mod kept;
 mod loader;
 #[cfg(feature = "extensions")]
 mod runs;
+mod shadow;
 
 pub use holdfast_extension_ready::cost;
 pub use holdfast_model::component::digest;
+pub use shadow::ShadowShown;
 
 use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed};
@@ -25,6 +29,7 @@ use holdfast_model::id::{ExtensionName, HostName, TargetName};
 use holdfast_model::standing::{OnHost, Readiness};
 use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
+use shadow::Trial;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -41,6 +46,8 @@ pub struct Extensions {
     slots: RwLock<BTreeMap<ExtensionName, Slot>>,
     #[cfg(feature = "extensions")]
     kept: kept::Kept,
+    /// Versions that are asked beside them and not heeded.
+    pub(crate) shadows: holdfast_extension_ready::shadow::Shadows<Trial>,
 }
 
 impl std::fmt::Debug for Extensions {
@@ -108,6 +115,9 @@ pub struct Shown {
     /// How far an event handler has been told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<ToldSoFar>,
+    /// The version that is asked beside it and not heeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowShown>,
 }
 
 impl Slot {

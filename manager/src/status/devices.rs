@@ -99,6 +99,7 @@ mod tests {
             then: Fallback::Closed,
             by: String::new(),
             at: UnixMs(0),
+            before: None,
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) enum Record {
     Uuid(VmName),
     Fence(FenceRecord),
     Extension(Box<Installed>),
+    Shadow(Box<Installed>),
     Told(ToldSoFar),
     Op(Op),
     Event(Event),
@@ -95,6 +96,11 @@ impl Record {
                 let record = decode::<Installed>(item)?;
                 same(name, &record.manifest.name)?;
                 Self::Extension(Box::new(record))
+            }
+            Key::Shadow(name) => {
+                let record = decode::<Installed>(item)?;
+                same(name, &record.manifest.name)?;
+                Self::Shadow(Box::new(record))
             }
             Key::Told(_) => Self::Told(decode(item)?),
             Key::Op(id) => {

@@ -67,6 +67,8 @@ pub struct View {
     pub vm_slots: BTreeMap<(String, u32), Seen<VmUuid>>,
     /// Installed extensions.
     pub extensions: BTreeMap<ExtensionName, Seen<Installed>>,
+    /// Versions that are asked beside them and not heeded. No decision reads them.
+    pub shadows: BTreeMap<ExtensionName, Seen<Installed>>,
     /// How far event handlers have been told.
     pub told: BTreeMap<ExtensionName, Seen<ToldSoFar>>,
     /// How the extensions that hosts ask do there. No decision reads it, so it is apart from the hosts.
@@ -352,6 +354,9 @@ impl View {
             (Key::Extension(name), Record::Extension(value)) => {
                 self.extensions.insert(name, seen(*value, revision, now));
             }
+            (Key::Shadow(name), Record::Shadow(value)) => {
+                self.shadows.insert(name, seen(*value, revision, now));
+            }
             (Key::Told(name), Record::Told(value)) => {
                 self.told.insert(name, seen(value, revision, now));
             }
@@ -397,6 +402,7 @@ impl View {
                 Arc::make_mut(&mut self.fences).remove(&(host, incarnation));
             }
             Key::Extension(name) => drop(self.extensions.remove(&name)),
+            Key::Shadow(name) => drop(self.shadows.remove(&name)),
             Key::Told(name) => drop(self.told.remove(&name)),
             Key::Op(id) => drop(self.ops.remove(&id)),
             Key::Event(id) => self.events.remove(&id),

@@ -114,6 +114,7 @@ impl Sim {
             then,
             by: "somebody".to_owned(),
             at: UnixMs(self.ctx.now), // so that the same again is a change
+            before: None,
         };
         self.write(Key::Extension(name.clone()), &installed)?;
         self.ctx.extensions.insert(name, behaviour);

@@ -128,6 +128,7 @@ fn installed(name: &str) -> (Installed, Loaded) {
         then: holdfast_model::advice::Fallback::Closed,
         by: "test".to_owned(),
         at: UnixMs(0),
+        before: None,
     };
     (installed, loaded)
 }

@@ -5,6 +5,7 @@
 //! unusable.
 
 mod looks;
+mod shadow;
 
 use async_trait::async_trait;
 use holdfast_extension_host::breaker::BreakerState;
@@ -12,7 +13,8 @@ use holdfast_extension_host::outside::{Probes, Reach};
 use holdfast_extension_host::storage_check::{Answer, Domain, Findings};
 use holdfast_extension_host::{CallError, ExtensionError, Loaded, StorageCheck};
 use holdfast_extension_ready::cost::Costs;
-use holdfast_extension_ready::{Prepares, Users, Workshop};
+use holdfast_extension_ready::shadow::Shadows;
+use holdfast_extension_ready::{Prepares, Users, Workshop, follow, follow_unable};
 use holdfast_host::agent::storage::Check;
 use holdfast_host::config::{Config, StorageCheck as Wanted};
 use holdfast_model::extension::{ExtensionKind, Installed};
@@ -23,6 +25,7 @@ use holdfast_model::standing::{HostExtensions, Level, Line, OnHost, Readiness};
 use holdfast_store::api::Store;
 use holdfast_store::cache::Cache;
 use looks::Looks;
+use shadow::Trial;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +47,8 @@ pub struct Checker {
     code_dir: PathBuf,
     /// None: nobody has heard yet what is installed.
     slot: Mutex<Option<Found>>,
+    /// The version that is asked beside it and not heeded.
+    shadows: Shadows<Trial>,
     changed: Notify,
 }
 
@@ -77,14 +82,11 @@ impl Checker {
         }
         Some(Self {
             name: storage.extension.clone()?,
-            domain: Domain {
-                name: OWN_PATH.to_owned(),
-                path: storage.path.as_ref()?.display().to_string(),
-                settings: storage.settings.clone().into_iter().collect(),
-            },
+            domain: domain(config)?,
             looks: Arc::new(Looks::of(config)),
             code_dir: config.extensions_dir.clone(),
             slot: Mutex::default(),
+            shadows: Shadows::new(shadow::Means::of(config)?),
             changed: Notify::new(),
         })
     }
@@ -114,6 +116,7 @@ impl Checker {
             readiness: Some(slot.readiness()),
             costs: slot.costs.shown(slot.installed.limits()),
             log: slot.asked.as_ref().map_or_else(Vec::new, Asked::log),
+            shadow: self.shadows.standings().remove(&self.name).map(Box::new),
         })
     }
 }
@@ -220,11 +223,19 @@ impl Check for Checker {
     async fn keep(&self, store: &dyn Store, watched: Cache, mut stop: watch::Receiver<bool>) {
         match Workshop::open_or_tell(&self.code_dir) {
             Some(workshop) => {
-                holdfast_extension_ready::follow(self, &workshop, store, watched, stop).await;
+                let (beside, ends) = (watched.subscribe(), stop.clone());
+                tokio::join!(
+                    follow(self, &workshop, store, watched, stop),
+                    follow(&self.shadows, &workshop, store, beside, ends)
+                );
             }
             None => {
                 let why = "extensions do not run on this host; its agent's log says why";
-                holdfast_extension_ready::follow_unable(self, watched, &mut stop, why).await;
+                let (beside, mut ends) = (watched.subscribe(), stop.clone());
+                tokio::join!(
+                    follow_unable(self, watched, &mut stop, why),
+                    follow_unable(&self.shadows, beside, &mut ends, why)
+                );
             }
         }
     }
@@ -284,10 +295,25 @@ impl Check for Checker {
         let cost = called.cost;
         costs.count(cost.cpu, cost.memory_bytes, failure);
         match called.answer {
-            Ok(findings) => state_of(findings),
+            Ok(findings) => {
+                let state = state_of(findings);
+                // It hears of it once the answer is there, and is not waited for.
+                self.shadows.hear(name, state.clone());
+                state
+            }
             Err(error) => unknown(format!("extension {name}: {error}")),
         }
     }
+}
+
+/// What is asked about.
+fn domain(config: &Config) -> Option<Domain> {
+    let storage = &config.storage;
+    Some(Domain {
+        name: OWN_PATH.to_owned(),
+        path: storage.path.as_ref()?.display().to_string(),
+        settings: storage.settings.clone().into_iter().collect(),
+    })
 }
 
 /// What an answer means. One `no` is enough to leave; what is not known is never good.
