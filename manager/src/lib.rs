@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod domain_xml;
 pub mod extensions;
 pub mod requests;
+mod rollout;
 pub mod rto;
 pub mod schema;
 pub mod status;

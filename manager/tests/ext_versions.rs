@@ -398,3 +398,97 @@ async fn a_shadow_is_not_left_behind() {
     rig.done(&["ext", "remove", NAME, "--yes"]).await;
     assert!(!is_there(), "nothing is beside it any more");
 }
+
+/// Another manager, at site b, that can run extensions or not.
+async fn at_b(rig: &Rig, dir: &TempDir, can: bool) -> Manager {
+    let means = Means {
+        workshop: can.then(|| workshop(dir.path())),
+        ..Means::default()
+    };
+    let store = Arc::new(rig.store.clone());
+    Manager::with_means(store, ("lab", "m-b", "b"), means).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_goes_from_site_to_site() {
+    let rig = Rig::start().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let other = at_b(&rig, &dir, true).await;
+    rig.install(&rig.version(NAME, "0.1.0", ""), &[]).await;
+    let both = |shown: &Value| {
+        let digest = &shown["installed"]["digest"];
+        ["m-a", "m-b"].iter().all(|manager| {
+            let there = &shown["managers"][manager];
+            there["state"] == "ready" && there["digest"] == *digest
+        })
+    };
+    rig.manager.until(PATH, "both to be ready", both).await;
+    let second = rig.version("site-affinity", "0.2.0", MAY_LOG);
+    let told = rig.install(&second, &[]).await;
+    assert!(
+        told.contains("site b has it first; the others ask 0.1.0 until"),
+        "{told}"
+    );
+    let everywhere = |shown: &Value| {
+        let installed = &shown["installed"];
+        installed["manifest"]["version"] == "0.2.0" && installed["rollout"].is_null()
+    };
+    rig.manager
+        .until(PATH, "the rest to follow", everywhere)
+        .await;
+    let events = rig.done(&["events"]).await;
+    assert!(
+        events.contains("label-match 0.2.0 is ready there, and all sites have it now"),
+        "{events}"
+    );
+    rig.manager.until(PATH, "both to be ready", both).await;
+    // Back is everywhere at once: the others have it already.
+    let told = rig.done(&["ext", "rollback", NAME, "--yes"]).await;
+    assert!(!told.contains("has it first"), "{told}");
+    let shown = rig.manager.until(PATH, "both to be ready", both).await;
+    assert_eq!(shown["installed"]["manifest"]["version"], "0.1.0");
+    other.stop().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_first_site_cannot_the_rest_keeps_the_version_before() {
+    let rig = Rig::start().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let other = at_b(&rig, &dir, false).await;
+    rig.install(&rig.version(NAME, "0.1.0", ""), &[]).await;
+    rig.installed_is("0.1.0").await;
+    let failed = |shown: &Value| shown["managers"]["m-b"]["state"] == "failed";
+    rig.manager.until(PATH, "m-b to tell", failed).await;
+    let second = rig.version("site-affinity", "0.2.0", MAY_LOG);
+    rig.install(&second, &[]).await;
+    let told = |status: &Value| {
+        let conditions = status["conditions"].to_string();
+        conditions.contains("version 0.2.0 cannot be asked by manager m-b at site b")
+            && conditions.contains("so the other sites keep 0.1.0")
+            && conditions.contains("holdfast ext rollback label-match")
+    };
+    rig.manager.until("/status", "the condition", told).await;
+    // The version before is asked here.
+    rig.vm("needy", 1, NEEDY).await;
+    let waits = |why: &Value| why.to_string().contains("no label `gpu`");
+    rig.manager
+        .until("/why/vm/needy", "the words of the one before", waits)
+        .await;
+    let (_, shown) = rig.manager.get(PATH).await;
+    assert_eq!(shown["installed"]["rollout"]["first"], "b", "{shown:#}");
+    let before = &shown["installed"]["before"]["digest"];
+    assert_eq!(shown["managers"]["m-a"]["digest"], *before, "{shown:#}");
+    let text = rig.done(&["ext", "show", NAME]).await;
+    assert!(text.contains("rollout     site b has it first"), "{text}");
+    // Whoever knows better has the rest follow.
+    let told = rig.install(&second, &["--all-at-once"]).await;
+    assert!(
+        told.contains("have all sites use extension label-match 0.2.0"),
+        "{told}"
+    );
+    let shown = rig.installed_is("0.2.0").await;
+    assert!(shown["installed"]["rollout"].is_null(), "{shown:#}");
+    assert_eq!(shown["installed"]["before"]["manifest"]["version"], "0.1.0");
+    rig.runs("needy").await;
+    other.stop().await.expect("a clean end");
+}

@@ -9,7 +9,8 @@
 //! - [`probe`]: which hosts answer managers that ask them directly
 //! - [`extension`]: what extensions say of themselves, may do and may cost; [`component`]: by which name they are
 //!   stored; [`standing`]: how they do on a machine; [`advice`]: what placement extensions are asked and answer;
-//!   [`versions`]: the one before, to go back to; [`shadow`]: one that is tried beside the installed one
+//!   [`versions`]: the one before, to go back to; [`shadow`]: one that is tried beside the installed one; [`rollout`]:
+//!   which site has a new one first
 //! - [`lease`]: what stands on a lease volume
 //! - [`world`], [`plan`]: what the planner reads and what it answers
 //! - [`status`]: what the HTTP API sends
@@ -34,6 +35,7 @@ pub mod plan;
 pub mod policy;
 pub mod power;
 pub mod probe;
+pub mod rollout;
 pub mod shadow;
 pub mod standing;
 pub mod status;

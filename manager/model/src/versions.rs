@@ -13,9 +13,13 @@ use crate::extension::Installed;
 use crate::time::UnixMs;
 
 impl Installed {
-    /// In place of the one that is there, if one is: that becomes the version before.
+    /// In place of the one that is there, if one is: that becomes the version before. One that never got beyond its
+    /// first site is none to go back to.
     pub fn over(self, there: Option<&Installed>) -> Installed {
-        let before = there.map(|there| Box::new(there.alone()));
+        let before = there.map(|there| match (&there.rollout, &there.before) {
+            (Some(_), Some(before)) => before.clone(),
+            _ => Box::new(there.alone()),
+        });
         Self { before, ..self }
     }
 
@@ -23,18 +27,19 @@ impl Installed {
     /// there is none.
     pub fn back(&self, by: &str, at: UnixMs) -> Option<Installed> {
         let before = self.before.as_deref()?;
-        let again = Installed {
+        Some(Installed {
             by: by.to_owned(),
             at,
+            before: Some(Box::new(self.alone())),
             ..before.clone()
-        };
-        Some(again.over(Some(self)))
+        })
     }
 
-    /// Without the version before.
+    /// Without the version before, and at all sites.
     pub fn alone(&self) -> Installed {
         Self {
             before: None,
+            rollout: None,
             ..self.clone()
         }
     }
@@ -108,6 +113,7 @@ mod tests {
             by: "ada".to_owned(),
             at: UnixMs(1),
             before: None,
+            rollout: None,
         }
     }
 

@@ -7,6 +7,7 @@
 
 use super::App;
 use super::extension_hosts::{on_hosts, removal};
+use super::extension_sites::{first_at, sited};
 use super::extension_versions::{is_used, settle_shadow, shadow_shown, take_shadow_along};
 use super::input::{Asker, Body, Name, Options, name};
 use super::problem::Problem;
@@ -225,7 +226,7 @@ async fn forget_unused(app: &App) -> Result<(), Problem> {
     Ok(())
 }
 
-/// `PUT /v1/extensions/{NAME}?revision=N&dry_run`.
+/// `PUT /v1/extensions/{NAME}?revision=N&all_at_once&dry_run`.
 pub async fn install(
     State(app): State<Arc<App>>,
     Name(named): Name<ExtensionName>,
@@ -233,7 +234,8 @@ pub async fn install(
     options: Options,
     Body(wanted): Body<Wanted>,
 ) -> Answer {
-    let (asking, _) = asking(asker, options, &["revision"])?;
+    let (asking, options) = asking(asker, options, &["revision", "all_at_once"])?;
+    let all_at_once = options.flag("all_at_once")?;
     let installed = checked(&named, wanted, &asking.by)?;
     // Looked at before it is there for anybody; in a trial as well.
     let bytes = fit(&app, &installed).await?;
@@ -250,14 +252,19 @@ pub async fn install(
                 by: installed.by.clone(),
                 at: installed.at,
                 before: None,
+                rollout: None,
                 ..there.clone()
             } == installed
         };
-        if present.is_some_and(|seen| same(&seen.value)) {
+        let follows = |there: &Installed| all_at_once && there.rollout.is_some();
+        if present.is_some_and(|seen| same(&seen.value) && !follows(&seen.value)) {
             let text = format!("extension {named} {version} is installed already");
             return Ok(Decided::Nothing(text));
         }
         let text = match present {
+            Some(seen) if same(&seen.value) => {
+                format!("have all sites use extension {named} {version}")
+            }
             Some(seen) => {
                 let before = &seen.value.manifest.version;
                 format!("change extension {named} from {before} to {version}")
@@ -267,8 +274,10 @@ pub async fn install(
         let key = Key::Extension(named.clone());
         let seen = look.view.seen(&key).map(|(revision, _)| revision);
         let record = installed.clone().over(present.map(|seen| &seen.value));
+        let record = sited(look, record, all_at_once);
         let mut change = Change::new(text).put(key, &record, seen);
         change = settle_shadow(look.view, change, &record);
+        change.warnings.extend(first_at(&record));
         let before = present.map(|seen| seen.value.rights()).unwrap_or_default();
         for right in installed.rights().beyond(&before) {
             change.warnings.push(format!("it may newly: {right}"));
@@ -337,6 +346,7 @@ pub(super) fn checked(
         by: by.to_owned(),
         at: wall(),
         before: None,
+        rollout: None,
     })
 }
 

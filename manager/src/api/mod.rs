@@ -15,6 +15,7 @@
 pub mod config;
 pub mod events;
 mod extension_hosts;
+mod extension_sites;
 mod extension_versions;
 pub mod extensions;
 pub mod hosts;

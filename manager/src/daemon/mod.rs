@@ -5,6 +5,7 @@
 //!                      ├─> election ─epoch─┬─> reconcile (plan, verify, execute)
 //!                      │                   │    └─> fence (asks devices) ─wakes─> reconcile
 //!                      │                   ├─> tell (event handlers)
+//!                      │                   ├─> rollout (new versions of extensions, site by site)
 //!                      │                   └─> housekeeping (trims events)
 //!                      ├─> probes (asks hosts) ─wakes─> reconcile
 //!                      └─> presence, voters
@@ -19,6 +20,7 @@ pub mod housekeeping;
 pub mod presence;
 pub mod probes;
 pub mod reconcile;
+pub mod rollout;
 pub mod secrets;
 #[cfg(feature = "extensions")]
 mod tell;
@@ -237,6 +239,7 @@ pub async fn run_on(
         numbers: Arc::default(),
         stop: ended.clone(),
     };
+    shared.extensions.stands_at(shared.me.site.clone());
     let cache = Cache::spawn(store.clone(), vec![ROOT.to_owned()], clock);
     let (voters, voters_seen) = watch::channel(Err("etcd was not asked yet".to_owned()));
     let (violations, violations_seen) = watch::channel(Vec::new());
@@ -303,8 +306,17 @@ async fn write(
     #[cfg(not(feature = "extensions"))]
     let telling = std::future::ready(());
     let probes = probes::run(shared.clone(), cache.subscribe());
+    let rollout = rollout::run(shared.clone(), cache.subscribe(), epoch_seen.clone());
     let housekeeping = housekeeping::run(shared, cache, epoch_seen);
-    tokio::join!(election, reconcile, presence, telling, probes, housekeeping);
+    tokio::join!(
+        election,
+        reconcile,
+        presence,
+        telling,
+        probes,
+        rollout,
+        housekeeping
+    );
     Ok(())
 }
 

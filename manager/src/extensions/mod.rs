@@ -25,13 +25,13 @@ pub use shadow::ShadowShown;
 
 use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::id::{ExtensionName, HostName, TargetName};
+use holdfast_model::id::{ExtensionName, HostName, SiteName, TargetName};
 use holdfast_model::standing::{OnHost, Readiness};
 use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
 use shadow::Trial;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(feature = "extensions")]
 use holdfast_extension_host::{EventHandler, Fencing, breaker::BreakerState};
@@ -48,6 +48,8 @@ pub struct Extensions {
     kept: kept::Kept,
     /// Versions that are asked beside them and not heeded.
     pub(crate) shadows: holdfast_extension_ready::shadow::Shadows<Trial>,
+    /// Where this manager stands: a new version may be for another site first.
+    site: OnceLock<SiteName>,
 }
 
 impl std::fmt::Debug for Extensions {
@@ -162,6 +164,12 @@ impl Slot {
 }
 
 impl Extensions {
+    /// Where this manager stands; told once, before anything is followed.
+    pub fn stands_at(&self, site: SiteName) {
+        // A second word is that of the same daemon.
+        self.site.set(site).ok();
+    }
+
     fn slots(&self) -> RwLockReadGuard<'_, BTreeMap<ExtensionName, Slot>> {
         // Each change is one insertion or removal.
         self.slots.read().unwrap_or_else(PoisonError::into_inner)

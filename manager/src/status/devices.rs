@@ -100,6 +100,7 @@ mod tests {
             by: String::new(),
             at: UnixMs(0),
             before: None,
+            rollout: None,
         }
     }
 

@@ -8,6 +8,7 @@ mod conditions;
 mod devices;
 mod extensions;
 mod hosts;
+mod rollouts;
 mod vms;
 
 pub(crate) use vms::exit_words;
@@ -26,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A manager renews its presence this often, in milliseconds.
 pub const PRESENCE_MS: u64 = 2_000;
 /// A manager whose presence is older than this does not answer: three renewals missed.
-const PRESENT_MS: u64 = 3 * PRESENCE_MS + 500;
+pub(crate) const PRESENT_MS: u64 = 3 * PRESENCE_MS + 500;
 
 /// What a status is made of besides the view.
 pub struct Context<'a> {

@@ -82,6 +82,7 @@ fn candidate(version: &str) -> Installed {
         by: "the test".to_owned(),
         at: UnixMs(1),
         before: None,
+        rollout: None,
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::client::Verb;
 use super::super::error::CliError;
 use super::super::paint::{Line, Tone, table};
 use super::super::{Session, confirm, hint, print, print_json};
-use super::versions::{before, shadow_lines};
+use super::versions::{before, rollout, shadow_lines};
 use crate::api::extensions::Wanted;
 use crate::api::write::Outcome;
 use crate::extensions::{Shown, digest};
@@ -47,6 +47,9 @@ pub struct InstallArguments {
     /// Try it beside the installed version: asked the same, compared, not heeded (placement, storage checks)
     #[arg(long)]
     pub shadow: bool,
+    /// Have all sites use it at once, and not the rest only when it is ready at the first
+    #[arg(long, conflicts_with = "shadow")]
+    pub all_at_once: bool,
     /// Grant what it asks for without being asked
     #[command(flatten)]
     pub sure: Sure,
@@ -104,7 +107,14 @@ impl Session {
             let client = self.client.patient(INSTALL);
             client.change(Verb::Put, path, Some(&wanted))
         };
-        let trial = change(&format!("{path}?dry_run=true"))?;
+        let (trial, path) = match arguments.all_at_once {
+            true => (
+                format!("{path}?all_at_once=true&dry_run=true"),
+                format!("{path}?all_at_once=true"),
+            ),
+            false => (format!("{path}?dry_run=true"), path),
+        };
+        let trial = change(&trial)?;
         if arguments.sure.dry.dry_run || !trial.changed {
             return self.tell(&trial);
         }
@@ -387,6 +397,7 @@ fn one(shown: &Shown) -> String {
         )),
     ];
     lines.extend(installed.before.as_deref().map(before));
+    lines.extend(installed.rollout.as_ref().map(rollout));
     if installed.manifest.kind != ExtensionKind::StorageCheck {
         lines.push(Line::new().text(format!("  cost here   {}", cost(costs))));
         lines.extend(last_failure(costs));

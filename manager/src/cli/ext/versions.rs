@@ -10,6 +10,7 @@ use crate::extensions::ShadowShown;
 use crate::wall::moment;
 use holdfast_model::extension::Installed;
 use holdfast_model::id::ExtensionName;
+use holdfast_model::rollout::Rollout;
 use holdfast_model::shadow::{Difference, ShadowStanding};
 
 impl Session {
@@ -59,6 +60,17 @@ pub(super) fn before(before: &Installed) -> Line {
         moment(before.at),
         before.manifest.name
     ))
+}
+
+/// Who has it, while not all have.
+pub(super) fn rollout(rollout: &Rollout) -> Line {
+    Line::new().text("  rollout     ").add(
+        Tone::Busy,
+        format!(
+            "site {} has it first; the others ask the version before until all there are ready with it",
+            rollout.first
+        ),
+    )
 }
 
 /// The version that is tried, how it does, and in what it differs.

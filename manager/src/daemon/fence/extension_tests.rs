@@ -129,6 +129,7 @@ fn installed(name: &str) -> (Installed, Loaded) {
         by: "test".to_owned(),
         at: UnixMs(0),
         before: None,
+        rollout: None,
     };
     (installed, loaded)
 }

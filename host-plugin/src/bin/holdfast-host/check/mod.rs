@@ -20,10 +20,11 @@ use holdfast_host::config::{Config, StorageCheck as Wanted};
 use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::files::OWN_PATH;
 use holdfast_model::host::StorageState;
-use holdfast_model::id::{ExtensionName, Incarnation};
+use holdfast_model::id::{ExtensionName, Incarnation, SiteName};
 use holdfast_model::standing::{HostExtensions, Level, Line, OnHost, Readiness};
 use holdfast_store::api::Store;
 use holdfast_store::cache::Cache;
+use holdfast_store::view::View;
 use looks::Looks;
 use shadow::Trial;
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ const LINES: usize = 20;
 /// The extension that host.toml names.
 pub struct Checker {
     name: ExtensionName,
+    site: SiteName,
     domain: Domain,
     looks: Arc<Looks>,
     code_dir: PathBuf,
@@ -82,6 +84,7 @@ impl Checker {
         }
         Some(Self {
             name: storage.extension.clone()?,
+            site: config.site.clone(),
             domain: domain(config)?,
             looks: Arc::new(Looks::of(config)),
             code_dir: config.extensions_dir.clone(),
@@ -158,6 +161,12 @@ impl Slot {
 impl Users for Checker {
     fn want(&self, installed: &Installed) -> bool {
         installed.manifest.name == self.name
+    }
+
+    /// A new version may be for another site first.
+    fn followed<'v>(&self, view: &'v View) -> Vec<&'v Installed> {
+        let all = view.extensions.values();
+        all.map(|seen| seen.value.at_site(&self.site)).collect()
     }
 
     fn take_in(&self, installed: Vec<Installed>) -> Vec<Installed> {

@@ -146,6 +146,7 @@ impl Rig {
             by: "the test".to_owned(),
             at: UnixMs(1),
             before: None,
+            rollout: None,
         };
         let stored = components::put(&self.store, &installed.digest, wasm, UnixMs(1)).await;
         stored.expect("it is stored");
