@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod domain_xml;
 pub mod extensions;
 pub mod requests;
+pub mod required;
 mod rollout;
 pub mod rto;
 pub mod schema;

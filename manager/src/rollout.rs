@@ -1,6 +1,6 @@
 //! Who asks an extension, as far as this view goes: what is decided on whether a version may go beyond its first site.
 
-use crate::status::PRESENT_MS;
+use crate::required::is_present;
 use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::rollout::Asking;
 use holdfast_model::time::Instant;
@@ -13,7 +13,7 @@ pub(crate) fn asking(view: &View, installed: &Installed, now: Instant) -> Vec<As
         let present = view
             .managers
             .iter()
-            .filter(|(_, seen)| now.since(seen.seen_at) < PRESENT_MS);
+            .filter(|(_, seen)| is_present(now, seen.seen_at));
         let all = present.map(|(manager, seen)| Asking {
             who: format!("manager {manager}"),
             site: seen.value.site.clone(),

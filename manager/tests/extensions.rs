@@ -8,70 +8,11 @@ use holdfast_model::component::digest;
 use holdfast_model::extension::Installed;
 use holdfast_store::components::{self, entries};
 use holdfast_store::keyspace::Key;
-use holdfast_store::memory::MemoryStore;
 use serde_json::Value;
 use std::sync::Arc;
 use support::guests::{guest, workshop};
-use support::puppet::Puppet;
-use support::{Manager, domain_xml, file, policy, put};
-use tempfile::TempDir;
-
-/// A cluster with one manager that can run extensions, and two hosts at site a.
-struct Rig {
-    store: MemoryStore,
-    manager: Manager,
-    dir: TempDir,
-    _hosts: Vec<Puppet>,
-}
-
-impl Rig {
-    async fn start() -> Self {
-        let store = MemoryStore::new();
-        put(&store, Key::Policy, &policy());
-        let dir = tempfile::tempdir().expect("a directory");
-        let means = Means {
-            workshop: Some(workshop(dir.path())),
-            ..Means::default()
-        };
-        let manager =
-            Manager::with_means(Arc::new(store.clone()), ("lab", "m-a", "a"), means).await;
-        let hosts = ["a1", "a2"].map(|host| Puppet::start(&store, host, "a"));
-        manager
-            .until("/status", "a leader", |status| status["leader"].is_object())
-            .await;
-        Self {
-            store,
-            manager,
-            dir,
-            _hosts: hosts.into(),
-        }
-    }
-
-    async fn cli(&self, arguments: &[&str]) -> (i32, String, String) {
-        let ran = self.manager.cli(arguments).await;
-        (ran.code, ran.out, ran.err)
-    }
-
-    async fn install(&self, guest_name: &str, more: &[&str]) -> (i32, String, String) {
-        let dir = guest(guest_name).display().to_string();
-        let arguments = [&["ext", "install", &dir, "--yes"], more].concat();
-        self.cli(&arguments).await
-    }
-
-    async fn ready(&self, name: &str) {
-        let path = format!("/extensions/{name}");
-        let ready = |shown: &Value| shown["managers"]["m-a"]["state"] == "ready";
-        self.manager.until(&path, "it to be ready", ready).await;
-    }
-
-    async fn vm(&self, name: &str, number: u8, labels: &str) {
-        let xml = file(&self.dir, &format!("{name}.xml"), &domain_xml(name, number));
-        let text = format!("domain_xml_file = \"{xml}\"\n{labels}");
-        let path = file(&self.dir, &format!("{name}.toml"), &text);
-        let (code, _, err) = self.cli(&["vm", "apply", "-f", &path]).await;
-        assert_eq!(code, 0, "{err}");
-    }
-}
+use support::rig::Rig;
+use support::{Manager, file, put};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_is_installed_heeded_explained_and_removed() {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use holdfast_lab::guest::linux;
 use holdfast_lab::programs::find;
-use holdfast_lab::{LabError, Progress, Result};
+use holdfast_lab::{LabError, Progress, Result, sushy};
 
 /// To build `holdfast-host` (libvirt) and the etcd client (protobuf).
 const BUILD: [&str; 6] = [
@@ -23,7 +23,7 @@ const BUILD: [&str; 6] = [
     "make",
 ];
 /// To run the lab.
-const LAB: [&str; 17] = [
+const LAB: [&str; 19] = [
     "libvirt-daemon",
     "libvirt-daemon-driver-qemu",
     "libvirt-daemon-system",
@@ -41,6 +41,8 @@ const LAB: [&str; 17] = [
     "attr",
     "strace",
     "libfaketime",
+    "openssl",
+    "python3-venv",
 ];
 /// To build extensions in C; the linker serves Debian's Rust too.
 const EXTENSIONS: [&str; 4] = [
@@ -73,6 +75,9 @@ pub(crate) fn run(arguments: &SetupArguments) -> Result<ExitCode> {
         if linux::cached().is_none() {
             progress.line("would download a kernel package for the Linux guest, not install it");
         }
+        if sushy::cached().is_none() {
+            progress.line("would fetch OpenStack's Redfish emulator from PyPI, for one scenario");
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if missing.is_empty() {
@@ -89,6 +94,7 @@ pub(crate) fn run(arguments: &SetupArguments) -> Result<ExitCode> {
     } else {
         fetch_kernel(&progress)?;
     }
+    fetch_sushy(&progress);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,10 +105,11 @@ pub(crate) fn ensure(progress: &Progress) -> Result<()> {
         install(progress, &missing)?;
     }
     ensure_rust_target(progress)?;
-    match linux::cached() {
-        Some(_) => Ok(()),
-        None => fetch_kernel(progress),
+    if linux::cached().is_none() {
+        fetch_kernel(progress)?;
     }
+    fetch_sushy(progress);
+    Ok(())
 }
 
 /// What `cargo xtask extensions` needs, and no more.
@@ -128,6 +135,20 @@ fn ensure_rust_target(progress: &Progress) -> Result<()> {
 fn fetch_kernel(progress: &Progress) -> Result<()> {
     let what = "download a kernel for the Linux guest (unpacked, not installed)";
     progress.step(what, || linux::fetch().map(drop))
+}
+
+/// A Redfish service that is not ours. One scenario of the lab needs it, and says so where it is missing; everything
+/// else goes on without it.
+fn fetch_sushy(progress: &Progress) {
+    if sushy::cached().is_some() {
+        return;
+    }
+    let what = "fetch OpenStack's Redfish emulator from PyPI";
+    if let Err(error) = progress.step(what, sushy::fetch) {
+        progress.line(&format!(
+            "  note: without it `fence-redfish-foreign` cannot run: {error}"
+        ));
+    }
 }
 
 fn missing_packages() -> Result<Vec<&'static str>> {

@@ -5,7 +5,8 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use common::{limits, placement, question, with_peer};
+use common::{limits, placement, question, wasm, with_peer};
+use holdfast_extension_host::{EngineKind, Loaded, Placement, Runtime};
 use holdfast_model::extension::Limits;
 use std::time::Instant;
 
@@ -21,8 +22,15 @@ fn main() {
         memory_mib: 128,
         ..limits()
     };
-    for guest in ["site-affinity", "label-match", "free-memory"] {
-        let extension = placement(guest, room);
+    let pulley = Runtime::new(EngineKind::Pulley).expect("a runtime");
+    let loaded = Loaded::compile(&pulley, &wasm("site-affinity")).expect("a component");
+    let interpreted = Placement::new(&loaded, room, true).expect("one for placement");
+    for (guest, extension) in [
+        ("site-affinity", placement("site-affinity", room)),
+        ("label-match", placement("label-match", room)),
+        ("free-memory", placement("free-memory", room)),
+        ("site-affinity-interpreted", interpreted),
+    ] {
         let mut line = guest.to_owned();
         for _ in 0..ROUNDS {
             let begin = Instant::now();

@@ -1,8 +1,12 @@
 //! Follows what is installed, for ever.
 
+use holdfast_extension_signature::trusted;
 use holdfast_model::extension::Installed;
+use holdfast_model::id::SignerName;
+use holdfast_model::signature::PublicKey;
 use holdfast_store::cache::Cache;
 use holdfast_store::view::View;
+use std::collections::BTreeMap;
 use tokio::sync::watch;
 
 /// Who asks extensions on this machine.
@@ -26,14 +30,53 @@ pub trait Users: Send + Sync {
 
     /// One cannot run here. The version before is asked on, if there is one.
     fn failed(&self, installed: &Installed, why: String);
+
+    /// Nobody who may vouches for one: it is not asked, and no version before it either, for the same key may have
+    /// signed that.
+    fn distrust(&self, installed: &Installed, why: String);
 }
 
-/// Those of what is installed that are wanted here.
-fn wanted(users: &dyn Users, watched: &Cache) -> Vec<Installed> {
-    watched.read(|view| {
-        let all = users.followed(view).into_iter();
-        all.filter(|each| users.want(each)).cloned().collect()
-    })
+/// What is to be asked here, and who may vouch for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    installed: Vec<Installed>,
+    signers: BTreeMap<SignerName, PublicKey>,
+}
+
+impl Wanted {
+    /// As the store has it.
+    fn of(users: &dyn Users, watched: &Cache) -> Self {
+        watched.read(|view| {
+            let all = users.followed(view).into_iter();
+            let policy = view.policy.as_ref().map(|seen| &seen.value);
+            Self {
+                installed: all.filter(|each| users.want(each)).cloned().collect(),
+                signers: policy
+                    .map(|policy| policy.extension_signers.clone())
+                    .unwrap_or_default(),
+            }
+        })
+    }
+
+    /// Takes them in: those that are to be loaded. `distrusted` are those that nobody vouched for until now, and
+    /// becomes those that nobody does.
+    fn take_in(self, users: &dyn Users, distrusted: &mut Vec<Installed>) -> Vec<Installed> {
+        let before = std::mem::take(distrusted);
+        let mut to_load = users.take_in(self.installed.clone());
+        for each in self.installed {
+            match trusted(&each, &self.signers) {
+                Err(why) => {
+                    tracing::warn!(extension = %each.manifest.name, %why, "extension is not asked");
+                    to_load.retain(|other| *other != each);
+                    users.distrust(&each, why.to_string());
+                    distrusted.push(each);
+                }
+                Ok(_) if before.contains(&each) && !to_load.contains(&each) => to_load.push(each),
+                Ok(_) => {}
+            }
+        }
+        to_load
+    }
 }
 
 /// The components whose machine code is kept: of all that is wanted here, of the versions before, to which one may go
@@ -69,8 +112,9 @@ pub async fn follow_unable(
     if !heard(&mut watched, stop).await {
         return;
     }
+    let mut distrusted = Vec::new();
     loop {
-        for each in users.take_in(wanted(users, &watched)) {
+        for each in Wanted::of(users, &watched).take_in(users, &mut distrusted) {
             users.failed(&each, why.to_owned());
         }
         tokio::select! {
@@ -85,7 +129,7 @@ pub use running::{Prepares, follow};
 
 #[cfg(feature = "run")]
 mod running {
-    use super::{Users, heard, kept, wanted};
+    use super::{Users, Wanted, heard, kept};
     use crate::workshop::{LoadError, Workshop};
     use holdfast_extension_host::{ExtensionError, Loaded};
     use holdfast_model::extension::Installed;
@@ -119,12 +163,15 @@ mod running {
             return;
         }
         let mut again: Vec<Installed> = Vec::new();
+        let mut distrusted: Vec<Installed> = Vec::new();
         loop {
-            let installed = wanted(users, &watched);
-            let mut to_load = users.take_in(installed.clone());
-            let still = again
-                .drain(..)
-                .filter(|each| installed.contains(each) && !to_load.contains(each));
+            let wanted = Wanted::of(users, &watched);
+            let installed = &wanted.installed;
+            let mut to_load = wanted.clone().take_in(users, &mut distrusted);
+            let still = again.drain(..).filter(|each| {
+                let stays = installed.contains(each) && !distrusted.contains(each);
+                stays && !to_load.contains(each)
+            });
             let still: Vec<Installed> = still.collect();
             to_load.extend(still);
             for each in to_load {
@@ -142,7 +189,7 @@ mod running {
                 }
             };
             tokio::select! {
-                () = changed(users, &mut watched, &installed) => {}
+                () = changed(users, &mut watched, &wanted) => {}
                 () = wait => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
@@ -173,11 +220,11 @@ mod running {
         None
     }
 
-    /// Waits until something else is installed.
-    async fn changed(users: &dyn Users, watched: &mut Cache, known: &[Installed]) {
+    /// Waits until something else is installed, or others may vouch for it.
+    async fn changed(users: &dyn Users, watched: &mut Cache, known: &Wanted) {
         loop {
             watched.changed().await;
-            if wanted(users, watched) != known {
+            if Wanted::of(users, watched) != *known {
                 return;
             }
         }

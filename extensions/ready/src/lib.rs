@@ -1,8 +1,10 @@
 //! Gets installed extensions ready on this machine, for managers and agents alike.
 //!
 //! ```text
-//! etcd ─watch─> installed ─wanted here?─> fetch, check the digest, compile in a child ─> Prepares: ready to be asked
-//!                                            └─ failed: why (the version before is asked on)
+//! etcd ─watch─> installed ─wanted here?─> signed by one of the policy's? ─no─> distrusted: not asked
+//!                                            │
+//!                 fetch, check the digest, compile in a child ─> Prepares: ready to be asked
+//!                   └─ failed: why (the version before is asked on)
 //! ```
 //! - [`follow`]: what is installed, for ever; [`Users`] and [`Prepares`]: who asks extensions here
 //! - [`Workshop`]: what compiles, and keeps machine code for the next start
@@ -34,7 +36,10 @@ pub enum Workshop {}
 #[cfg(not(feature = "run"))]
 impl Workshop {
     /// There is none.
-    pub fn open_or_tell(_: &std::path::Path) -> Option<Self> {
+    pub fn open_or_tell(
+        _: &std::path::Path,
+        _: holdfast_model::files::ExtensionsEngine,
+    ) -> Option<Self> {
         None
     }
 }

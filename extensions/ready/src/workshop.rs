@@ -5,6 +5,7 @@ use holdfast_extension_host::compile::{self, Compiler};
 use holdfast_extension_host::{EngineKind, ExtensionError, Loaded, Runtime};
 use holdfast_model::component::digest;
 use holdfast_model::extension::Installed;
+use holdfast_model::files::ExtensionsEngine;
 use holdfast_store::api::Store;
 use holdfast_store::components;
 use std::path::Path;
@@ -13,10 +14,26 @@ use std::process::ExitCode;
 /// The argument by which a daemon becomes the child that compiles.
 pub const COMPILE: &str = "--compile-extension";
 
+/// Behind it: for the interpreter.
+const FOR_PULLEY: &str = "pulley";
+
 /// To be asked first in a daemon's `main`: the exit code, if it was started to compile.
 pub fn child() -> Option<ExitCode> {
-    let asked = std::env::args().nth(1).as_deref() == Some(COMPILE);
-    asked.then(|| compile::child(EngineKind::Native))
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() != Some(COMPILE) {
+        return None;
+    }
+    Some(compile::child(match words.next().as_deref() {
+        Some(FOR_PULLEY) => EngineKind::Pulley,
+        _ => EngineKind::Native,
+    }))
+}
+
+fn kind(engine: ExtensionsEngine) -> EngineKind {
+    match engine {
+        ExtensionsEngine::Native => EngineKind::Native,
+        ExtensionsEngine::Pulley => EngineKind::Pulley,
+    }
 }
 
 /// What compiles and keeps.
@@ -52,23 +69,23 @@ impl Workshop {
     ///
     /// # Errors
     /// If this machine can run none, or others can write to the directory.
-    pub fn open(dir: &Path) -> Result<Self, ExtensionError> {
+    pub fn open(dir: &Path, engine: ExtensionsEngine) -> Result<Self, ExtensionError> {
+        let mut arguments = vec![COMPILE.to_owned()];
+        if engine == ExtensionsEngine::Pulley {
+            arguments.push(FOR_PULLEY.to_owned());
+        }
         let compiler = Compiler {
             // Also after an upgrade has replaced its file.
             program: "/proc/self/exe".into(),
-            arguments: vec![COMPILE.to_owned()],
+            arguments,
         };
         let cache = Cache::open(dir)?;
-        Ok(Self::new(
-            Runtime::new(EngineKind::Native)?,
-            cache,
-            compiler,
-        ))
+        Ok(Self::new(Runtime::new(kind(engine))?, cache, compiler))
     }
 
     /// The same. None, and said why, if that does not work: a daemon is more important than its extensions.
-    pub fn open_or_tell(dir: &Path) -> Option<Self> {
-        Self::open(dir)
+    pub fn open_or_tell(dir: &Path, engine: ExtensionsEngine) -> Option<Self> {
+        Self::open(dir, engine)
             .inspect_err(|error| tracing::error!(%error, "extensions do not run on this machine"))
             .ok()
     }

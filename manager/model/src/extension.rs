@@ -7,6 +7,7 @@
 use crate::advice::Fallback;
 use crate::id::{ExtensionName, TargetName};
 use crate::rollout::Rollout;
+use crate::signature::Signed;
 use crate::time::UnixMs;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -359,6 +360,9 @@ pub struct Installed {
     pub limits: LimitsAsked,
     /// What happens when it gives no answer.
     pub then: Fallback,
+    /// Who vouches for it, if anybody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
     /// Who installed it.
     pub by: String,
     /// When, for people.

@@ -76,6 +76,9 @@ pub struct ManagerFile {
     /// Where the machine code of extensions is kept: a directory that only the manager's user can write.
     #[serde(default = "default_extensions_dir")]
     pub extensions_dir: PathBuf,
+    /// How extensions are run.
+    #[serde(default)]
+    pub extensions_engine: ExtensionsEngine,
     /// Where the requests that extensions have sent are written down, each before it is sent: a file that only
     /// the manager's user can write. Without it none is sent.
     #[serde(default = "default_requests_file")]
@@ -141,6 +144,9 @@ pub struct HostFile {
     /// Where the machine code of extensions is kept: a directory that only root can write.
     #[serde(default = "default_host_extensions_dir")]
     pub extensions_dir: PathBuf,
+    /// How extensions are run.
+    #[serde(default)]
+    pub extensions_engine: ExtensionsEngine,
     /// The lease volume, by which VMs outlive a loss of etcd.
     #[serde(default)]
     pub lease: LeaseSection,
@@ -367,6 +373,18 @@ fn default_machine_id_file() -> PathBuf {
 
 fn default_fence_secrets() -> PathBuf {
     "/etc/holdfast/fence".into()
+}
+
+/// How a daemon runs extensions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExtensionsEngine {
+    /// As machine code, which a child process compiles.
+    #[default]
+    Native,
+    /// By an interpreter, many times slower: the daemon makes no memory executable, so its unit may forbid it
+    /// (`MemoryDenyWriteExecute=yes`).
+    Pulley,
 }
 
 fn default_extensions_dir() -> PathBuf {

@@ -201,6 +201,11 @@ name!(
     "target"
 );
 name!(
+    /// Who signs extensions, as the policy names them.
+    SignerName,
+    "signer"
+);
+name!(
     /// A virtual machine, unique in the cluster.
     VmName,
     "VM"

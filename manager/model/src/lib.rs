@@ -8,9 +8,9 @@
 //! - [`power`]: fencing devices, what is asked of them and what they answer
 //! - [`probe`]: which hosts answer managers that ask them directly
 //! - [`extension`]: what extensions say of themselves, may do and may cost; [`component`]: by which name they are
-//!   stored; [`standing`]: how they do on a machine; [`advice`]: what placement extensions are asked and answer;
-//!   [`versions`]: the one before, to go back to; [`shadow`]: one that is tried beside the installed one; [`rollout`]:
-//!   which site has a new one first
+//!   stored; [`signature`]: who vouches for them; [`standing`]: how they do on a machine; [`advice`]: what placement
+//!   extensions are asked and answer; [`versions`]: the one before, to go back to; [`shadow`]: one that is tried beside
+//!   the installed one; [`rollout`]: which site has a new one first
 //! - [`lease`]: what stands on a lease volume
 //! - [`world`], [`plan`]: what the planner reads and what it answers
 //! - [`status`]: what the HTTP API sends
@@ -37,6 +37,7 @@ pub mod power;
 pub mod probe;
 pub mod rollout;
 pub mod shadow;
+pub mod signature;
 pub mod standing;
 pub mod status;
 pub mod target;

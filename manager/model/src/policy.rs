@@ -7,7 +7,8 @@ pub use extensions::ExtensionPolicy;
 pub use recovery::{RejoinPolicy, RestartPolicy};
 
 use crate::fence_device::FenceDevice;
-use crate::id::{DeviceName, ExtensionName, HostName, SiteName};
+use crate::id::{DeviceName, ExtensionName, HostName, SignerName, SiteName};
+use crate::signature::PublicKey;
 pub use crate::timing::TimingPolicy;
 use crate::timing::{Timing, TimingError};
 use schemars::JsonSchema;
@@ -49,6 +50,9 @@ pub struct Policy {
     /// What extensions get for the roles that they name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extensions: BTreeMap<ExtensionName, ExtensionPolicy>,
+    /// Who may sign extensions. With one of them in it, only what they signed is installed and asked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extension_signers: BTreeMap<SignerName, PublicKey>,
 }
 
 /// One site.

@@ -140,6 +140,7 @@ mod tests {
             granted: Rights::default(),
             limits: LimitsAsked::default(),
             then: Fallback::Closed,
+            signed: None,
             by: "ada".to_owned(),
             at: UnixMs(1),
             before: None,

@@ -110,6 +110,7 @@ mod tests {
                 ..LimitsAsked::default()
             },
             then: Fallback::Closed,
+            signed: None,
             by: "ada".to_owned(),
             at: UnixMs(1),
             before: None,

@@ -5,13 +5,17 @@ use super::input::{Asker, Body, Options};
 use super::problem::Problem;
 use super::vms::asking;
 use super::write::{Change, Decided, Outcome, carry_out};
+use crate::required::gaps;
 use crate::vm_file::check_site;
 use axum::Json;
 use axum::extract::State;
+use holdfast_extension_signature::trusted;
 use holdfast_model::id::Revision;
 use holdfast_model::policy::Policy;
+use holdfast_model::time::Instant;
 use holdfast_model::timing::Timing;
 use holdfast_store::keyspace::Key;
+use holdfast_store::view::View;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -63,36 +67,77 @@ pub async fn apply(
         // A record that cannot be read stands there too: its revision guards the write.
         let seen = look.view.seen(&Key::Policy).map(|(revision, _)| revision);
         let mut change = Change::new("apply the policy").put(Key::Policy, &policy, seen);
-        for (name, host) in &look.view.hosts {
-            let Some(site) = host.spec.as_ref().map(|spec| &spec.value.site) else {
-                continue;
-            };
-            if !policy.sites.iter().any(|known| known.name == *site) {
-                change
-                    .warnings
-                    .push(format!("host {name} stands at site {site}, which it lacks"));
-            }
-        }
-        for (name, vm) in &look.view.vms {
-            let spec = vm.spec.as_ref().map(|spec| &spec.value);
-            if let Some(Err(error)) = spec.map(|spec| check_site(spec, Some(&policy))) {
-                change.warnings.push(format!("VM {name}: {error}"));
-            }
-        }
-        for (name, own) in &policy.extensions {
-            let installed = look.view.extensions.get(name);
-            let Some(installed) = installed.map(|seen| &seen.value) else {
-                let text = format!("extension {name}, whose roles it binds, is not installed");
-                change.warnings.push(text);
-                continue;
-            };
-            for role in own.beyond(&installed.manifest.rights) {
-                let text =
-                    format!("it binds role `{role}` of extension {name}, which has not that");
-                change.warnings.push(text);
-            }
-        }
+        let before = present.map(|present| &present.value);
+        has_what_it_requires(look.view, look.asked.now, before, &policy)?;
+        change.warnings = warnings(look.view, before, &policy);
         Ok(Decided::Write(change))
     })
     .await
+}
+
+/// What it requires from now on is ready wherever it is asked: if it is not, that is found out here.
+fn has_what_it_requires(
+    view: &View,
+    now: Instant,
+    before: Option<&Policy>,
+    policy: &Policy,
+) -> Result<(), Problem> {
+    let so_far = |name| {
+        let own = before.and_then(|before| before.extensions.get(name));
+        own.is_some_and(|own| own.required)
+    };
+    let newly = policy.extensions.iter();
+    let newly = newly.filter(|(name, own)| own.required && !so_far(name));
+    for (name, _) in newly {
+        let gaps = gaps(view, now, name);
+        if !gaps.is_empty() {
+            let detail = format!(
+                "[extensions.{name}] required: extension {name} cannot be asked everywhere yet: {}. Require it once \
+                 `holdfast ext show {name}` has it ready",
+                gaps.join("; ")
+            );
+            return Err(Problem::new("not-possible", detail));
+        }
+    }
+    Ok(())
+}
+
+/// What an operator should know before this policy is applied.
+fn warnings(view: &View, before: Option<&Policy>, policy: &Policy) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, host) in &view.hosts {
+        let Some(site) = host.spec.as_ref().map(|spec| &spec.value.site) else {
+            continue;
+        };
+        if !policy.sites.iter().any(|known| known.name == *site) {
+            warnings.push(format!("host {name} stands at site {site}, which it lacks"));
+        }
+    }
+    for (name, vm) in &view.vms {
+        let spec = vm.spec.as_ref().map(|spec| &spec.value);
+        if let Some(Err(error)) = spec.map(|spec| check_site(spec, Some(policy))) {
+            warnings.push(format!("VM {name}: {error}"));
+        }
+    }
+    for (name, own) in &policy.extensions {
+        let installed = view.extensions.get(name);
+        let Some(installed) = installed.map(|seen| &seen.value) else {
+            let text = format!("extension {name}, whose roles it binds, is not installed");
+            warnings.push(text);
+            continue;
+        };
+        for role in own.beyond(&installed.manifest.rights) {
+            let text = format!("it binds role `{role}` of extension {name}, which has not that");
+            warnings.push(text);
+        }
+    }
+    for (name, seen) in &view.extensions {
+        let trust = |policy: &Policy| trusted(&seen.value, &policy.extension_signers).map(drop);
+        let so_far = before.map_or(Ok(()), trust);
+        if let (Ok(()), Err(why)) = (so_far, trust(policy)) {
+            let text = format!("extension {name} is not asked any more: {why}");
+            warnings.push(text);
+        }
+    }
+    warnings
 }

@@ -9,7 +9,7 @@
 
 use super::App;
 use super::extension_hosts::on_hosts;
-use super::extensions::{Answer, Wanted, bindings, checked, fit, unknown};
+use super::extensions::{Answer, Wanted, bindings, checked, fit, unknown, vouched};
 use super::input::{Asker, Body, Name, Options};
 use super::problem::Problem;
 use super::vms::asking;
@@ -135,6 +135,7 @@ pub async fn install_shadow(
     if let Some(why) = no_shadow(candidate.manifest.kind) {
         return Err(Problem::new("invalid", why));
     }
+    vouched(&app, &candidate)?;
     let bytes = fit(&app, &candidate).await?;
     let candidate = Installed { bytes, ..candidate };
     carry_out(&app, &asking, |look| {
@@ -268,6 +269,7 @@ pub async fn promote(
             .ok_or_else(|| no_shadow_of(&named))
     })??;
     // As if it were installed now: its component is still there, and fits this version of Holdfast.
+    let vouched = vouched(&app, &candidate)?;
     fit(&app, &candidate).await?;
     carry_out(&app, &asking, |look| {
         let view = look.view;
@@ -283,7 +285,7 @@ pub async fn promote(
             ..candidate.clone()
         };
         let text = format!(
-            "promote the shadow of extension {named}: change it from {} to {}",
+            "promote the shadow of extension {named}: change it from {} to {}{vouched}",
             present.value.manifest.version, candidate.manifest.version
         );
         let key = Key::Extension(named.clone());
@@ -360,6 +362,8 @@ pub async fn rollback(
 ) -> Answer {
     let (asking, _) = asking(asker, options, &["revision"])?;
     let before = app.look(|look| before(look.view, &named))??;
+    // Whoever signed it may be trusted no more.
+    let vouched = vouched(&app, &before)?;
     fit(&app, &before).await?;
     carry_out(&app, &asking, |look| {
         let present = installed(look.view, &named, &asking)?;
@@ -368,7 +372,7 @@ pub async fn rollback(
             return Err(changed_meanwhile(&format!("extension {named}")));
         };
         let text = format!(
-            "go back with extension {named} from {} to {}",
+            "go back with extension {named} from {} to {}{vouched}",
             present.value.manifest.version, back.manifest.version
         );
         let key = Key::Extension(named.clone());

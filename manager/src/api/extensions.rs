@@ -15,18 +15,22 @@ use super::vms::asking;
 use super::write::{Change, Decided, Outcome, carry_out};
 use crate::extensions::Shown;
 use crate::requests::Requested;
+use crate::required::required;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use holdfast_extension_signature::trusted;
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{Installed, LimitsAsked, Manifest, Rights};
-use holdfast_model::id::{ExtensionName, ManagerName};
+use holdfast_model::id::{ExtensionName, ManagerName, SignerName};
 use holdfast_model::policy::ExtensionPolicy;
+use holdfast_model::signature::{PublicKey, Signed};
 use holdfast_store::clock::wall;
 use holdfast_store::components::{self, Entry};
 use holdfast_store::keyspace::Key;
 use holdfast_store::view::View;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Largest component that is taken without being asked for by name.
@@ -53,6 +57,9 @@ pub struct Wanted {
     pub limits: LimitsAsked,
     /// What happens when it gives no answer.
     pub then: Fallback,
+    /// Who vouches for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
 }
 
 /// All of them, by name.
@@ -105,7 +112,7 @@ fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
         let there = seen.value.extensions.get(name)?;
         Some((manager.to_string(), there.clone()))
     });
-    let mut managers: std::collections::BTreeMap<_, _> = on_managers.collect();
+    let mut managers: BTreeMap<_, _> = on_managers.collect();
     // What this one knows of itself is newer than what it last told.
     if let Some(here) = app.own.extensions.readiness().get(name) {
         managers.insert(app.manager.to_string(), here.clone());
@@ -128,6 +135,7 @@ fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
             .unwrap_or_default(),
         told: view.told.get(name).map(|seen| seen.value.clone()),
         shadow: shadow_shown(app, view, name),
+        signer: trusted(installed, &signers(view)).ok().flatten().cloned(),
     })
 }
 
@@ -237,6 +245,7 @@ pub async fn install(
     let (asking, options) = asking(asker, options, &["revision", "all_at_once"])?;
     let all_at_once = options.flag("all_at_once")?;
     let installed = checked(&named, wanted, &asking.by)?;
+    let vouched = vouched(&app, &installed)?;
     // Looked at before it is there for anybody; in a trial as well.
     let bytes = fit(&app, &installed).await?;
     let installed = Installed { bytes, ..installed };
@@ -267,9 +276,9 @@ pub async fn install(
             }
             Some(seen) => {
                 let before = &seen.value.manifest.version;
-                format!("change extension {named} from {before} to {version}")
+                format!("change extension {named} from {before} to {version}{vouched}")
             }
-            None => format!("install extension {named} {version}"),
+            None => format!("install extension {named} {version}{vouched}"),
         };
         let key = Key::Extension(named.clone());
         let seen = look.view.seen(&key).map(|(revision, _)| revision);
@@ -295,6 +304,26 @@ pub async fn install(
     .await
 }
 
+/// Who vouches for it, in words; nothing where nobody has to. Every machine looks again before it asks it.
+pub(super) fn vouched(app: &App, installed: &Installed) -> Result<String, Problem> {
+    let signers = app.look(|look| signers(look.view))?;
+    let by = trusted(installed, &signers).map_err(|why| {
+        let name = &installed.manifest.name;
+        Problem::new(
+            "invalid",
+            format!("extension {name} is not installed: {why}"),
+        )
+    })?;
+    Ok(by.map_or(String::new(), |name| format!(", signed by {name}")))
+}
+
+fn signers(view: &View) -> BTreeMap<SignerName, PublicKey> {
+    let policy = view.policy.as_ref().map(|seen| &seen.value);
+    policy
+        .map(|policy| policy.extension_signers.clone())
+        .unwrap_or_default()
+}
+
 /// Roles that the policy binds and it has not.
 pub(super) fn bindings(installed: &Installed, bound: Option<&ExtensionPolicy>) -> Vec<String> {
     let roles = bound.map_or_else(Vec::new, |bound| bound.beyond(&installed.manifest.rights));
@@ -316,6 +345,7 @@ pub(super) fn checked(
         granted,
         limits,
         then,
+        signed,
     } = wanted;
     if manifest.name != *named {
         return invalid(format!(
@@ -343,6 +373,7 @@ pub(super) fn checked(
         granted,
         limits,
         then,
+        signed,
         by: by.to_owned(),
         at: wall(),
         before: None,
@@ -424,6 +455,13 @@ pub async fn remove(
                 seen,
                 Some(revision),
             ));
+        }
+        if required(look.view).any(|name| *name == named) {
+            let detail = format!(
+                "the policy requires extension {named}; take `required` out of [extensions.{named}] first \
+                 (`holdfast config apply`)"
+            );
+            return Err(Problem::new("not-possible", detail));
         }
         let mut change = Change::new(format!("remove extension {named}")).remove(key, revision);
         change = take_shadow_along(look.view, change, &named);

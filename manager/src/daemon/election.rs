@@ -2,6 +2,7 @@
 //! some while this manager leads, none otherwise.
 
 use super::{Shared, stopped};
+use crate::required::another_is_fitter;
 use holdfast_model::id::Revision;
 use holdfast_model::policy::Policy;
 use holdfast_store::cache::Cache;
@@ -15,12 +16,24 @@ use tokio::sync::watch;
 /// The lead is given up within this at the end, or silence gives it up.
 const RELEASE_BOUND: Duration = Duration::from_secs(2);
 
+/// A manager that lacks what the policy requires lets one that has it lead, for so many renewals: a takeover is one
+/// transaction, and if it has not happened by then, there is nobody to wait for.
+const STAND_BACK: u64 = 4;
+
 /// Runs until the daemon ends; gives the lead up then.
 pub async fn run(mut shared: Shared, mut cache: Cache, epoch: watch::Sender<Option<Revision>>) {
     let mut leadership = Leadership::new(shared.me.clone(), cache.read(pace));
     loop {
-        let (now, seat, pace) =
-            cache.read_fresh(|view, since, now| (now, Seat::of(view, since), pace(view)));
+        let own = shared.extensions.readiness();
+        let (now, seat, pace) = cache.read_fresh(|view, since, now| {
+            let pace = pace(view);
+            let is_behind = another_is_fitter(view, now, &shared.me.name, &own);
+            let stand_back_ms = match is_behind {
+                true => STAND_BACK * pace.renew_ms,
+                false => 0,
+            };
+            (now, Seat::of(view, since).behind(stand_back_ms), pace)
+        });
         leadership.set_pace(pace);
         let ask = leadership.poll(now, &seat);
         if let Ask::Wait(until) = &ask {

@@ -127,7 +127,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| DaemonError::Listen { address, source })?;
-    let workshop = Workshop::open_or_tell(&config.extensions_dir);
+    let workshop = Workshop::open_or_tell(&config.extensions_dir, config.extensions_engine);
     let id = (config.cluster, config.name, config.site);
     let secrets = config.fence_secrets;
     let agents = FenceAgents::new(config.fence_agents, secrets.clone());

@@ -1,7 +1,7 @@
 //! `managers/M`: this manager is there, and where its API listens. For people; no decision reads it.
 
 use super::{Shared, stopped};
-use crate::status::PRESENCE_MS;
+use crate::required::PRESENCE_MS;
 use holdfast_model::id::Revision;
 use holdfast_model::leader::ManagerPresence;
 use holdfast_store::StoreError;

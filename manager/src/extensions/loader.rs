@@ -62,6 +62,13 @@ impl Users for Extensions {
             _ => slot.failed = Some(why),
         });
     }
+
+    fn distrust(&self, installed: &Installed, why: String) {
+        self.change(installed, |slot| {
+            slot.here = Here::Failed(why);
+            slot.failed = None;
+        });
+    }
 }
 
 impl Extensions {

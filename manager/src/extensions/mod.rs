@@ -25,7 +25,7 @@ pub use shadow::ShadowShown;
 
 use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::id::{ExtensionName, HostName, SiteName, TargetName};
+use holdfast_model::id::{ExtensionName, HostName, SignerName, SiteName, TargetName};
 use holdfast_model::standing::{OnHost, Readiness};
 use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
@@ -120,6 +120,9 @@ pub struct Shown {
     /// The version that is asked beside it and not heeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowShown>,
+    /// Who vouches for it, as the policy names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<SignerName>,
 }
 
 impl Slot {

@@ -97,6 +97,7 @@ mod tests {
             granted: rights,
             limits: LimitsAsked::default(),
             then: Fallback::Closed,
+            signed: None,
             by: String::new(),
             at: UnixMs(0),
             before: None,

@@ -2,6 +2,7 @@
 
 use super::Scene;
 use super::conditions::Found;
+use crate::required::{gaps, required};
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::id::{ExtensionName, ManagerName};
@@ -32,6 +33,7 @@ impl Scene<'_> {
             })
             .collect();
         self.bindings(found);
+        self.required(found);
         self.handlers(found);
         self.rollouts(found);
         let installed = self.view.extensions.values().map(|seen| &seen.value);
@@ -99,11 +101,29 @@ impl Scene<'_> {
         }
     }
 
+    /// What the policy requires and somebody lacks.
+    fn required(&self, found: &mut Found) {
+        for name in required(self.view) {
+            let gaps = gaps(self.view, self.context.now, name);
+            if !gaps.is_empty() {
+                let text = format!(
+                    "the policy requires extension {name}, and it cannot be asked everywhere: {}; see `holdfast ext \
+                     show {name}`",
+                    gaps.join("; ")
+                );
+                found.add(Severity::Critical, "extension-required", text);
+            }
+        }
+    }
+
     /// What the policy binds and nobody has.
     fn bindings(&self, found: &mut Found) {
         let policy = self.view.policy.as_ref();
         for (name, own) in policy.iter().flat_map(|seen| &seen.value.extensions) {
             let Some(seen) = self.view.extensions.get(name) else {
+                if own.bind.is_empty() {
+                    continue;
+                }
                 let text = format!(
                     "the policy binds roles of extension {name}, which is not installed; install it, or remove \
                      [extensions.{name}] from the policy"

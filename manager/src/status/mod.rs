@@ -13,6 +13,7 @@ mod vms;
 
 pub(crate) use vms::exit_words;
 
+use crate::required::is_present;
 use holdfast_model::host::{Membership, StorageState};
 use holdfast_model::id::{ManagerName, SiteName};
 use holdfast_model::plan::{Report, Subject};
@@ -23,11 +24,6 @@ use holdfast_model::timing::Timing;
 use holdfast_store::api::Voter;
 use holdfast_store::view::View;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A manager renews its presence this often, in milliseconds.
-pub const PRESENCE_MS: u64 = 2_000;
-/// A manager whose presence is older than this does not answer: three renewals missed.
-pub(crate) const PRESENT_MS: u64 = 3 * PRESENCE_MS + 500;
 
 /// What a status is made of besides the view.
 pub struct Context<'a> {
@@ -150,7 +146,7 @@ impl<'a> Scene<'a> {
             .map(|seen| Member {
                 name: seen.value.name.to_string(),
                 site: Some(seen.value.site.clone()),
-                healthy: self.context.now.since(seen.seen_at) < PRESENT_MS,
+                healthy: is_present(self.context.now, seen.seen_at),
             })
             .collect()
     }

@@ -50,6 +50,8 @@ pub struct Seat {
     pub heartbeat: Option<(Revision, Instant)>,
     /// Since when the view has been fresh; `None`: it is stale, so nothing can be said.
     pub view_since: Option<Instant>,
+    /// A standby that another one should precede waits so much longer, in milliseconds.
+    pub stand_back_ms: u64,
 }
 
 impl Seat {
@@ -59,7 +61,14 @@ impl Seat {
             epoch: view.seen(&Key::LeaderEpoch),
             heartbeat: view.seen(&Key::LeaderHeartbeat),
             view_since,
+            stand_back_ms: 0,
         }
+    }
+
+    /// Behind another standby that is fitter to lead.
+    pub fn behind(mut self, stand_back_ms: u64) -> Self {
+        self.stand_back_ms = stand_back_ms;
+        self
     }
 }
 
@@ -100,6 +109,8 @@ pub struct Leadership {
 enum State {
     Standby {
         not_before: Instant,
+        /// Since when it knows that nobody leads.
+        vacant_since: Option<Instant>,
     },
     Claiming(Claim),
     Leading {
@@ -125,12 +136,17 @@ enum ClaimPhase {
     Reading,
 }
 
+fn standby(not_before: Instant) -> State {
+    State::Standby {
+        not_before,
+        vacant_since: None,
+    }
+}
+
 impl Leadership {
     /// A standby.
     pub fn new(me: Me, pace: Pace) -> Self {
-        let state = State::Standby {
-            not_before: Instant(0),
-        };
+        let state = standby(Instant(0));
         Self {
             me,
             pace,
@@ -174,18 +190,21 @@ impl Leadership {
             return None;
         };
         let txn = heartbeat.release();
-        self.state = State::Standby {
-            not_before: now.plus(self.pace.wait_ms * 3),
-        };
+        self.state = standby(now.plus(self.pace.wait_ms * 3));
         txn
     }
 
     /// What to do now. See [`Ask`] for the protocol.
     pub fn poll(&mut self, now: Instant, seat: &Seat) -> Ask {
         match &mut self.state {
-            State::Standby { not_before } => {
-                let not_before = *not_before;
-                self.stand_by(now, not_before, seat)
+            State::Standby {
+                not_before,
+                vacant_since,
+            } => {
+                let is_vacant = seat.view_since.is_some() && seat.heartbeat.is_none();
+                *vacant_since = is_vacant.then(|| vacant_since.unwrap_or(now));
+                let (not_before, vacant_since) = (*not_before, vacant_since.unwrap_or(now));
+                self.stand_by(now, not_before, vacant_since, seat)
             }
             State::Claiming(claim) => match claim.phase {
                 ClaimPhase::MustRead { not_before } if now < not_before => Ask::Wait(not_before),
@@ -208,7 +227,7 @@ impl Leadership {
                 let Some(lost) = heartbeat.lost().cloned() else {
                     return ack.map(Turn::Renewed);
                 };
-                self.state = State::Standby { not_before: now };
+                self.state = standby(now);
                 Some(Turn::Deposed(lost))
             }
             (State::Claiming(claim), answer) => match (claim.phase, answer) {
@@ -227,7 +246,13 @@ impl Leadership {
         }
     }
 
-    fn stand_by(&mut self, now: Instant, not_before: Instant, seat: &Seat) -> Ask {
+    fn stand_by(
+        &mut self,
+        now: Instant,
+        not_before: Instant,
+        vacant_since: Instant,
+        seat: &Seat,
+    ) -> Ask {
         let Some(view_since) = seat.view_since else {
             // Deaf: nobody's silence. The view's return wakes the caller earlier.
             return Ask::Wait(now.plus(self.pace.renew_ms));
@@ -235,9 +260,12 @@ impl Leadership {
         let due = match (seat.heartbeat, seat.epoch) {
             (Some((_, heartbeat)), epoch) => {
                 let moved = epoch.map_or(heartbeat, |(_, at)| at.max(heartbeat));
-                moved.max(view_since).plus(self.pace.wait_ms)
+                moved
+                    .max(view_since)
+                    .plus(self.pace.wait_ms + seat.stand_back_ms)
             }
-            // Never led, or given up: nobody to wait for.
+            // Never led, or given up: nobody to wait for but one that is fitter.
+            (None, _) if seat.stand_back_ms > 0 => vacant_since.plus(seat.stand_back_ms),
             (None, _) => view_since,
         };
         let due = due.max(not_before);
@@ -308,9 +336,7 @@ impl Leadership {
                 }
             }
         }
-        self.state = State::Standby {
-            not_before: now.plus(self.pace.renew_ms),
-        };
+        self.state = standby(now.plus(self.pace.renew_ms));
         None
     }
 
@@ -339,7 +365,7 @@ impl Leadership {
         if let Some((revision, sent_at)) = mine {
             return Some(self.elected(revision, sent_at));
         }
-        self.state = State::Standby { not_before: now };
+        self.state = standby(now);
         None
     }
 

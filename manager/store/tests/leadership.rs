@@ -20,6 +20,7 @@ fn step(world: &mut World, (kind, who, argument): (u8, usize, usize)) {
         17 => world.managers[who].view_since = None,
         18 => world.work(who, argument % 2 == 0),
         19 => world.line.arrive(argument),
+        22 => world.managers[who].stand_back_ms = argument as u64 % 700,
         // The caller gave the call up; whether it was carried out is open.
         20 => {
             if let Some(ask) = world.managers[who].call.take() {
@@ -41,7 +42,7 @@ proptest! {
 
     #[test]
     fn no_deposed_leader_ever_writes(
-        steps in prop::collection::vec((0_u8..22, 0..MANAGERS, 0_usize..10_000), 1..300)
+        steps in prop::collection::vec((0_u8..24, 0..MANAGERS, 0_usize..10_000), 1..300)
     ) {
         let mut world = World::new();
         for one in steps {
@@ -177,6 +178,40 @@ fn a_lead_given_up_is_taken_without_waiting() {
     world.deliver(1, Fate::Fine);
     assert!(world.managers[1].machine.is_sure(world.line.now));
     world.check();
+}
+
+#[test]
+fn one_that_stands_back_leads_if_nobody_else_does() {
+    const BACK_MS: u64 = 700;
+    // Nobody gives the lead up, or the leader does.
+    for gives_up in [false, true] {
+        let mut world = led();
+        world.managers[1].stand_back_ms = BACK_MS;
+        let mut due = PACE.wait_ms;
+        if gives_up {
+            due = 0;
+            let now = world.line.now;
+            let release = world.managers[0].machine.release(now).expect("it leads");
+            world.line.apply(release);
+            (0..MANAGERS).for_each(|who| world.observe(who));
+        }
+        world.poll(1);
+        wait(&mut world, due + BACK_MS - 1);
+        world.poll(1);
+        assert_eq!(world.managers[1].call, None, "it leaves the other one time");
+        world.poll(2);
+        let Some(Ask::Txn(_)) = world.managers[2].call.take() else {
+            panic!("the other one would lead by now");
+        };
+        wait(&mut world, 1);
+        world.poll(1);
+        world.deliver(1, Fate::Fine);
+        assert!(
+            world.managers[1].machine.is_sure(world.line.now),
+            "and does not wait for ever"
+        );
+        world.check();
+    }
 }
 
 #[test]

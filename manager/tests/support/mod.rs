@@ -7,6 +7,8 @@ pub mod guests;
 pub mod puppet;
 pub mod requests;
 #[cfg(feature = "extensions")]
+pub mod rig;
+#[cfg(feature = "extensions")]
 pub mod sink;
 
 use holdfast_manager::daemon::fence::{FenceDevices, Fencer, NoDevices};

@@ -112,6 +112,7 @@ impl Sim {
             granted: Rights::default(),
             limits: LimitsAsked::default(),
             then,
+            signed: None,
             by: "somebody".to_owned(),
             at: UnixMs(self.ctx.now), // so that the same again is a change
             before: None,

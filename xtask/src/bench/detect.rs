@@ -61,7 +61,7 @@ pub(super) fn detect(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
     })
 }
 
-fn series(
+pub(super) fn series(
     runs: usize,
     progress: &Progress,
     name: &str,
@@ -75,7 +75,7 @@ fn series(
 }
 
 /// The host loses its power with its VMs; it is well again, and has them back, before this returns.
-fn loses(cluster: &Cluster, vms: &[&str]) -> Result<Failover> {
+pub(super) fn loses(cluster: &Cluster, vms: &[&str]) -> Result<Failover> {
     all_well(cluster)?;
     answers(cluster)?;
     // Where it came from, libvirtd finishes the move a moment after it is done, and starts nothing until then.

@@ -1,10 +1,14 @@
-//! What placement extensions cost, beside the same rule without a sandbox, in one run.
+//! What extensions cost: answers beside the same rule without a sandbox, getting ready, fencing calls beside the same
+//! request without one, decisions beside those without extensions; in one run.
 
 use std::process::Command;
 
 use holdfast_lab::{LabError, Progress, Result};
 
 use super::Figure;
+
+/// Of figures that are not nanoseconds.
+const UNITS: [&str; 4] = ["us", "ms", "KiB", "MiB"];
 
 /// The rule that is there both ways.
 const RULE: &str = "site-affinity";
@@ -22,19 +26,9 @@ pub(super) fn run(progress: &Progress) -> Result<Vec<Figure>> {
     ]);
     let native = progress.step("the rule without a sandbox", || said(&mut native))?;
     let mut figures = vec![of("compiled in", native.split_whitespace())?];
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut bench = Command::new(cargo);
-    bench
-        .args([
-            "bench",
-            "--quiet",
-            "--package",
-            "holdfast-extension-host",
-            "--bench",
-            "placement",
-        ])
-        .current_dir(crate::root::root());
-    let guests = progress.step("extensions", || said(&mut bench))?;
+    let guests = progress.step("extensions", || {
+        bench("holdfast-extension-host", "placement")
+    })?;
     for line in guests.lines() {
         let mut words = line.split_whitespace();
         if let Some(name) = words.next() {
@@ -49,7 +43,39 @@ pub(super) fn run(progress: &Progress) -> Result<Vec<Figure>> {
             figure.name
         );
     }
+    for (what, package, name) in [
+        ("getting ready", "holdfast-extension-host", "lifecycle"),
+        ("fencing calls", "holdfast-extension-host", "fence"),
+        ("decisions", "holdfast-manager", "decision"),
+    ] {
+        let lines = progress.step(what, || bench(package, name))?;
+        for line in lines.lines() {
+            figures.push(of_line(line)?);
+        }
+    }
     Ok(figures)
+}
+
+/// What a benchmark prints.
+fn bench(package: &str, name: &str) -> Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut bench = Command::new(cargo);
+    bench
+        .args(["bench", "--quiet", "--package", package, "--bench", name])
+        .current_dir(crate::root::root());
+    said(&mut bench)
+}
+
+/// `NAME, UNIT`, a tab, numbers.
+fn of_line(line: &str) -> Result<Figure> {
+    let odd = || LabError::Refused(format!("a benchmark printed `{line}`, which is no figure"));
+    let (head, numbers) = line.split_once('\t').ok_or_else(odd)?;
+    let (name, unit) = head.rsplit_once(", ").ok_or_else(odd)?;
+    let unit = UNITS.iter().find(|known| **known == unit);
+    Ok(Figure {
+        unit: unit.ok_or_else(odd)?,
+        ..of(name, numbers.split_whitespace())?
+    })
 }
 
 fn said(command: &mut Command) -> Result<String> {

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures, each the median and the spread of several runs.
 
+mod crowd;
 mod detect;
 mod extensions;
 mod planes;
@@ -61,12 +62,14 @@ enum Name {
     Sanlock,
     /// One decision for 100 hosts and 2,000 VMs
     Planner,
-    /// A placement rule in the sandbox, beside the same compiled in
+    /// What extensions cost: answers beside the same rule compiled in, getting ready, a fencing call, a decision
     Extensions,
+    /// One host loses power, with 20 extensions of which 5 do nothing right, and with none; all in one lab
+    Crowd,
 }
 
 /// One figure.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
     name: String,
     unit: &'static str,
@@ -131,6 +134,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
         Name::Etcd => planes::etcd(&plan, &progress)?,
         Name::Sanlock => sanlock::takeover(&plan, &progress)?,
         Name::Extensions => extensions::run(&progress)?,
+        Name::Crowd => crowd::run(&plan, &progress)?,
         Name::Planner => Vec::new(),
     };
     anstream::println!(

@@ -236,6 +236,10 @@ impl<C: Candidate> Users for Shadows<C> {
     fn failed(&self, candidate: &Installed, why: String) {
         self.change(candidate, |slot| slot.here = Here::Failed(why));
     }
+
+    fn distrust(&self, candidate: &Installed, why: String) {
+        self.failed(candidate, why);
+    }
 }
 
 #[cfg(feature = "run")]

@@ -79,6 +79,7 @@ fn candidate(version: &str) -> Installed {
         granted: Rights::default(),
         limits: LimitsAsked::default(),
         then: Fallback::Closed,
+        signed: None,
         by: "the test".to_owned(),
         at: UnixMs(1),
         before: None,

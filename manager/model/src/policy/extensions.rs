@@ -1,4 +1,4 @@
-//! What an extension gets from the operator: names for the roles of its manifest.
+//! What an extension gets from the operator: names for the roles of its manifest, and whether it has to be there.
 
 use crate::extension::Rights;
 use crate::id::TargetName;
@@ -14,6 +14,10 @@ pub struct ExtensionPolicy {
     /// not named here is taken for such a name itself.
     #[serde(default)]
     pub bind: BTreeMap<TargetName, TargetName>,
+    /// It has to be there: it can be set once all that ask it have it ready, it cannot be removed while it is set, and a
+    /// manager that cannot ask it lets another one lead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
 }
 
 impl ExtensionPolicy {
@@ -41,6 +45,7 @@ mod tests {
         let bind = ["webhook", "ipmi", "webhok"].map(|role| (name(role), name("ops")));
         let policy = ExtensionPolicy {
             bind: bind.into_iter().collect(),
+            ..ExtensionPolicy::default()
         };
         assert_eq!(policy.beyond(&rights), [&name("webhok")]);
     }

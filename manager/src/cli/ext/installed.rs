@@ -5,6 +5,7 @@ use super::super::client::Verb;
 use super::super::error::CliError;
 use super::super::paint::{Line, Tone, table};
 use super::super::{Session, confirm, hint, print, print_json};
+use super::package::Package;
 use super::versions::{before, rollout, shadow_lines};
 use crate::api::extensions::Wanted;
 use crate::api::write::Outcome;
@@ -12,12 +13,11 @@ use crate::extensions::{Shown, digest};
 use crate::wall::moment;
 use clap::{Args, ValueEnum};
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked, Manifest};
+use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked};
 use holdfast_model::id::ExtensionName;
 use holdfast_model::standing::{CallCosts, Readiness};
-use holdfast_strict::{Format, read};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Compiling a component takes seconds, for some languages on a slow machine minutes.
@@ -32,6 +32,9 @@ pub struct InstallArguments {
     /// Its manifest, if it is not the extension.toml beside the component
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
+    /// Its signature, if it is not the extension.sig beside the manifest
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
     /// What happens when it gives no answer: VMs wait, or are placed without it. A rank is always done without
     #[arg(long, value_enum, default_value_t = Then::Closed)]
     pub on_failure: Then,
@@ -64,18 +67,14 @@ pub enum Then {
     Open,
 }
 
-/// What is to be installed, from files.
-struct Package {
-    manifest: Manifest,
-    wasm: Vec<u8>,
-}
-
 impl Session {
     pub(in super::super) fn ext_install(
         &self,
         arguments: &InstallArguments,
     ) -> Result<(), CliError> {
-        let Package { manifest, wasm } = package(arguments)?;
+        let package = Package::read(&arguments.path, arguments.manifest.as_deref())?;
+        let signed = package.signed(arguments.signature.as_deref())?;
+        let Package { manifest, wasm, .. } = package;
         let name = manifest.name.clone();
         let digest = digest(&wasm);
         let wanted = Wanted {
@@ -91,6 +90,7 @@ impl Session {
                 Then::Open => Fallback::Open,
             },
             manifest,
+            signed,
         };
         let large = if arguments.allow_large {
             "?large=true"
@@ -192,52 +192,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-fn package(arguments: &InstallArguments) -> Result<Package, CliError> {
-    let path = &arguments.path;
-    let beside = match path.is_dir() {
-        true => path.clone(),
-        false => path.parent().map(Path::to_owned).unwrap_or_default(),
-    };
-    let manifest = arguments
-        .manifest
-        .clone()
-        .unwrap_or_else(|| beside.join("extension.toml"));
-    let shown = manifest.display().to_string();
-    let text = std::fs::read_to_string(&manifest).map_err(|source| CliError::Read {
-        path: shown.clone(),
-        source,
-    })?;
-    let manifest: Manifest = read(&text, Format::Toml, &shown)?;
-    if let Some((key, what, advice)) = manifest.fault() {
-        let what = format!("`{key}`: {what}; {advice}");
-        return Err(CliError::Content { path: shown, what });
-    }
-    let component = match path.is_dir() {
-        true => built(path, &manifest.name)?,
-        false => path.clone(),
-    };
-    let wasm = std::fs::read(&component).map_err(|source| CliError::Read {
-        path: component.display().to_string(),
-        source,
-    })?;
-    Ok(Package { manifest, wasm })
-}
-
-fn built(dir: &Path, name: &ExtensionName) -> Result<PathBuf, CliError> {
-    let names = [format!("{name}.wasm"), "component.wasm".to_owned()];
-    let mut found = names
-        .iter()
-        .map(|file| dir.join(file))
-        .filter(|path| path.is_file());
-    found.next().ok_or_else(|| CliError::Content {
-        path: dir.display().to_string(),
-        what: format!(
-            "there is no {} in it; `holdfast ext build` makes it",
-            names[0]
-        ),
-    })
 }
 
 pub(super) fn state(readiness: &Readiness, installed: &str) -> (Tone, String) {
@@ -365,6 +319,7 @@ fn one(shown: &Shown) -> String {
         bound,
         told,
         shadow,
+        signer,
     } = shown;
     let manifest = &installed.manifest;
     let limits = installed.limits();
@@ -401,6 +356,13 @@ fn one(shown: &Shown) -> String {
     if installed.manifest.kind != ExtensionKind::StorageCheck {
         lines.push(Line::new().text(format!("  cost here   {}", cost(costs))));
         lines.extend(last_failure(costs));
+    }
+    if let Some(signed) = &installed.signed {
+        let key = signed.key.short();
+        lines.push(Line::new().text(match signer {
+            Some(name) => format!("  signed by   {name} ({key})"),
+            None => format!("  signed by   {key}, whom the policy does not name"),
+        }));
     }
     if !bound.is_empty() {
         let each = bound.iter().map(|(role, name)| format!("{role} to {name}"));

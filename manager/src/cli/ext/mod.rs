@@ -8,7 +8,9 @@ mod arguments;
 mod installed;
 #[cfg(feature = "extensions")]
 mod local;
+mod package;
 mod requests;
+mod sign;
 mod versions;
 
 use super::Session;
@@ -18,6 +20,7 @@ use arguments::{BuildArguments, NewArguments, WhichArguments};
 use clap::Subcommand;
 use holdfast_model::id::ExtensionName;
 use installed::InstallArguments;
+use sign::{KeygenArguments, SignArguments};
 
 /// `holdfast ext …`
 #[derive(Debug, Subcommand)]
@@ -32,6 +35,10 @@ pub enum ExtCommand {
     Test(WhichArguments),
     /// Misbehave at an extension, and see what becomes of it
     Chaos(WhichArguments),
+    /// Make a key to sign extensions with
+    Keygen(KeygenArguments),
+    /// Vouch for an extension: a signature over its component and its manifest
+    Sign(SignArguments),
     /// Have the cluster use an extension, or another version of it; shows what it may and asks
     Install(InstallArguments),
     /// What is installed, and whether all that ask it have it ready
@@ -86,6 +93,8 @@ impl Session {
             ExtCommand::Check(which) => local::check(which, self.output),
             ExtCommand::Test(which) => local::test(which, self.output),
             ExtCommand::Chaos(which) => local::chaos(which, self.output),
+            ExtCommand::Keygen(arguments) => sign::keygen(arguments, self.output),
+            ExtCommand::Sign(arguments) => sign::sign(arguments, self.output),
             ExtCommand::Install(arguments) => self.ext_install(arguments),
             ExtCommand::List => self.ext_list(),
             ExtCommand::Show { name } => self.ext_show(name),

@@ -126,6 +126,7 @@ fn installed(name: &str) -> (Installed, Loaded) {
         bytes: 0,
         limits: LimitsAsked::default(),
         then: holdfast_model::advice::Fallback::Closed,
+        signed: None,
         by: "test".to_owned(),
         at: UnixMs(0),
         before: None,

@@ -25,6 +25,8 @@ pub struct Manager {
     pub seen: Revision,
     pub view_since: Option<Instant>,
     pub call: Option<Ask>,
+    /// Another one is fitter.
+    pub stand_back_ms: u64,
 }
 
 impl Manager {
@@ -43,11 +45,12 @@ impl Manager {
             seen: Revision(0),
             view_since: None,
             call: None,
+            stand_back_ms: 0,
         }
     }
 
     pub fn seat(&self) -> Seat {
-        Seat::of(&self.view, self.view_since)
+        Seat::of(&self.view, self.view_since).behind(self.stand_back_ms)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::run::wait_until;
 use crate::trial::Cluster;
 
 const VM: &str = "fenced";
-const REDFISH: &str = "redfish";
+pub(super) const REDFISH: &str = "redfish";
 /// Well below the silence that makes a host suspect, with every profile.
 const HEARD_MS: u64 = 1_000;
 /// One device for all hosts, which tells them apart by their names.
@@ -83,7 +83,7 @@ fn redfish_devices(lab: &Lab) -> String {
 }
 
 /// The journal of the manager that leads has an answered request of this kind.
-fn wait_journal(cluster: &Cluster, method: &str) -> Result<()> {
+pub(super) fn wait_journal(cluster: &Cluster, method: &str) -> Result<()> {
     let argv = ["ext", "requests"];
     let what = format!("the journal to have a {method} that was answered");
     wait_until(&what, PATIENCE, "", || {
@@ -131,7 +131,7 @@ pub(super) fn instant(lab: &Lab) -> Result<()> {
 }
 
 /// The manager that is asked has had answers of the host: only then can it miss them.
-fn wait_heard(cluster: &Cluster, host: &str) -> Result<()> {
+pub(super) fn wait_heard(cluster: &Cluster, host: &str) -> Result<()> {
     cluster.wait(&format!("{host} to answer probes"), PATIENCE, |status| {
         let found = status.hosts.iter().find(|each| each.name.as_str() == host);
         match found.map(|found| &found.probes[..]) {

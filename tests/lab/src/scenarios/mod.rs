@@ -9,6 +9,7 @@ mod etcd_disk;
 mod etcd_set_back;
 mod extension;
 mod fence;
+mod foreign_board;
 mod lease;
 mod lease_damage;
 mod life;
@@ -215,6 +216,11 @@ pub const ALL: &[Scenario] = &[
         run: fence::redfish,
     },
     Scenario {
+        name: "fence-redfish-foreign",
+        what: "39: a Redfish service that is not ours, over TLS, with a password, switches a host off: it is believed",
+        run: foreign_board::redfish,
+    },
+    Scenario {
         name: "host-loss-instant-device",
         what: "44: a host loses power, two sites ask it in vain, its device answers: its VM is elsewhere at once",
         run: fence::instant,
@@ -283,9 +289,14 @@ fn with_vms(lab: &Lab, wishes: &[VmWish], body: impl FnOnce(&Cluster) -> Result<
 /// Runs a scenario's body under the lab's policy with something added to it.
 pub fn with_policy<T>(lab: &Lab, added: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
     let own = configs::policy_toml(lab.options());
-    apply_policy(lab, &format!("{own}\n{added}"))?;
+    with_whole_policy(lab, &format!("{own}\n{added}"), body)
+}
+
+/// With another policy than the lab's.
+fn with_whole_policy<T>(lab: &Lab, text: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    apply_policy(lab, text)?;
     let value = body()?;
-    apply_policy(lab, &own)?;
+    apply_policy(lab, &configs::policy_toml(lab.options()))?;
     Ok(value)
 }
 

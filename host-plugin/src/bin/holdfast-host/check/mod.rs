@@ -18,7 +18,7 @@ use holdfast_extension_ready::{Prepares, Users, Workshop, follow, follow_unable}
 use holdfast_host::agent::storage::Check;
 use holdfast_host::config::{Config, StorageCheck as Wanted};
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::files::OWN_PATH;
+use holdfast_model::files::{ExtensionsEngine, OWN_PATH};
 use holdfast_model::host::StorageState;
 use holdfast_model::id::{ExtensionName, Incarnation, SiteName};
 use holdfast_model::standing::{HostExtensions, Level, Line, OnHost, Readiness};
@@ -47,6 +47,7 @@ pub struct Checker {
     domain: Domain,
     looks: Arc<Looks>,
     code_dir: PathBuf,
+    engine: ExtensionsEngine,
     /// None: nobody has heard yet what is installed.
     slot: Mutex<Option<Found>>,
     /// The version that is asked beside it and not heeded.
@@ -88,6 +89,7 @@ impl Checker {
             domain: domain(config)?,
             looks: Arc::new(Looks::of(config)),
             code_dir: config.extensions_dir.clone(),
+            engine: config.extensions_engine,
             slot: Mutex::default(),
             shadows: Shadows::new(shadow::Means::of(config)?),
             changed: Notify::new(),
@@ -203,6 +205,13 @@ impl Users for Checker {
     fn failed(&self, installed: &Installed, why: String) {
         self.change(installed, |slot| slot.failed = Some(why));
     }
+
+    fn distrust(&self, installed: &Installed, why: String) {
+        self.change(installed, |slot| {
+            slot.asked = None;
+            slot.failed = Some(why);
+        });
+    }
 }
 
 impl Prepares for Checker {
@@ -230,7 +239,7 @@ impl Prepares for Checker {
 #[async_trait]
 impl Check for Checker {
     async fn keep(&self, store: &dyn Store, watched: Cache, mut stop: watch::Receiver<bool>) {
-        match Workshop::open_or_tell(&self.code_dir) {
+        match Workshop::open_or_tell(&self.code_dir, self.engine) {
             Some(workshop) => {
                 let (beside, ends) = (watched.subscribe(), stop.clone());
                 tokio::join!(

@@ -143,6 +143,7 @@ impl Rig {
             bytes: wasm.len() as u64,
             limits: LimitsAsked::default(),
             then: Fallback::Closed,
+            signed: None,
             by: "the test".to_owned(),
             at: UnixMs(1),
             before: None,

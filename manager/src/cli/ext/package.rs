@@ -1,0 +1,90 @@
+//! An extension's files: its component, its manifest, and who vouches for them.
+
+use super::super::error::CliError;
+use holdfast_extension_signature::{FILE, SignatureFile};
+use holdfast_model::extension::Manifest;
+use holdfast_model::id::ExtensionName;
+use holdfast_model::signature::Signed;
+use holdfast_strict::{Format, read};
+use std::path::{Path, PathBuf};
+
+/// What is to be signed or installed.
+pub(super) struct Package {
+    pub manifest: Manifest,
+    /// What the manifest was read from, to the byte.
+    pub text: String,
+    pub manifest_path: PathBuf,
+    pub wasm: Vec<u8>,
+}
+
+impl Package {
+    /// From its folder, or the component's file; the manifest is the extension.toml there unless another is named.
+    pub(super) fn read(path: &Path, manifest: Option<&Path>) -> Result<Self, CliError> {
+        let beside = match path.is_dir() {
+            true => path.to_owned(),
+            false => path.parent().map(Path::to_owned).unwrap_or_default(),
+        };
+        let manifest_path = manifest.map_or_else(|| beside.join("extension.toml"), Path::to_owned);
+        let shown = manifest_path.display().to_string();
+        let text = text(&manifest_path)?;
+        let manifest: Manifest = read(&text, Format::Toml, &shown)?;
+        if let Some((key, what, advice)) = manifest.fault() {
+            let what = format!("`{key}`: {what}; {advice}");
+            return Err(CliError::Content { path: shown, what });
+        }
+        let component = match path.is_dir() {
+            true => built(path, &manifest.name)?,
+            false => path.to_owned(),
+        };
+        let wasm = std::fs::read(&component).map_err(|source| CliError::Read {
+            path: component.display().to_string(),
+            source,
+        })?;
+        Ok(Self {
+            manifest,
+            text,
+            manifest_path,
+            wasm,
+        })
+    }
+
+    /// Where its signature stands unless another file is named: beside its manifest.
+    pub(super) fn signature_path(&self) -> PathBuf {
+        self.manifest_path.with_file_name(FILE)
+    }
+
+    /// Who vouches for it; nobody, if there is no such file and none was named.
+    pub(super) fn signed(&self, named: Option<&Path>) -> Result<Option<Signed>, CliError> {
+        let beside = self.signature_path();
+        let path = match named {
+            None if !beside.exists() => return Ok(None),
+            None => &beside,
+            Some(path) => path,
+        };
+        let file = SignatureFile::read(&text(path)?, &path.display().to_string())?;
+        Ok(Some(file.over(self.text.clone())))
+    }
+}
+
+/// A file that people write or see.
+pub(super) fn text(path: &Path) -> Result<String, CliError> {
+    std::fs::read_to_string(path).map_err(|source| CliError::Read {
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+fn built(dir: &Path, name: &ExtensionName) -> Result<PathBuf, CliError> {
+    let names = [format!("{name}.wasm"), "component.wasm".to_owned()];
+    let mut found = names
+        .iter()
+        .map(|file| dir.join(file))
+        .filter(|path| path.is_file());
+    found.next().ok_or_else(|| CliError::Content {
+        path: dir.display().to_string(),
+        what: format!(
+            "there is no {} in it; `holdfast ext build` makes it",
+            names[0]
+        ),
+    })
+}
