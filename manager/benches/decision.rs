@@ -122,6 +122,8 @@ fn extensions(runtime: &Runtime, which: &[(&str, usize)]) -> Extensions {
                 signed: None,
                 by: "bench".to_owned(),
                 at: UnixMs(0),
+                before: None,
+                rollout: None,
             };
             installed.push((each, loaded.clone()));
         }

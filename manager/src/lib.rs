@@ -11,6 +11,7 @@ pub mod extensions;
 pub mod metrics;
 pub mod requests;
 pub mod required;
+mod rollout;
 pub mod rto;
 pub mod schema;
 pub mod status;

@@ -99,6 +99,7 @@ impl Bench {
                 version: String::new(),
                 beat: 1,
                 extensions: Default::default(),
+                shadows: Default::default(),
             };
             put(&store, Key::Manager(name(manager)), &presence);
         }

@@ -213,6 +213,7 @@ async fn who_does_not_take_it_is_passed_by() {
             version: String::new(),
             beat: 1,
             extensions: Default::default(),
+            shadows: Default::default(),
         };
         put(&cluster.store, Key::Manager(name(manager)), &presence);
         is_known(&cluster, manager).await;

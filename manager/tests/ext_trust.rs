@@ -229,3 +229,42 @@ async fn what_is_required_is_there_or_that_is_known_beforehand() {
     let leads = |status: &Value| status["leader"]["name"] == "m-b";
     other.until("/status", "the last one to lead", leads).await;
 }
+
+/// Neither a shadow nor the version before gets by without a signature.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_versions_need_a_signature_as_well() {
+    let rig = Rig::start().await;
+    let folder = copied(&rig, "label-match");
+    let dir = text(&folder);
+    let manifest = folder.join("extension.toml");
+    let whole = std::fs::read_to_string(&manifest).expect("a text");
+    let try_out = ["ext", "install", &dir, "--yes", "--shadow"];
+    for (version, install) in [
+        ("0.1.0", &try_out[..4]),
+        ("0.1.1", &try_out[..4]),
+        ("0.1.2", &try_out[..]),
+    ] {
+        std::fs::write(&manifest, whole.replace("0.1.0", version)).expect("written");
+        let (code, _, err) = rig.cli(install).await;
+        assert_eq!(code, 0, "{version}: {err}");
+    }
+    let (_, public) = keygen(&rig, "release.pem").await;
+    let signers = format!("[extension_signers]\nrelease = \"{public}\"\n");
+    let (code, err) = apply(&rig, &signers).await;
+    assert_eq!(code, 0, "{err}");
+    for verb in [
+        &["ext", "rollback", "label-match", "--yes"][..],
+        &["ext", "promote", "label-match", "--yes"],
+        &try_out,
+    ] {
+        let (code, _, err) = rig.cli(verb).await;
+        let says = "wants a signature by release";
+        assert!(code == 1 && err.contains(says), "{verb:?}: {code}: {err}");
+    }
+    let told = |shown: &Value| {
+        let here = &shown["shadow"]["managers"]["m-a"]["readiness"];
+        here["state"] == "failed" && here.to_string().contains("signature")
+    };
+    let path = "/extensions/label-match";
+    rig.manager.until(path, "it to be distrusted", told).await;
+}

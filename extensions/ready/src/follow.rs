@@ -5,6 +5,7 @@ use holdfast_model::extension::Installed;
 use holdfast_model::id::SignerName;
 use holdfast_model::signature::PublicKey;
 use holdfast_store::cache::Cache;
+use holdfast_store::view::View;
 use std::collections::BTreeMap;
 use tokio::sync::watch;
 
@@ -12,6 +13,16 @@ use tokio::sync::watch;
 pub trait Users: Send + Sync {
     /// Whether this one is for this machine.
     fn want(&self, installed: &Installed) -> bool;
+
+    /// What is followed: what is installed, unless something else is said.
+    fn followed<'v>(&self, view: &'v View) -> Vec<&'v Installed> {
+        view.extensions.values().map(|seen| &seen.value).collect()
+    }
+
+    /// Whether it is these who remove the machine code that nobody needs. One on a machine does.
+    fn tidy_up(&self) -> bool {
+        true
+    }
 
     /// Takes in what is installed now of those that are wanted; gives those that are to be loaded. What runs goes
     /// on until the new one is ready: a rule that is being upgraded holds meanwhile.
@@ -36,7 +47,7 @@ impl Wanted {
     /// As the store has it.
     fn of(users: &dyn Users, watched: &Cache) -> Self {
         watched.read(|view| {
-            let all = view.extensions.values().map(|seen| &seen.value);
+            let all = users.followed(view).into_iter();
             let policy = view.policy.as_ref().map(|seen| &seen.value);
             Self {
                 installed: all.filter(|each| users.want(each)).cloned().collect(),
@@ -66,6 +77,18 @@ impl Wanted {
         }
         to_load
     }
+}
+
+/// The components whose machine code is kept: of all that is wanted here, of the versions before, to which one may go
+/// back, and of the shadows.
+#[cfg(feature = "run")]
+fn kept(users: &dyn Users, watched: &Cache) -> Vec<String> {
+    watched.read(|view| {
+        let all = view.extensions.values().chain(view.shadows.values());
+        let wanted = all.filter(|seen| users.want(&seen.value));
+        let digests = wanted.flat_map(|seen| seen.value.digests());
+        digests.map(str::to_owned).collect()
+    })
 }
 
 /// Waits until it is known what is installed; false: until the end.
@@ -106,7 +129,7 @@ pub use running::{Prepares, follow};
 
 #[cfg(feature = "run")]
 mod running {
-    use super::{Users, Wanted, heard};
+    use super::{Users, Wanted, heard, kept};
     use crate::workshop::{LoadError, Workshop};
     use holdfast_extension_host::{ExtensionError, Loaded};
     use holdfast_model::extension::Installed;
@@ -144,7 +167,6 @@ mod running {
         loop {
             let wanted = Wanted::of(users, &watched);
             let installed = &wanted.installed;
-            let digests: Vec<String> = installed.iter().map(|each| each.digest.clone()).collect();
             let mut to_load = wanted.clone().take_in(users, &mut distrusted);
             let still = again.drain(..).filter(|each| {
                 let stays = installed.contains(each) && !distrusted.contains(each);
@@ -157,7 +179,9 @@ mod running {
                     again.push(later);
                 }
             }
-            workshop.keep_only(&digests);
+            if users.tidy_up() {
+                workshop.keep_only(&kept(users, &watched));
+            }
             let wait = async {
                 match again.is_empty() {
                     true => std::future::pending().await,

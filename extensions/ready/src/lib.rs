@@ -9,6 +9,7 @@
 //! - [`follow`]: what is installed, for ever; [`Users`] and [`Prepares`]: who asks extensions here
 //! - [`Workshop`]: what compiles, and keeps machine code for the next start
 //! - [`cost`]: what calls cost
+//! - [`shadow`]: versions that are asked beside the installed ones and not heeded
 //!
 //! Without the feature `run` there is no sandbox: what is installed is followed, and fails.
 //!
@@ -17,6 +18,7 @@
 
 pub mod cost;
 mod follow;
+pub mod shadow;
 #[cfg(feature = "run")]
 mod workshop;
 

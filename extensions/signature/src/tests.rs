@@ -26,6 +26,8 @@ fn installed(signed: Option<Signed>) -> Installed {
         signed,
         by: "ops".to_owned(),
         at: UnixMs(0),
+        before: None,
+        rollout: None,
     }
 }
 

@@ -86,6 +86,7 @@ fn managers_at_the_named_sites_are_asked_those_first_that_were_heard_of_last() {
             version: String::new(),
             beat: 1,
             extensions: BTreeMap::new(),
+            shadows: Default::default(),
         };
         let seen = Seen {
             value: presence,

@@ -6,6 +6,7 @@
 
 use crate::advice::Fallback;
 use crate::id::{ExtensionName, TargetName};
+use crate::rollout::Rollout;
 use crate::signature::Signed;
 use crate::time::UnixMs;
 use schemars::JsonSchema;
@@ -366,6 +367,12 @@ pub struct Installed {
     pub by: String,
     /// When, for people.
     pub at: UnixMs,
+    /// The version before, to go back to ([`crate::versions`]); itself without one before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<Installed>>,
+    /// One site has it first; the others keep the version before meanwhile ([`crate::rollout`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 impl Installed {

@@ -1,6 +1,7 @@
 //! Leadership and manager presence: the same guarded heartbeats as a host's session.
 
 use crate::id::{ExtensionName, ManagerName, SiteName};
+use crate::shadow::ShadowStanding;
 use crate::standing::Readiness;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,4 +47,7 @@ pub struct ManagerPresence {
     /// How the installed extensions stand there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extensions: BTreeMap<ExtensionName, Readiness>,
+    /// How the shadows of some of them do there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shadows: BTreeMap<ExtensionName, ShadowStanding>,
 }

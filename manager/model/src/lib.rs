@@ -9,7 +9,9 @@
 //!   them, where the leader does not
 //! - [`probe`]: which hosts answer managers that ask them directly
 //! - [`extension`]: what extensions say of themselves, may do and may cost; [`component`]: by which name they are
-//!   stored; [`signature`]: who vouches for them; [`standing`]: how they do on a machine; [`advice`]: what placement extensions are asked and answer
+//!   stored; [`signature`]: who vouches for them; [`standing`]: how they do on a machine; [`advice`]: what placement
+//!   extensions are asked and answer; [`versions`]: the one before, to go back to; [`shadow`]: one that is tried beside
+//!   the installed one; [`rollout`]: which site has a new one first
 //! - [`lease`]: what stands on a lease volume
 //! - [`world`], [`plan`]: what the planner reads and what it answers
 //! - [`status`]: what the HTTP API sends
@@ -35,6 +37,8 @@ pub mod plan;
 pub mod policy;
 pub mod power;
 pub mod probe;
+pub mod rollout;
+pub mod shadow;
 pub mod signature;
 pub mod standing;
 pub mod status;
@@ -42,5 +46,6 @@ pub mod target;
 pub mod time;
 pub mod timing;
 pub mod told;
+pub mod versions;
 pub mod vm;
 pub mod world;

@@ -1,6 +1,7 @@
 //! How extensions do on one machine: ready or not, what their calls cost, what they wrote to their log.
 
 use crate::id::{ExtensionName, Incarnation, TargetName};
+use crate::shadow::ShadowStanding;
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,4 +108,7 @@ pub struct OnHost {
     /// The newest of its warnings and errors, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<Line>,
+    /// How its shadow does there, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Box<ShadowStanding>>,
 }

@@ -7,6 +7,8 @@
 
 use super::App;
 use super::extension_hosts::{on_hosts, removal};
+use super::extension_sites::{first_at, sited};
+use super::extension_versions::{is_used, settle_shadow, shadow_shown, take_shadow_along};
 use super::input::{Asker, Body, Name, Options, name};
 use super::problem::Problem;
 use super::vms::asking;
@@ -38,7 +40,7 @@ pub const COMPONENT_MAX_LARGE: usize = 32 << 20;
 /// A component that nobody names is kept for so long, in milliseconds: its extension may be on its way.
 const UNUSED_MS: u64 = 60 * 60 * 1000;
 
-type Answer = Result<Json<Outcome>, Problem>;
+pub(super) type Answer = Result<Json<Outcome>, Problem>;
 
 /// What is to be installed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -99,7 +101,7 @@ pub async fn requests(State(app): State<Arc<App>>) -> Json<RequestsHere> {
     })
 }
 
-fn unknown(name: &ExtensionName) -> Problem {
+pub(super) fn unknown(name: &ExtensionName) -> Problem {
     let detail = format!("no extension `{name}` is installed; `holdfast ext list` lists them");
     Problem::new("not-found", detail)
 }
@@ -133,6 +135,7 @@ pub(super) fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Show
             .map(|own| own.bind.clone())
             .unwrap_or_default(),
         told: view.told.get(name).map(|seen| seen.value.clone()),
+        shadow: shadow_shown(app, view, name),
         signer: trusted(installed, &signers(view)).ok().flatten().cloned(),
     })
 }
@@ -223,10 +226,7 @@ async fn forget_unused(app: &App) -> Result<(), Problem> {
     let now = wall().0;
     let unused = |entry: &&Entry| now.saturating_sub(entry.at.0) > UNUSED_MS;
     for entry in entries.iter().filter(unused) {
-        let used = app.look(|look| {
-            let mut all = look.view.extensions.values();
-            all.any(|seen| seen.value.digest == entry.digest)
-        })?;
+        let used = app.look(|look| is_used(look.view, &entry.digest))?;
         if !used {
             let removed = components::remove(&*app.store, entry).await;
             removed.map_err(|error| Problem::store(&error))?;
@@ -235,7 +235,7 @@ async fn forget_unused(app: &App) -> Result<(), Problem> {
     Ok(())
 }
 
-/// `PUT /v1/extensions/{NAME}?revision=N&dry_run`.
+/// `PUT /v1/extensions/{NAME}?revision=N&all_at_once&dry_run`.
 pub async fn install(
     State(app): State<Arc<App>>,
     Name(named): Name<ExtensionName>,
@@ -243,7 +243,8 @@ pub async fn install(
     options: Options,
     Body(wanted): Body<Wanted>,
 ) -> Answer {
-    let (asking, _) = asking(asker, options, &["revision"])?;
+    let (asking, options) = asking(asker, options, &["revision", "all_at_once"])?;
+    let all_at_once = options.flag("all_at_once")?;
     let installed = checked(&named, wanted, &asking.by)?;
     let vouched = vouched(&app, &installed)?;
     // Looked at before it is there for anybody; in a trial as well.
@@ -260,14 +261,20 @@ pub async fn install(
             Installed {
                 by: installed.by.clone(),
                 at: installed.at,
+                before: None,
+                rollout: None,
                 ..there.clone()
             } == installed
         };
-        if present.is_some_and(|seen| same(&seen.value)) {
+        let follows = |there: &Installed| all_at_once && there.rollout.is_some();
+        if present.is_some_and(|seen| same(&seen.value) && !follows(&seen.value)) {
             let text = format!("extension {named} {version} is installed already");
             return Ok(Decided::Nothing(text));
         }
         let text = match present {
+            Some(seen) if same(&seen.value) => {
+                format!("have all sites use extension {named} {version}")
+            }
             Some(seen) => {
                 let before = &seen.value.manifest.version;
                 format!("change extension {named} from {before} to {version}{vouched}")
@@ -276,7 +283,11 @@ pub async fn install(
         };
         let key = Key::Extension(named.clone());
         let seen = look.view.seen(&key).map(|(revision, _)| revision);
-        let mut change = Change::new(text).put(key, &installed, seen);
+        let record = installed.clone().over(present.map(|seen| &seen.value));
+        let record = sited(look, record, all_at_once);
+        let mut change = Change::new(text).put(key, &record, seen);
+        change = settle_shadow(look.view, change, &record);
+        change.warnings.extend(first_at(&record));
         let before = present.map(|seen| seen.value.rights()).unwrap_or_default();
         for right in installed.rights().beyond(&before) {
             change.warnings.push(format!("it may newly: {right}"));
@@ -295,7 +306,7 @@ pub async fn install(
 }
 
 /// Who vouches for it, in words; nothing where nobody has to. Every machine looks again before it asks it.
-fn vouched(app: &App, installed: &Installed) -> Result<String, Problem> {
+pub(super) fn vouched(app: &App, installed: &Installed) -> Result<String, Problem> {
     let signers = app.look(|look| signers(look.view))?;
     let by = trusted(installed, &signers).map_err(|why| {
         let name = &installed.manifest.name;
@@ -315,7 +326,7 @@ fn signers(view: &View) -> BTreeMap<SignerName, PublicKey> {
 }
 
 /// Roles that the policy binds and it has not.
-fn bindings(installed: &Installed, bound: Option<&ExtensionPolicy>) -> Vec<String> {
+pub(super) fn bindings(installed: &Installed, bound: Option<&ExtensionPolicy>) -> Vec<String> {
     let roles = bound.map_or_else(Vec::new, |bound| bound.beyond(&installed.manifest.rights));
     let roles = roles.into_iter();
     roles
@@ -323,7 +334,11 @@ fn bindings(installed: &Installed, bound: Option<&ExtensionPolicy>) -> Vec<Strin
         .collect()
 }
 
-fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed, Problem> {
+pub(super) fn checked(
+    named: &ExtensionName,
+    wanted: Wanted,
+    by: &str,
+) -> Result<Installed, Problem> {
     let invalid = |detail: String| Err(Problem::new("invalid", detail));
     let Wanted {
         manifest,
@@ -362,12 +377,14 @@ fn checked(named: &ExtensionName, wanted: Wanted, by: &str) -> Result<Installed,
         signed,
         by: by.to_owned(),
         at: wall(),
+        before: None,
+        rollout: None,
     })
 }
 
 /// The component is there, is what it is said to be, fits its contract and compiles: its size.
 #[cfg(feature = "extensions")]
-async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
+pub(super) async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
     use holdfast_extension_host::contract::mismatches;
     let invalid = |detail: String| Problem::new("invalid", detail);
     let Some(workshop) = &app.workshop else {
@@ -411,7 +428,7 @@ async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
 }
 
 #[cfg(not(feature = "extensions"))]
-async fn fit(_: &App, _: &Installed) -> Result<u64, Problem> {
+pub(super) async fn fit(_: &App, _: &Installed) -> Result<u64, Problem> {
     let detail = "this manager was built without extensions; ask another one";
     Err(Problem::new("not-possible", detail))
 }
@@ -448,6 +465,7 @@ pub async fn remove(
             return Err(Problem::new("not-possible", detail));
         }
         let mut change = Change::new(format!("remove extension {named}")).remove(key, revision);
+        change = take_shadow_along(look.view, change, &named);
         change.warnings.push(removal(look.view, &named));
         Ok(Decided::Write(change))
     })

@@ -7,7 +7,8 @@
 //! POST /v1/hosts/H/{drain,resume,confirm-off,forget}   /v1/sites/S/{drain,resume}
 //! PUT, DELETE /v1/vms/V    POST /v1/vms/V/{start,stop,restart,move[?to=H]}
 //! GET, PUT /v1/config
-//! GET  /v1/extensions[/E]   E/log   PUT, DELETE /v1/extensions/E   PUT /v1/components/DIGEST[?large]
+//! GET  /v1/extensions[/E]   E/log   PUT, DELETE /v1/extensions/E[/shadow]   PUT /v1/components/DIGEST[?large]
+//! POST /v1/extensions/E/{promote,rollback}
 //! GET  /metrics
 //! ```
 //! What changes something takes `?dry_run`; what replaces a record takes `?revision=N`.
@@ -15,6 +16,8 @@
 pub mod config;
 pub mod events;
 mod extension_hosts;
+mod extension_sites;
+mod extension_versions;
 pub mod extensions;
 pub mod hosts;
 pub mod input;
@@ -272,6 +275,19 @@ pub fn router(app: Arc<App>) -> Router {
         .route(
             "/components/{digest}",
             put(extensions::upload).layer(DefaultBodyLimit::max(extensions::COMPONENT_MAX_LARGE)),
+        );
+    let v1 = v1
+        .route(
+            "/extensions/{name}/shadow",
+            put(extension_versions::install_shadow).delete(extension_versions::remove_shadow),
+        )
+        .route(
+            "/extensions/{name}/promote",
+            post(extension_versions::promote),
+        )
+        .route(
+            "/extensions/{name}/rollback",
+            post(extension_versions::rollback),
         );
     let v1 = v1.route("/requests", get(extensions::requests));
     #[cfg(feature = "extensions")]

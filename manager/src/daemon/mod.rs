@@ -5,6 +5,7 @@
 //!                      ├─> election ─epoch─┬─> reconcile (plan, verify, execute)
 //!                      │                   │    └─> fence (asks devices) ─wakes─> reconcile
 //!                      │                   ├─> tell (event handlers)
+//!                      │                   ├─> rollout (new versions of extensions, site by site)
 //!                      │                   └─> housekeeping (trims events)
 //!                      ├─> probes (asks hosts) ─wakes─> reconcile
 //!                      ├─> errands (asks devices for a leader that does not reach them)
@@ -20,6 +21,7 @@ pub mod housekeeping;
 pub mod presence;
 pub mod probes;
 pub mod reconcile;
+pub mod rollout;
 pub mod secrets;
 #[cfg(feature = "extensions")]
 mod tell;
@@ -249,6 +251,7 @@ pub async fn run_on(
         numbers: Arc::default(),
         stop: ended.clone(),
     };
+    shared.extensions.stands_at(shared.me.site.clone());
     let (voters, voters_seen) = watch::channel(Err("etcd was not asked yet".to_owned()));
     let (violations, violations_seen) = watch::channel(Vec::new());
     let (epoch, epoch_seen) = watch::channel(None);
@@ -270,7 +273,7 @@ pub async fn run_on(
     );
     let mut tasks = JoinSet::new();
     tasks.spawn(poll_voters(shared.clone(), voters));
-    tasks.spawn(workshop::follow(
+    tasks.spawn(workshop::keep_ready(
         shared.clone(),
         cache.subscribe(),
         means.workshop,
@@ -316,6 +319,7 @@ async fn write(
     let telling = std::future::ready(());
     let probes = probes::run(shared.clone(), cache.subscribe());
     let errands = fence::errand::run(shared.clone(), cache.subscribe());
+    let rollout = rollout::run(shared.clone(), cache.subscribe(), epoch_seen.clone());
     let housekeeping = housekeeping::run(shared, cache, epoch_seen);
     tokio::join!(
         election,
@@ -324,6 +328,7 @@ async fn write(
         telling,
         probes,
         errands,
+        rollout,
         housekeeping
     );
     Ok(())

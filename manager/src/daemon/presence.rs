@@ -53,6 +53,7 @@ async fn renew(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         beat,
         extensions: shared.extensions.readiness(),
+        shadows: shared.extensions.shadows.standings(),
     };
     let txn = Txn {
         compares: vec![expect(&key, last)],

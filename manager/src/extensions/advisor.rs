@@ -1,5 +1,6 @@
 //! Answers the planner's questions by asking extensions, within the time that one decision has for them.
 
+use super::shadow::Aside;
 use super::{Extensions, Here, Slot};
 use holdfast_core::advice::Advisor;
 use holdfast_model::advice::{Advice, Fallback, Question, Said};
@@ -14,6 +15,7 @@ const DECISION: Duration = Duration::from_millis(250);
 pub struct Decision<'e> {
     extensions: &'e Extensions,
     until: Instant,
+    aside: Aside<'e>,
 }
 
 impl Extensions {
@@ -22,6 +24,7 @@ impl Extensions {
         Decision {
             extensions: self,
             until: Instant::now() + DECISION,
+            aside: Aside::of(&self.shadows),
         }
     }
 }
@@ -39,10 +42,14 @@ impl Advisor for Decision<'_> {
         let slots = self.extensions.slots();
         let asked = slots.iter().filter(|(_, slot)| is_for_placement(slot));
         asked
-            .map(|(name, slot)| Advice {
-                extension: name.clone(),
-                version: slot.version().to_owned(),
-                said: self.said(slot, question, Instant::now() > self.until),
+            .map(|(name, slot)| {
+                let said = self.said(slot, question, Instant::now() > self.until);
+                self.aside.hear(name, question, &said);
+                Advice {
+                    extension: name.clone(),
+                    version: slot.version().to_owned(),
+                    said,
+                }
             })
             .collect()
     }

@@ -3,6 +3,7 @@
 use super::{Extensions, Here, Slot};
 use holdfast_extension_ready::Users;
 use holdfast_model::extension::Installed;
+use holdfast_store::view::View;
 use std::sync::Arc;
 
 #[cfg(feature = "extensions")]
@@ -15,6 +16,14 @@ use holdfast_extension_ready::Prepares;
 impl Users for Extensions {
     fn want(&self, installed: &Installed) -> bool {
         Self::asks(installed.manifest.kind)
+    }
+
+    fn followed<'v>(&self, view: &'v View) -> Vec<&'v Installed> {
+        let all = view.extensions.values().map(|seen| &seen.value);
+        match self.site.get() {
+            Some(site) => all.map(|each| each.at_site(site)).collect(),
+            None => all.collect(),
+        }
     }
 
     fn take_in(&self, installed: Vec<Installed>) -> Vec<Installed> {

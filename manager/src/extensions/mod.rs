@@ -6,6 +6,8 @@
 //!                                 └─ failed: why                                      │
 //! planner ─question─> advisor ─> kept answer, or ask within the decision's time <─────┤
 //! daemon/tell ─events─> handler, on a thread of its own, in the leader <──────────────┘
+//!
+//! question and answer ─(after the decision)─> shadow: another version, compared and not heeded
 //! ```
 //! Every manager has them ready, not the leader alone: compiling takes seconds, which no failover has.
 
@@ -15,18 +17,21 @@ mod kept;
 mod loader;
 #[cfg(feature = "extensions")]
 mod runs;
+mod shadow;
 
 pub use holdfast_extension_ready::cost;
 pub use holdfast_model::component::digest;
+pub use shadow::ShadowShown;
 
 use cost::Costs;
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::id::{ExtensionName, HostName, SignerName, TargetName};
+use holdfast_model::id::{ExtensionName, HostName, SignerName, SiteName, TargetName};
 use holdfast_model::standing::{OnHost, Readiness};
 use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
+use shadow::Trial;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(feature = "extensions")]
 use holdfast_extension_host::{EventHandler, Fencing, breaker::BreakerState};
@@ -41,6 +46,10 @@ pub struct Extensions {
     slots: RwLock<BTreeMap<ExtensionName, Slot>>,
     #[cfg(feature = "extensions")]
     kept: kept::Kept,
+    /// Versions that are asked beside them and not heeded.
+    pub(crate) shadows: holdfast_extension_ready::shadow::Shadows<Trial>,
+    /// Where this manager stands: a new version may be for another site first.
+    site: OnceLock<SiteName>,
 }
 
 impl std::fmt::Debug for Extensions {
@@ -108,6 +117,9 @@ pub struct Shown {
     /// How far an event handler has been told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<ToldSoFar>,
+    /// The version that is asked beside it and not heeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowShown>,
     /// Who vouches for it, as the policy names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<SignerName>,
@@ -155,6 +167,12 @@ impl Slot {
 }
 
 impl Extensions {
+    /// Where this manager stands; told once, before anything is followed.
+    pub fn stands_at(&self, site: SiteName) {
+        // A second word is that of the same daemon.
+        self.site.set(site).ok();
+    }
+
     fn slots(&self) -> RwLockReadGuard<'_, BTreeMap<ExtensionName, Slot>> {
         // Each change is one insertion or removal.
         self.slots.read().unwrap_or_else(PoisonError::into_inner)

@@ -90,6 +90,8 @@ fn shown(extension: &str, kind: ExtensionKind, readiness: Readiness) -> Shown {
             limits: LimitsAsked::default(),
             then: Fallback::Closed,
             signed: None,
+            before: None,
+            rollout: None,
             by: String::new(),
             at: UnixMs(0),
         },
@@ -108,6 +110,7 @@ fn shown(extension: &str, kind: ExtensionKind, readiness: Readiness) -> Shown {
         },
         bound: BTreeMap::new(),
         signer: None,
+        shadow: Default::default(),
         told: None,
     }
 }
@@ -128,6 +131,7 @@ fn extensions() -> Vec<Shown> {
             ..CallCosts::default()
         },
         log: Vec::new(),
+        shadow: None,
     };
     check.hosts = [
         (name("a1"), on_host(Some(ready("d2")), 20_000)),

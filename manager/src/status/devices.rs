@@ -134,6 +134,8 @@ mod tests {
             signed: None,
             by: String::new(),
             at: UnixMs(0),
+            before: None,
+            rollout: None,
         }
     }
 

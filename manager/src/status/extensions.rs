@@ -35,6 +35,7 @@ impl Scene<'_> {
         self.bindings(found);
         self.required(found);
         self.handlers(found);
+        self.rollouts(found);
         let installed = self.view.extensions.values().map(|seen| &seen.value);
         // Storage checks are asked by hosts.
         let by_managers =
@@ -42,6 +43,10 @@ impl Scene<'_> {
         for installed in by_managers {
             for manager in &present {
                 let there = self.view.managers.get(*manager);
+                let installed = match there {
+                    Some(there) => installed.at_site(&there.value.site),
+                    None => installed,
+                };
                 let there =
                     there.and_then(|there| there.value.extensions.get(&installed.manifest.name));
                 let leads = leader.is_some_and(|leader| leader == *manager);
@@ -74,6 +79,15 @@ impl Scene<'_> {
             };
             for (name, there) in &seen.value.extensions {
                 let installed = self.view.extensions.get(name).map(|seen| &seen.value);
+                let spec = self
+                    .view
+                    .hosts
+                    .get(host)
+                    .and_then(|host| host.spec.as_ref());
+                let installed = installed.map(|installed| match spec {
+                    Some(spec) => installed.at_site(&spec.value.site),
+                    None => installed,
+                });
                 let judged = match (installed, &there.readiness) {
                     (None, _) => Some((place.fails, absent(name, &place))),
                     // It will hear of it in a moment.

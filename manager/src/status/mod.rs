@@ -8,6 +8,7 @@ mod conditions;
 mod devices;
 mod extensions;
 mod hosts;
+mod rollouts;
 mod vms;
 
 pub(crate) use vms::exit_words;

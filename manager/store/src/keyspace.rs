@@ -17,6 +17,7 @@
 //! /holdfast/v1/leases/VOLUME/hosts/SLOT      index: the host that has this slot of a lease volume
 //! /holdfast/v1/leases/VOLUME/vms/SLOT        index: the UUID of the VM that has this slot
 //! /holdfast/v1/extensions/NAME
+//! /holdfast/v1/extensions/NAME/shadow        a version that is asked beside it and not heeded
 //! /holdfast/v1/told/NAME                     how far the event handler has been told
 //! /holdfast/v1/ops/ID
 //! /holdfast/v1/events/TIME-ACTOR-N
@@ -108,6 +109,8 @@ pub enum Key {
     VmSlot(String, u32),
     /// An installed extension.
     Extension(ExtensionName),
+    /// A version of it that is asked beside it and not heeded.
+    Shadow(ExtensionName),
     /// How far an event handler has been told.
     Told(ExtensionName),
     /// A request.
@@ -154,6 +157,7 @@ impl Key {
             Self::HostSlot(volume, slot) => format!("{ROOT}leases/{volume}/hosts/{slot}"),
             Self::VmSlot(volume, slot) => format!("{ROOT}leases/{volume}/vms/{slot}"),
             Self::Extension(name) => format!("{ROOT}extensions/{name}"),
+            Self::Shadow(name) => format!("{ROOT}extensions/{name}/shadow"),
             Self::Told(name) => format!("{ROOT}told/{name}"),
             Self::Op(id) => format!("{ROOT}ops/{id}"),
             Self::Event(id) => format!("{EVENTS}{id}"),
@@ -198,6 +202,7 @@ impl Key {
             ["fences", name, life] => Self::Fence(host(name)?, Incarnation::from_str(life).ok()?),
             ["errands", name] => Self::Errand(host(name)?),
             ["extensions", name] => Self::Extension(ExtensionName::from_str(name).ok()?),
+            ["extensions", name, "shadow"] => Self::Shadow(ExtensionName::from_str(name).ok()?),
             ["told", name] => Self::Told(ExtensionName::from_str(name).ok()?),
             ["ops", id] => Self::Op(OpId::from_str(id).ok()?),
             ["events", id] => Self::Event((*id).to_owned()),

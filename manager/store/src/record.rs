@@ -47,6 +47,7 @@ pub(crate) enum Record {
     Fence(FenceRecord),
     Errand(Box<Errand>),
     Extension(Box<Installed>),
+    Shadow(Box<Installed>),
     Told(ToldSoFar),
     Op(Op),
     Event(Event),
@@ -102,6 +103,11 @@ impl Record {
                 let record = decode::<Installed>(item)?;
                 same(name, &record.manifest.name)?;
                 Self::Extension(Box::new(record))
+            }
+            Key::Shadow(name) => {
+                let record = decode::<Installed>(item)?;
+                same(name, &record.manifest.name)?;
+                Self::Shadow(Box::new(record))
             }
             Key::Told(_) => Self::Told(decode(item)?),
             Key::Op(id) => {

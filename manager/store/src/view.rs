@@ -70,6 +70,8 @@ pub struct View {
     pub vm_slots: BTreeMap<(String, u32), Seen<VmUuid>>,
     /// Installed extensions.
     pub extensions: BTreeMap<ExtensionName, Seen<Installed>>,
+    /// Versions that are asked beside them and not heeded. No decision reads them.
+    pub shadows: BTreeMap<ExtensionName, Seen<Installed>>,
     /// How far event handlers have been told.
     pub told: BTreeMap<ExtensionName, Seen<ToldSoFar>>,
     /// How the extensions that hosts ask do there. No decision reads it, so it is apart from the hosts.
@@ -355,6 +357,9 @@ impl View {
             (Key::Extension(name), Record::Extension(value)) => {
                 self.extensions.insert(name, seen(*value, revision, now));
             }
+            (Key::Shadow(name), Record::Shadow(value)) => {
+                self.shadows.insert(name, seen(*value, revision, now));
+            }
             (Key::Told(name), Record::Told(value)) => {
                 self.told.insert(name, seen(value, revision, now));
             }
@@ -404,6 +409,7 @@ impl View {
             }
             Key::Errand(host) => drop(self.errands.remove(&host)),
             Key::Extension(name) => drop(self.extensions.remove(&name)),
+            Key::Shadow(name) => drop(self.shadows.remove(&name)),
             Key::Told(name) => drop(self.told.remove(&name)),
             Key::Op(id) => drop(self.ops.remove(&id)),
             Key::Event(id) => self.events.remove(&id),

@@ -1,19 +1,24 @@
 //! The typed view: times of first sight, and records that cannot be read.
 
 use holdfast_model::event::{Event, EventKind};
+use holdfast_model::extension::Installed;
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
 use holdfast_model::host::{ExitKind, HostSpec, RunState, VmReport};
-use holdfast_model::id::{Generation, HostName, Incarnation, ManagerName, Revision, VmName};
+use holdfast_model::id::{
+    ExtensionName, Generation, HostName, Incarnation, ManagerName, Revision, VmName,
+};
 use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::Policy;
 use holdfast_model::probe::{Opinion, ProbeKey, SilentFor};
 use holdfast_model::time::{Instant, UnixMs};
+use holdfast_model::world::Seen;
 use holdfast_store::api::{Batch, Txn, TxnOp};
 use holdfast_store::guards::encode;
 use holdfast_store::keyspace::{Key, ROOT};
 use holdfast_store::memory::MemoryStore;
 use holdfast_store::view::View;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 fn name<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -238,6 +243,37 @@ fn every_record_finds_its_place_and_leaves_it() {
     let view = &bench.view;
     assert!(view.fences.is_empty() && view.hosts.is_empty());
     assert!(view.events.is_empty() && view.uuids.is_empty());
+}
+
+#[test]
+fn a_shadow_stands_beside_what_is_installed() {
+    let mut bench = Bench::new();
+    let installed = |version: &str| {
+        serde_json::json!({
+            "manifest": {"name": "probe", "version": version, "kind": "placement", "summary": "Test."},
+            "digest": "", "bytes": 1, "granted": {}, "then": "closed", "by": "me", "at": 1
+        })
+    };
+    let key = Key::Shadow(name("probe"));
+    // As an older version has it: a key that it does not know, and no installed extension.
+    assert_eq!(key.path(), "/holdfast/v1/extensions/probe/shadow");
+    assert_eq!(Key::parse(&key.path()), Some(key.clone()));
+    bench.put(&key, &installed("2.0.0"));
+    bench.put(&Key::Extension(name("probe")), &installed("1.0.0"));
+    bench.watch(10);
+    let version = |all: &BTreeMap<ExtensionName, Seen<Installed>>| {
+        let mut all = all.values();
+        all.next().map(|seen| seen.value.manifest.version.clone())
+    };
+    assert_eq!(version(&bench.view.shadows).as_deref(), Some("2.0.0"));
+    assert_eq!(version(&bench.view.extensions).as_deref(), Some("1.0.0"));
+    // Under another's key it is not believed.
+    bench.put(&Key::Shadow(name("other")), &installed("2.0.0"));
+    bench.delete(&key);
+    bench.watch(20);
+    assert!(bench.view.shadows.is_empty() && bench.view.extensions.len() == 1);
+    let other = Key::Shadow(name("other")).path();
+    assert!(bench.view.unreadable.contains_key(&other));
 }
 
 #[test]

@@ -115,6 +115,8 @@ impl Sim {
             signed: None,
             by: "somebody".to_owned(),
             at: UnixMs(self.ctx.now), // so that the same again is a change
+            before: None,
+            rollout: None,
         };
         self.write(Key::Extension(name.clone()), &installed)?;
         self.ctx.extensions.insert(name, behaviour);

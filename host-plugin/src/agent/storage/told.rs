@@ -5,7 +5,7 @@ use super::super::records::WriteError;
 use super::super::target::Tools;
 use super::Check;
 use holdfast_model::id::{Incarnation, Revision};
-use holdfast_model::standing::HostExtensions;
+use holdfast_model::standing::{HostExtensions, OnHost, Readiness};
 use holdfast_store::guards::{HostWrite, encode};
 use holdfast_store::keyspace::Key;
 use std::sync::Arc;
@@ -78,11 +78,18 @@ pub async fn tell_for_ever(check: Arc<dyn Check>, tools: Tools) {
     }
 }
 
+/// Which shadow stands how there.
+fn shadow(there: &OnHost) -> Option<(String, Readiness)> {
+    let shadow = there.shadow.as_ref()?;
+    Some((shadow.digest.clone(), shadow.readiness.clone()))
+}
+
 fn is_news(record: &HostExtensions, told: Option<&(HostExtensions, Instant)>) -> bool {
     let Some((told, at)) = told else { return true };
     let stands = |record: &HostExtensions| -> Vec<_> {
         let each = record.extensions.values();
-        each.map(|there| there.readiness.clone()).collect()
+        each.map(|there| (there.readiness.clone(), shadow(there)))
+            .collect()
     };
     told.incarnation != record.incarnation
         || stands(told) != stands(record)

@@ -6,6 +6,7 @@ use super::super::error::CliError;
 use super::super::paint::{Line, Tone, table};
 use super::super::{Session, confirm, hint, print, print_json};
 use super::package::Package;
+use super::versions::{before, rollout, shadow_lines};
 use crate::api::extensions::Wanted;
 use crate::api::write::Outcome;
 use crate::extensions::{Shown, digest};
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Compiling a component takes seconds, for some languages on a slow machine minutes.
-const INSTALL: Duration = Duration::from_secs(360);
+pub(super) const INSTALL: Duration = Duration::from_secs(360);
 
 /// `holdfast ext install`
 #[derive(Debug, Args)]
@@ -46,6 +47,12 @@ pub struct InstallArguments {
     /// Take a component of more than 8 MiB, and up to 32
     #[arg(long)]
     pub allow_large: bool,
+    /// Try it beside the installed version: asked the same, compared, not heeded (placement, storage checks)
+    #[arg(long)]
+    pub shadow: bool,
+    /// Have all sites use it at once, and not the rest only when it is ready at the first
+    #[arg(long, conflicts_with = "shadow")]
+    pub all_at_once: bool,
     /// Grant what it asks for without being asked
     #[command(flatten)]
     pub sure: Sure,
@@ -92,12 +99,22 @@ impl Session {
         };
         let upload = format!("/components/{digest}{large}");
         self.client.upload(&upload, &wasm, INSTALL)?;
-        let path = format!("/extensions/{name}");
+        let path = match arguments.shadow {
+            true => format!("/extensions/{name}/shadow"),
+            false => format!("/extensions/{name}"),
+        };
         let change = |path: &str| -> Result<Outcome, CliError> {
             let client = self.client.patient(INSTALL);
             client.change(Verb::Put, path, Some(&wanted))
         };
-        let trial = change(&format!("{path}?dry_run=true"))?;
+        let (trial, path) = match arguments.all_at_once {
+            true => (
+                format!("{path}?all_at_once=true&dry_run=true"),
+                format!("{path}?all_at_once=true"),
+            ),
+            false => (format!("{path}?dry_run=true"), path),
+        };
+        let trial = change(&trial)?;
         if arguments.sure.dry.dry_run || !trial.changed {
             return self.tell(&trial);
         }
@@ -177,7 +194,7 @@ impl Session {
     }
 }
 
-fn state(readiness: &Readiness, installed: &str) -> (Tone, String) {
+pub(super) fn state(readiness: &Readiness, installed: &str) -> (Tone, String) {
     match readiness {
         Readiness::Ready { digest } if digest == installed => (Tone::Good, "ready".to_owned()),
         Readiness::Ready { digest } => (
@@ -199,7 +216,7 @@ fn state(readiness: &Readiness, installed: &str) -> (Tone, String) {
     }
 }
 
-fn short(digest: &str) -> &str {
+pub(super) fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }
 
@@ -288,7 +305,7 @@ fn fallback(then: Fallback) -> &'static str {
     }
 }
 
-fn share(us: u64, percent: u64) -> String {
+pub(super) fn share(us: u64, percent: u64) -> String {
     format!("{:.1} ms ({percent} %)", us as f64 / 1_000.0)
 }
 
@@ -301,6 +318,7 @@ fn one(shown: &Shown) -> String {
         costs,
         bound,
         told,
+        shadow,
         signer,
     } = shown;
     let manifest = &installed.manifest;
@@ -333,6 +351,8 @@ fn one(shown: &Shown) -> String {
             limits.cpu_ms, limits.wall_ms, limits.memory_mib, limits.answer_kib, limits.requests
         )),
     ];
+    lines.extend(installed.before.as_deref().map(before));
+    lines.extend(installed.rollout.as_ref().map(rollout));
     if installed.manifest.kind != ExtensionKind::StorageCheck {
         lines.push(Line::new().text(format!("  cost here   {}", cost(costs))));
         lines.extend(last_failure(costs));
@@ -378,6 +398,7 @@ fn one(shown: &Shown) -> String {
         lines.push(Line::new().text(format!("              {}", cost(&there.costs))));
         lines.extend(last_failure(&there.costs));
     }
+    lines.extend(shadow.iter().flat_map(shadow_lines));
     lines
         .iter()
         .map(|line| line.clone().draw() + "\n")
@@ -396,7 +417,7 @@ fn cost(costs: &CallCosts) -> String {
     )
 }
 
-fn last_failure(costs: &CallCosts) -> Option<Line> {
+pub(super) fn last_failure(costs: &CallCosts) -> Option<Line> {
     let why = costs.last_failure.as_ref()?;
     Some(Line::new().text("  last failure  ").add(Tone::Warn, why))
 }

@@ -11,6 +11,7 @@ mod local;
 mod package;
 mod requests;
 mod sign;
+mod versions;
 
 use super::Session;
 use super::args::Sure;
@@ -54,10 +55,29 @@ pub enum ExtCommand {
     },
     /// What extensions had the manager that is asked send, and what became of it: fencing devices, webhooks
     Requests,
+    /// Make its shadow the installed version; shows what it may newly and asks
+    Promote {
+        /// Its name
+        name: ExtensionName,
+        /// Not asked
+        #[command(flatten)]
+        sure: Sure,
+    },
+    /// Go back to the version before, with what was granted to it and its limits; a second time goes back again
+    Rollback {
+        /// Its name
+        name: ExtensionName,
+        /// Not asked
+        #[command(flatten)]
+        sure: Sure,
+    },
     /// Not to be used any more
     Remove {
         /// Its name
         name: ExtensionName,
+        /// Only the version that is tried beside it
+        #[arg(long)]
+        shadow: bool,
         /// Not asked
         #[command(flatten)]
         sure: Sure,
@@ -80,7 +100,14 @@ impl Session {
             ExtCommand::Show { name } => self.ext_show(name),
             ExtCommand::Logs { name } => self.ext_logs(name),
             ExtCommand::Requests => self.ext_requests(),
-            ExtCommand::Remove { name, sure } => self.ext_remove(name, *sure),
+            ExtCommand::Promote { name, sure } => self.ext_promote(name, *sure),
+            ExtCommand::Rollback { name, sure } => self.ext_rollback(name, *sure),
+            ExtCommand::Remove {
+                name,
+                shadow: true,
+                sure,
+            } => self.ext_remove_shadow(name, *sure),
+            ExtCommand::Remove { name, sure, .. } => self.ext_remove(name, *sure),
         }
     }
 }

@@ -129,6 +129,8 @@ fn installed(name: &str) -> (Installed, Loaded) {
         signed: None,
         by: "test".to_owned(),
         at: UnixMs(0),
+        before: None,
+        rollout: None,
     };
     (installed, loaded)
 }

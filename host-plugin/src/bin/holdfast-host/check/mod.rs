@@ -5,6 +5,7 @@
 //! unusable.
 
 mod looks;
+mod shadow;
 
 use async_trait::async_trait;
 use holdfast_extension_host::breaker::BreakerState;
@@ -12,17 +13,20 @@ use holdfast_extension_host::outside::{Probes, Reach};
 use holdfast_extension_host::storage_check::{Answer, Domain, Findings};
 use holdfast_extension_host::{CallError, ExtensionError, Loaded, StorageCheck};
 use holdfast_extension_ready::cost::Costs;
-use holdfast_extension_ready::{Prepares, Users, Workshop};
+use holdfast_extension_ready::shadow::Shadows;
+use holdfast_extension_ready::{Prepares, Users, Workshop, follow, follow_unable};
 use holdfast_host::agent::storage::Check;
 use holdfast_host::config::{Config, StorageCheck as Wanted};
 use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::files::{ExtensionsEngine, OWN_PATH};
 use holdfast_model::host::StorageState;
-use holdfast_model::id::{ExtensionName, Incarnation};
+use holdfast_model::id::{ExtensionName, Incarnation, SiteName};
 use holdfast_model::standing::{HostExtensions, Level, Line, OnHost, Readiness};
 use holdfast_store::api::Store;
 use holdfast_store::cache::Cache;
+use holdfast_store::view::View;
 use looks::Looks;
+use shadow::Trial;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,12 +43,15 @@ const LINES: usize = 20;
 /// The extension that host.toml names.
 pub struct Checker {
     name: ExtensionName,
+    site: SiteName,
     domain: Domain,
     looks: Arc<Looks>,
     code_dir: PathBuf,
     engine: ExtensionsEngine,
     /// None: nobody has heard yet what is installed.
     slot: Mutex<Option<Found>>,
+    /// The version that is asked beside it and not heeded.
+    shadows: Shadows<Trial>,
     changed: Notify,
 }
 
@@ -78,15 +85,13 @@ impl Checker {
         }
         Some(Self {
             name: storage.extension.clone()?,
-            domain: Domain {
-                name: OWN_PATH.to_owned(),
-                path: storage.path.as_ref()?.display().to_string(),
-                settings: storage.settings.clone().into_iter().collect(),
-            },
+            site: config.site.clone(),
+            domain: domain(config)?,
             looks: Arc::new(Looks::of(config)),
             code_dir: config.extensions_dir.clone(),
             engine: config.extensions_engine,
             slot: Mutex::default(),
+            shadows: Shadows::new(shadow::Means::of(config)?),
             changed: Notify::new(),
         })
     }
@@ -116,6 +121,7 @@ impl Checker {
             readiness: Some(slot.readiness()),
             costs: slot.costs.shown(slot.installed.limits()),
             log: slot.asked.as_ref().map_or_else(Vec::new, Asked::log),
+            shadow: self.shadows.standings().remove(&self.name).map(Box::new),
         })
     }
 }
@@ -157,6 +163,12 @@ impl Slot {
 impl Users for Checker {
     fn want(&self, installed: &Installed) -> bool {
         installed.manifest.name == self.name
+    }
+
+    /// A new version may be for another site first.
+    fn followed<'v>(&self, view: &'v View) -> Vec<&'v Installed> {
+        let all = view.extensions.values();
+        all.map(|seen| seen.value.at_site(&self.site)).collect()
     }
 
     fn take_in(&self, installed: Vec<Installed>) -> Vec<Installed> {
@@ -229,11 +241,19 @@ impl Check for Checker {
     async fn keep(&self, store: &dyn Store, watched: Cache, mut stop: watch::Receiver<bool>) {
         match Workshop::open_or_tell(&self.code_dir, self.engine) {
             Some(workshop) => {
-                holdfast_extension_ready::follow(self, &workshop, store, watched, stop).await;
+                let (beside, ends) = (watched.subscribe(), stop.clone());
+                tokio::join!(
+                    follow(self, &workshop, store, watched, stop),
+                    follow(&self.shadows, &workshop, store, beside, ends)
+                );
             }
             None => {
                 let why = "extensions do not run on this host; its agent's log says why";
-                holdfast_extension_ready::follow_unable(self, watched, &mut stop, why).await;
+                let (beside, mut ends) = (watched.subscribe(), stop.clone());
+                tokio::join!(
+                    follow_unable(self, watched, &mut stop, why),
+                    follow_unable(&self.shadows, beside, &mut ends, why)
+                );
             }
         }
     }
@@ -293,10 +313,25 @@ impl Check for Checker {
         let cost = called.cost;
         costs.count(cost.cpu, cost.memory_bytes, failure);
         match called.answer {
-            Ok(findings) => state_of(findings),
+            Ok(findings) => {
+                let state = state_of(findings);
+                // It hears of it once the answer is there, and is not waited for.
+                self.shadows.hear(name, state.clone());
+                state
+            }
             Err(error) => unknown(format!("extension {name}: {error}")),
         }
     }
+}
+
+/// What is asked about.
+fn domain(config: &Config) -> Option<Domain> {
+    let storage = &config.storage;
+    Some(Domain {
+        name: OWN_PATH.to_owned(),
+        path: storage.path.as_ref()?.display().to_string(),
+        settings: storage.settings.clone().into_iter().collect(),
+    })
 }
 
 /// What an answer means. One `no` is enough to leave; what is not known is never good.

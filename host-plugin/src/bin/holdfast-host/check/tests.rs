@@ -7,6 +7,7 @@ use holdfast_extension_host::{EngineKind, Runtime};
 use holdfast_model::advice::Fallback;
 use holdfast_model::component::digest;
 use holdfast_model::extension::{LimitsAsked, Manifest, Rights};
+use holdfast_model::shadow::ShadowStanding;
 use holdfast_model::time::UnixMs;
 use holdfast_store::api::{Txn, TxnOp};
 use holdfast_store::clock::boottime;
@@ -59,7 +60,7 @@ impl Rig {
             store: MemoryStore::new(),
             stop,
             dir,
-            wasm: component(),
+            wasm: component(NAME),
         };
         // What a cluster has from its first moment on.
         rig.put(&Key::Cluster, &"c1");
@@ -81,18 +82,22 @@ impl Rig {
         self.dir.path().join("code")
     }
 
-    /// This program does not become the child that compiles: its machine code is there already, as after a restart.
     fn compile(&self) {
+        self.compile_this(&self.wasm);
+    }
+
+    /// This program does not become the child that compiles: its machine code is there already, as after a restart.
+    fn compile_this(&self, wasm: &[u8]) {
         let runtime = Runtime::new(EngineKind::Native).expect("a runtime");
         let code = self.dir.path().join("native");
-        std::fs::write(&code, here(&runtime, &self.wasm).expect("machine code")).expect("written");
+        std::fs::write(&code, here(&runtime, wasm).expect("machine code")).expect("written");
         let script = format!("cat > /dev/null; cat {}", code.display());
         let compiler = Compiler {
             program: "/bin/sh".into(),
             arguments: vec!["-c".to_owned(), script],
         };
         let cache = Code::open(&self.code()).expect("a directory");
-        let loaded = cache.load_or_compile(&runtime, &compiler, &self.wasm);
+        let loaded = cache.load_or_compile(&runtime, &compiler, wasm);
         loaded.map(drop).expect("a component");
     }
 
@@ -102,6 +107,18 @@ impl Rig {
     }
 
     async fn install_as(&self, kind: ExtensionKind, version: &str, wasm: &[u8]) {
+        self.put_version(Key::Extension(name(NAME)), kind, version, wasm)
+            .await;
+    }
+
+    /// Beside the installed one, and not heeded.
+    async fn try_out(&self, version: &str, wasm: &[u8]) {
+        let kind = ExtensionKind::StorageCheck;
+        self.put_version(Key::Shadow(name(NAME)), kind, version, wasm)
+            .await;
+    }
+
+    async fn put_version(&self, key: Key, kind: ExtensionKind, version: &str, wasm: &[u8]) {
         let manifest = Manifest {
             name: name(NAME),
             version: version.to_owned(),
@@ -129,10 +146,12 @@ impl Rig {
             signed: None,
             by: "the test".to_owned(),
             at: UnixMs(1),
+            before: None,
+            rollout: None,
         };
         let stored = components::put(&self.store, &installed.digest, wasm, UnixMs(1)).await;
         stored.expect("it is stored");
-        self.put(&Key::Extension(name(NAME)), &installed);
+        self.put(&key, &installed);
     }
 
     fn remove(&self) {
@@ -182,10 +201,10 @@ impl Drop for Rig {
 }
 
 /// As it was built.
-fn component() -> Vec<u8> {
+fn component(name: &str) -> Vec<u8> {
     let test = std::env::current_exe().expect("this test's own path");
     let target = test.ancestors().nth(3).expect("a target directory");
-    let path: PathBuf = target.join("extensions").join(NAME).join("component.wasm");
+    let path: PathBuf = target.join("extensions").join(name).join("component.wasm");
     std::fs::read(&path).unwrap_or_else(|error| {
         panic!(
             "{}: {error}; `cargo xtask extensions` builds it",
@@ -262,4 +281,65 @@ async fn one_of_another_kind_is_not_asked() {
         .await;
     rig.unknown("it is for placement, and host.toml wants it as a storage check")
         .await;
+}
+
+/// Waits for what it tells of its shadow.
+async fn shadow(rig: &Rig, what: &str, wanted: impl Fn(&ShadowStanding) -> bool) -> ShadowStanding {
+    let begin = Instant::now();
+    loop {
+        let told = rig.checker.told(&name("life"));
+        let told = told.expect("it is heard what is installed");
+        let there = told.extensions.get(&name(NAME)).expect("it is wanted");
+        match &there.shadow {
+            Some(standing) if wanted(standing) => return *standing.clone(),
+            other => assert!(begin.elapsed() < WAIT, "not {what}: {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        // Each check hands a question over.
+        let checker = Arc::clone(&rig.checker);
+        let checked = tokio::task::spawn_blocking(move || checker.check()).await;
+        checked.expect("no panic");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_is_compared_and_the_storage_is_as_the_installed_one_finds_it() {
+    let rig = Rig::new();
+    rig.unknown("is not installed").await;
+    rig.compile();
+    rig.install("0.1.0", &rig.wasm).await;
+    rig.storage("synced", |state| *state == StorageState::Synced)
+        .await;
+    // The very same: it agrees, and reads another file than the installed one.
+    rig.try_out("0.1.1", &rig.wasm).await;
+    shadow(&rig, "agreed", |shadow| shadow.counts.agreed > 0).await;
+    for file in [".holdfast-read-c1-h1", ".holdfast-read-c1-h1-shadow"] {
+        let file = rig.dir.path().join("storage").join(file);
+        assert!(file.is_file(), "{}", file.display());
+    }
+    // It says that all is well, whatever it finds.
+    let says_yes = component("bad-says-yes");
+    rig.compile_this(&says_yes);
+    rig.try_out("0.2.0", &says_yes).await;
+    let digest = digest(&says_yes);
+    let ours = |shadow: &ShadowStanding| shadow.digest == digest && shadow.counts.agreed > 0;
+    let standing = shadow(&rig, "agreed", ours).await;
+    assert_eq!(standing.counts.differed, 0, "{standing:?}");
+    assert!(matches!(standing.readiness, Readiness::Ready { .. }));
+    let lost = HEALTHY.replace("Connected", "Transport endpoint is not connected");
+    std::fs::write(rig.dir.path().join("heal"), lost).expect("written");
+    let degraded = |state: &StorageState| matches!(state, StorageState::Degraded { .. });
+    rig.storage("degraded", degraded).await;
+    let standing = shadow(&rig, "different", |shadow| shadow.counts.differed > 0).await;
+    let host = &standing.differences[0].hosts[0];
+    assert_eq!(host.host.as_str(), "h1");
+    let (installed, shadow) = (host.installed.to_string(), host.shadow.to_string());
+    assert!(
+        installed.starts_with("degraded: ") && installed.contains("is not connected"),
+        "{installed}"
+    );
+    assert_eq!(shadow, "synced");
+    let checker = Arc::clone(&rig.checker);
+    let found = tokio::task::spawn_blocking(move || checker.check()).await;
+    assert!(degraded(&found.expect("no panic")), "it is not heeded");
 }

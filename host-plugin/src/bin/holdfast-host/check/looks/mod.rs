@@ -42,6 +42,15 @@ impl Looks {
         }
     }
 
+    /// The same for a shadow: its looks do not stand in the way of others, and it keeps a file of its own.
+    pub fn of_shadow(config: &Config) -> Self {
+        let looks = Self::of(config);
+        Self {
+            kept: format!("{}-shadow", looks.kept),
+            ..looks
+        }
+    }
+
     /// The names.
     pub fn names(&self) -> (BTreeSet<TargetName>, BTreeSet<TargetName>) {
         let (paths, commands) = (self.paths.keys(), self.commands.keys());
