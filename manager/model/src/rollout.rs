@@ -5,9 +5,10 @@
 //!     all that ask it at the first site are ready with v2 ─> v2 everywhere
 //!     it cannot run there                                 ─> stays so; whoever installed it decides
 //! ```
-//! Which version somebody asks is decided from the record and the own site alone. A mixed state is harmless: what is
-//! decided on placement, on fencing and whom to tell is decided in the leader only, by the version that it has, and is
-//! part of what is written; of a host's storage only that host's version says something.
+//! Which version somebody asks is decided from the record and the own site alone. A mixed state is harmless: where VMs
+//! go and who is told is decided in the leader only, by the version that it has, and is part of what is written; a
+//! device is asked by the version of the manager that asks it, and none of them is believed; of a host's storage only
+//! that host's version says something.
 
 use crate::extension::Installed;
 use crate::id::SiteName;
