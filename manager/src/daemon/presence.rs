@@ -14,7 +14,12 @@ use std::time::Duration;
 /// Runs until the daemon ends; removes the record then.
 pub async fn run(mut shared: Shared) {
     let mut beat = 0;
-    let mut last = None;
+    // What an earlier life left is written over at once: others go by which life is there.
+    let own = Key::Manager(shared.me.name.clone()).path();
+    let mut last = match shared.store.get(&own).await {
+        Ok((found, _)) => found.map(|found| found.revision),
+        Err(_) => None,
+    };
     loop {
         beat += 1;
         match renew(&shared, beat, last).await {

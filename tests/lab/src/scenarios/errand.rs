@@ -25,10 +25,12 @@ pub(super) fn by_the_site(lab: &Lab) -> Result<()> {
     with_policy(lab, DEVICES, || {
         Boards::serve(lab, |boards| {
             with_vms(lab, &[small(VM, "a")], |cluster| {
-                managers_with(lab, configs::manager_toml_without_agents)?;
+                // The one that is not started again leads meanwhile: nobody else is taken for the leader afterwards.
+                lead_from(cluster, REACHES)?;
+                managers_with(cluster, configs::manager_toml_without_agents)?;
                 let done = body(cluster, boards);
                 // Also after a failure: the next scenario finds the lab as it was.
-                managers_with(lab, configs::manager_toml)?;
+                managers_with(cluster, configs::manager_toml)?;
                 done
             })
         })
@@ -38,6 +40,7 @@ pub(super) fn by_the_site(lab: &Lab) -> Result<()> {
 fn body(cluster: &Cluster, boards: &Boards) -> Result<()> {
     let lab = cluster.lab;
     lead_from(cluster, "witness")?;
+    all_present(cluster)?;
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
     boards.set(&host, Mode::Answers);
@@ -54,7 +57,11 @@ fn body(cluster: &Cluster, boards: &Boards) -> Result<()> {
 }
 
 /// Gives all other managers this file, and starts them with it.
-fn managers_with(lab: &Lab, text: fn(&crate::layout::Layout, &Machine) -> String) -> Result<()> {
+fn managers_with(
+    cluster: &Cluster,
+    text: fn(&crate::layout::Layout, &Machine) -> String,
+) -> Result<()> {
+    let lab = cluster.lab;
     let layout = lab.layout();
     for machine in layout.controls().filter(|each| each.name != REACHES) {
         let file = lab
@@ -64,5 +71,14 @@ fn managers_with(lab: &Lab, text: fn(&crate::layout::Layout, &Machine) -> String
         lab.stop_service(&machine.name, "manager")?;
         lab.start_service(&machine.name, "manager")?;
     }
-    Ok(())
+    all_present(cluster)
+}
+
+fn all_present(cluster: &Cluster) -> Result<()> {
+    cluster.wait("all managers", PATIENCE, |status| {
+        match status.managers.iter().find(|each| !each.healthy) {
+            None => Ok(()),
+            Some(away) => Err(format!("{} does not answer", away.name)),
+        }
+    })
 }
