@@ -9,58 +9,18 @@ use holdfast_model::component::digest;
 use holdfast_model::time::UnixMs;
 use holdfast_store::components::{self, entries};
 use holdfast_store::keyspace::Key;
-use holdfast_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use support::guests::{guest, workshop};
-use support::puppet::Puppet;
-use support::{Manager, domain_xml, file, policy, put};
+use support::rig::Rig;
+use support::{Manager, file};
 use tempfile::TempDir;
 
 /// The extension that all of this is about.
 const NAME: &str = "label-match";
 const PATH: &str = "/extensions/label-match";
 
-/// A cluster with one manager that can run extensions, and two hosts at site a.
-struct Rig {
-    store: MemoryStore,
-    manager: Manager,
-    dir: TempDir,
-    _hosts: Vec<Puppet>,
-}
-
 impl Rig {
-    async fn start() -> Self {
-        let store = MemoryStore::new();
-        put(&store, Key::Policy, &policy());
-        let dir = tempfile::tempdir().expect("a directory");
-        let means = Means {
-            workshop: Some(workshop(dir.path())),
-            ..Means::default()
-        };
-        let manager =
-            Manager::with_means(Arc::new(store.clone()), ("lab", "m-a", "a"), means).await;
-        let hosts = ["a1", "a2"].map(|host| Puppet::start(&store, host, "a"));
-        let online = |status: &Value| {
-            let hosts = status["hosts"].as_array();
-            hosts.is_some_and(|all| {
-                all.len() == 2 && all.iter().all(|host| host["state"] == "online")
-            })
-        };
-        manager.until("/status", "two hosts", online).await;
-        Self {
-            store,
-            manager,
-            dir,
-            _hosts: hosts.into(),
-        }
-    }
-
-    async fn cli(&self, arguments: &[&str]) -> (i32, String, String) {
-        let ran = self.manager.cli(arguments).await;
-        (ran.code, ran.out, ran.err)
-    }
-
     /// What the command line says when it has done it.
     async fn done(&self, arguments: &[&str]) -> String {
         let (code, out, err) = self.cli(arguments).await;
@@ -83,7 +43,7 @@ impl Rig {
         ]
     }
 
-    async fn install(&self, version: &[String; 3], more: &[&str]) -> String {
+    async fn install_version(&self, version: &[String; 3], more: &[&str]) -> String {
         let [wasm, word, manifest] = version;
         let first = ["ext", "install", wasm, word, manifest, "--yes"];
         self.done(&[&first[..], more].concat()).await
@@ -117,13 +77,6 @@ impl Rig {
         self.shadow("the shadow to be ready", ready).await;
     }
 
-    async fn vm(&self, name: &str, number: u8, labels: &str) {
-        let xml = file(&self.dir, &format!("{name}.xml"), &domain_xml(name, number));
-        let text = format!("domain_xml_file = \"{xml}\"\n{labels}");
-        let path = file(&self.dir, &format!("vm-{name}.toml"), &text);
-        self.done(&["vm", "apply", "-f", &path]).await;
-    }
-
     async fn runs(&self, vm: &str) {
         let runs = |vm: &Value| vm["vm"]["state"] == "running";
         let path = format!("/vms/{vm}");
@@ -145,9 +98,10 @@ async fn a_shadow_is_asked_compared_and_not_heeded() {
         code != 0 && err.contains("there is nothing that a shadow could be compared with"),
         "{code}: {err}"
     );
-    rig.install(&rig.version(NAME, "0.1.0", ""), &[]).await;
+    rig.install_version(&rig.version(NAME, "0.1.0", ""), &[])
+        .await;
     rig.installed_is("0.1.0").await;
-    let told = rig.install(&other, &["--shadow"]).await;
+    let told = rig.install_version(&other, &["--shadow"]).await;
     assert!(
         told.contains("try extension label-match 0.2.0 beside 0.1.0")
             && told.contains("it may newly: log"),
@@ -194,12 +148,12 @@ async fn a_shadow_is_asked_compared_and_not_heeded() {
 
     // Another one in its place begins anew, and agrees: it is the same rule.
     let again = rig.version(NAME, "0.3.0", "");
-    let told = rig.install(&again, &["--shadow"]).await;
+    let told = rig.install_version(&again, &["--shadow"]).await;
     assert!(told.contains("in place of 0.2.0"), "{told}");
     let agreed = |here: &Value| here["counts"]["agreed"].as_u64() > Some(0);
     let here = rig.shadow("an agreement", agreed).await;
     assert_eq!(here["counts"]["differed"], 0, "{here:#}");
-    let told = rig.install(&again, &["--shadow"]).await;
+    let told = rig.install_version(&again, &["--shadow"]).await;
     assert!(told.contains("is a shadow already"), "{told}");
 
     let told = rig
@@ -217,9 +171,10 @@ async fn a_shadow_is_asked_compared_and_not_heeded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shadow_that_always_fails_rests_and_nobody_waits() {
     let rig = Rig::start().await;
-    rig.install(&rig.version(NAME, "0.1.0", ""), &[]).await;
+    rig.install_version(&rig.version(NAME, "0.1.0", ""), &[])
+        .await;
     rig.installed_is("0.1.0").await;
-    rig.install(&rig.version("bad-traps", "0.2.0", MAY_LOG), &["--shadow"])
+    rig.install_version(&rig.version("bad-traps", "0.2.0", MAY_LOG), &["--shadow"])
         .await;
     rig.shadow_is_ready().await;
     for number in 1..=3 {
@@ -259,7 +214,7 @@ async fn a_shadow_that_always_fails_rests_and_nobody_waits() {
 async fn one_is_promoted_and_rolled_back_with_all_that_belongs_to_it() {
     let rig = Rig::start().await;
     let first = rig.version(NAME, "0.1.0", "");
-    rig.install(&first, &["--cpu-ms", "300"]).await;
+    rig.install_version(&first, &["--cpu-ms", "300"]).await;
     rig.installed_is("0.1.0").await;
     let (code, _, err) = rig.cli(&["ext", "rollback", NAME, "--yes"]).await;
     assert!(
@@ -268,7 +223,7 @@ async fn one_is_promoted_and_rolled_back_with_all_that_belongs_to_it() {
     );
     rig.vm("needy", 1, NEEDY).await;
     let second = rig.version("site-affinity", "0.2.0", MAY_LOG);
-    rig.install(&second, &["--shadow", "--on-failure", "open"])
+    rig.install_version(&second, &["--shadow", "--on-failure", "open"])
         .await;
     rig.shadow_is_ready().await;
     let trial = rig.done(&["ext", "promote", NAME, "--dry-run"]).await;
@@ -361,7 +316,7 @@ async fn what_would_do_harm_twice_has_no_shadow() {
     }
     // Nor has one of another kind, or the very same.
     let fits = rig.version(NAME, "0.1.0", "");
-    rig.install(&fits, &[]).await;
+    rig.install_version(&fits, &[]).await;
     let [wasm, word, manifest] = &fits;
     let install = ["ext", "install", wasm, word, manifest, "--shadow", "--yes"];
     let (code, _, err) = rig.cli(&install).await;
@@ -388,12 +343,12 @@ async fn a_shadow_is_not_left_behind() {
         rig.version(NAME, "0.1.0", ""),
         rig.version(NAME, "0.2.0", ""),
     );
-    rig.install(&first, &[]).await;
-    rig.install(&second, &["--shadow"]).await;
+    rig.install_version(&first, &[]).await;
+    rig.install_version(&second, &["--shadow"]).await;
     assert!(is_there());
-    rig.install(&second, &[]).await;
+    rig.install_version(&second, &[]).await;
     assert!(!is_there(), "it is installed now");
-    rig.install(&first, &["--shadow"]).await;
+    rig.install_version(&first, &["--shadow"]).await;
     assert!(is_there());
     rig.done(&["ext", "remove", NAME, "--yes"]).await;
     assert!(!is_there(), "nothing is beside it any more");
@@ -414,7 +369,8 @@ async fn a_new_version_goes_from_site_to_site() {
     let rig = Rig::start().await;
     let dir = tempfile::tempdir().expect("a directory");
     let other = at_b(&rig, &dir, true).await;
-    rig.install(&rig.version(NAME, "0.1.0", ""), &[]).await;
+    rig.install_version(&rig.version(NAME, "0.1.0", ""), &[])
+        .await;
     let both = |shown: &Value| {
         let digest = &shown["installed"]["digest"];
         ["m-a", "m-b"].iter().all(|manager| {
@@ -424,7 +380,7 @@ async fn a_new_version_goes_from_site_to_site() {
     };
     rig.manager.until(PATH, "both to be ready", both).await;
     let second = rig.version("site-affinity", "0.2.0", MAY_LOG);
-    let told = rig.install(&second, &[]).await;
+    let told = rig.install_version(&second, &[]).await;
     assert!(
         told.contains("site b has it first; the others ask 0.1.0 until"),
         "{told}"
@@ -455,12 +411,13 @@ async fn where_the_first_site_cannot_the_rest_keeps_the_version_before() {
     let rig = Rig::start().await;
     let dir = tempfile::tempdir().expect("a directory");
     let other = at_b(&rig, &dir, false).await;
-    rig.install(&rig.version(NAME, "0.1.0", ""), &[]).await;
+    rig.install_version(&rig.version(NAME, "0.1.0", ""), &[])
+        .await;
     rig.installed_is("0.1.0").await;
     let failed = |shown: &Value| shown["managers"]["m-b"]["state"] == "failed";
     rig.manager.until(PATH, "m-b to tell", failed).await;
     let second = rig.version("site-affinity", "0.2.0", MAY_LOG);
-    rig.install(&second, &[]).await;
+    rig.install_version(&second, &[]).await;
     let told = |status: &Value| {
         let conditions = status["conditions"].to_string();
         conditions.contains("version 0.2.0 cannot be asked by manager m-b at site b")
@@ -481,7 +438,7 @@ async fn where_the_first_site_cannot_the_rest_keeps_the_version_before() {
     let text = rig.done(&["ext", "show", NAME]).await;
     assert!(text.contains("rollout     site b has it first"), "{text}");
     // Whoever knows better has the rest follow.
-    let told = rig.install(&second, &["--all-at-once"]).await;
+    let told = rig.install_version(&second, &["--all-at-once"]).await;
     assert!(
         told.contains("have all sites use extension label-match 0.2.0"),
         "{told}"

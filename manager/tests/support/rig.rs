@@ -30,8 +30,16 @@ impl Rig {
         let manager =
             Manager::with_means(Arc::new(store.clone()), ("lab", "m-a", "a"), means).await;
         let hosts = ["a1", "a2"].map(|host| Puppet::start(&store, host, "a"));
+        let online = |status: &Value| {
+            let hosts = status["hosts"].as_array();
+            hosts.is_some_and(|all| {
+                all.len() == 2 && all.iter().all(|host| host["state"] == "online")
+            })
+        };
         manager
-            .until("/status", "a leader", |status| status["leader"].is_object())
+            .until("/status", "a leader and two hosts", |status| {
+                status["leader"].is_object() && online(status)
+            })
             .await;
         Self {
             store,
