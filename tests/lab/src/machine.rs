@@ -163,6 +163,7 @@ pub(crate) fn power_off(state: &StateDir, machines: &[&Machine]) -> Result<Power
             }
         },
     )?;
+    net::forget_unsent(machines)?;
     Ok(PowerOff {
         machines: machines
             .iter()

@@ -5,7 +5,8 @@
 //!  manager ─HTTPS, Basic─> sushy-emulator ─PUT: what has changed─> here ─> the machine's power
 //! ```
 //! Both listen where the observer does. The emulator's systems are made up; that one of them is off becomes true
-//! before the emulator says so, for it waits for our answer.
+//! before the emulator says so, for it waits for our answer and meanwhile answers nobody ([`RUN`]). Where we cannot
+//! do as it says, the scenario fails.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -38,6 +39,21 @@ const PORT: u16 = 8_443;
 const TOLD_PORT: u16 = 8_001;
 const USER: &str = "holdfast";
 const PASSWORD: &str = "only-in-the-lab";
+
+/// The emulator, with two things changed. Switching takes as long as we say. And its made-up systems are read one at a
+/// time: of two who ask at once the second would hear of the new state before we have heard of it.
+const RUN: &str = "\
+import random, threading
+from sushy_tools.emulator.resources.systems.fakedriver import FakeDriver
+from sushy_tools.emulator.main import main
+random.randint = lambda low, high: TAKES_S
+get, lock = FakeDriver._get, threading.RLock()
+def one_at_a_time(self, identity):
+    with lock:
+        return get(self, identity)
+FakeDriver._get = one_at_a_time
+main()
+";
 
 /// How long the emulator pretends that switching takes, in seconds; by itself it takes 1 to 11, by chance.
 const TAKES_S: u32 = 2;
@@ -94,6 +110,8 @@ struct Told {
     power: BTreeMap<String, String>,
     /// When it said off, of which host, and how that one's power stood just then.
     off: Vec<(u64, String, Power)>,
+    /// What we could not do. The emulator writes that down and goes on as if it were done.
+    failed: Vec<String>,
 }
 
 /// Ends with it, however that ends.
@@ -170,14 +188,29 @@ impl Sushy {
         let done = match (before.as_deref(), power.as_str()) {
             (None | Some("On"), "Off") => {
                 self.told().off.push((now_ms(), host.clone(), present));
-                present == Power::Off || lab.power_off(&[&host]).is_ok()
+                match present {
+                    Power::Off => Ok(()),
+                    Power::On => lab.power_off(&[&host]).map(drop),
+                }
             }
-            (Some("Off"), "On") => present == Power::On || lab.power_on(&[&host]).is_ok(),
-            _ => true,
+            (Some("Off"), "On") if present == Power::Off => lab.power_on(&[&host]),
+            _ => Ok(()),
         };
         match done {
-            true => say(stream, "204 No Content", ""),
-            false => say(stream, "500 Internal Server Error", "{}"),
+            Ok(()) => say(stream, "204 No Content", ""),
+            Err(error) => {
+                let text = format!("{host} is not {power}: {}", error.chain());
+                self.told().failed.push(text);
+                say(stream, "500 Internal Server Error", "{}")
+            }
+        }
+    }
+
+    /// That the machines are as it says.
+    pub(crate) fn expect_obeyed(&self) -> Result<()> {
+        match self.told().failed.first() {
+            None => Ok(()),
+            Some(failed) => Err(LabError::Refused(failed.clone())),
         }
     }
 
@@ -255,9 +288,7 @@ fn write_files(lab: &Lab, place: &Path, program: &Path) -> Result<()> {
     state::write(&place.join("config.py"), config)?;
     // State of an earlier run would be another power than the machines have.
     let _ = std::fs::remove_file(place.join("fakedriver.sqlite"));
-    let run = format!(
-        "import random\nrandom.randint = lambda low, high: {TAKES_S}\nfrom sushy_tools.emulator.main import main\nmain()\n"
-    );
+    let run = RUN.replace("TAKES_S", &TAKES_S.to_string());
     state::write(&place.join("run.py"), run)?;
     let hash =
         format!("import bcrypt; print(bcrypt.hashpw(b'{PASSWORD}', bcrypt.gensalt(4)).decode())");

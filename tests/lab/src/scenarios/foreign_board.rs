@@ -28,7 +28,9 @@ pub(super) fn redfish(lab: &Lab) -> Result<()> {
         with_target(&cluster, sushy, || {
             with_whole_policy(lab, &policy(lab), || {
                 with_vms(lab, &[small(VM, "a")], |cluster| {
-                    switched_off(cluster, sushy)
+                    // A board that says what is not so explains what comes after: that first.
+                    let outcome = switched_off(cluster, sushy);
+                    sushy.expect_obeyed().and(outcome)
                 })
             })
         })
