@@ -29,12 +29,13 @@ pub(super) fn loss_and_return(lab: &Lab) -> Result<()> {
         expect(failover.vms.len() == 3, || {
             format!("{:?} were on site a", failover.vms.keys())
         })?;
-        // Its host may be proven stopped some heartbeats after the other: nobody waits for that.
+        // Its host may be proven stopped some heartbeats after the other, and nobody waits for that; in the plan that
+        // proves it, it cannot be granted yet.
         let first = failover.vms.get("sa-db").cloned().unwrap_or_default();
         let in_order = failover
             .vms
             .values()
-            .all(|vm| first.granted_ms <= vm.granted_ms || vm.granted_ms < first.proven_ms);
+            .all(|vm| first.granted_ms <= vm.granted_ms || vm.granted_ms <= first.proven_ms);
         expect(in_order, || {
             format!("sa-db has the highest priority, could be granted and was not: {failover:?}")
         })?;
