@@ -1,5 +1,6 @@
 //! Names and numbers, one newtype per kind, so that one cannot be passed for another.
 
+use crate::shared_text::SharedText;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,7 +8,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// Longest accepted name, in bytes: a DNS label, so that every name is also a legal key and file
 /// name everywhere Holdfast puts it.
@@ -97,12 +97,12 @@ macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $kind:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $type(Arc<str>);
+        pub struct $type(SharedText);
 
         impl $type {
             /// The name as text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
@@ -110,7 +110,7 @@ macro_rules! name {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> {
                 check($kind, text)?;
-                Ok(Self(text.into()))
+                Ok(Self(SharedText::new(text)))
             }
         }
 
@@ -129,7 +129,7 @@ macro_rules! name {
 
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.serialize_str(&self.0)
+                to.serialize_str(self.as_str())
             }
         }
 
@@ -141,7 +141,7 @@ macro_rules! name {
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                f.pad(self.as_str())
             }
         }
 

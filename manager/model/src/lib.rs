@@ -39,6 +39,7 @@ pub mod power;
 pub mod probe;
 pub mod rollout;
 pub mod shadow;
+mod shared_text;
 pub mod signature;
 pub mod standing;
 pub mod status;
