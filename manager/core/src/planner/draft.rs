@@ -4,6 +4,7 @@ use super::capacity::Load;
 use super::facts::{cluster_age_ms, site_of};
 use super::follows;
 use super::places::{Place, places};
+use super::recovery::by_priority;
 use crate::advice::{Advisor, silent};
 use holdfast_model::advice::Advised;
 use holdfast_model::event::{Event, EventKind};
@@ -15,9 +16,13 @@ use holdfast_model::power::PowerAsk;
 use holdfast_model::time::Instant;
 use holdfast_model::timing::Timing;
 use holdfast_model::vm::Owner;
-use holdfast_model::world::World;
+use holdfast_model::world::{VmView, World};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// VMs in an order.
+pub(super) type ByPriority<'w> = Rc<[(&'w VmName, &'w VmView)]>;
 
 /// The plan in the making.
 pub(super) struct Draft<'w> {
@@ -34,6 +39,7 @@ pub(super) struct Draft<'w> {
     /// Found out when it is first asked for, and asked for with every VM that is placed.
     places: OnceCell<Vec<Place<'w>>>,
     cluster_age_ms: OnceCell<Option<u64>>,
+    by_priority: OnceCell<ByPriority<'w>>,
     /// Links on which a migration had to wait in this round, from a site to another.
     full_links: RefCell<BTreeSet<(SiteName, SiteName)>>,
     plan: Plan,
@@ -53,6 +59,7 @@ impl<'w> Draft<'w> {
             load: OnceCell::new(),
             places: OnceCell::new(),
             cluster_age_ms: OnceCell::new(),
+            by_priority: OnceCell::new(),
             full_links: RefCell::default(),
             plan: Plan::default(),
             vms: BTreeSet::new(),
@@ -70,6 +77,12 @@ impl<'w> Draft<'w> {
     /// All hosts, with what does not depend on the VM that is placed.
     pub fn places(&self) -> &[Place<'w>] {
         self.places.get_or_init(|| places(self.world, &self.timing))
+    }
+
+    /// All VMs, those that matter most first.
+    pub fn by_priority(&self) -> ByPriority<'w> {
+        let order = || by_priority(self.world).into();
+        Rc::clone(self.by_priority.get_or_init(order))
     }
 
     /// The age of the oldest open session; none without any.

@@ -16,7 +16,7 @@ use super::candidate::Request;
 use super::draft::Draft;
 use super::facts::{open_session, resolution};
 use super::placement::{Choice, choose};
-use super::recovery::{by_priority, failed, wants_to_run};
+use super::recovery::{failed, wants_to_run};
 use super::suspect::is_suspect;
 use holdfast_model::event::EventKind;
 use holdfast_model::host::{
@@ -30,12 +30,12 @@ use holdfast_model::vm::{Failures, Intent, Owner, VmSpec};
 use holdfast_model::world::{HostView, Seen, VmView, World};
 
 pub(super) fn step(draft: &mut Draft) {
-    let order = by_priority(draft.world);
+    let order = draft.by_priority();
     // What was stopped before and is not started yet has the first right to a place.
-    for (name, vm) in &order {
+    for (name, vm) in order.iter() {
         keep_its_place(draft, name, vm);
     }
-    for (name, vm) in order {
+    for (name, vm) in order.iter().copied() {
         if draft.vm_done(name) {
             continue;
         }
@@ -64,25 +64,39 @@ impl<'w> Case<'w> {
         let wanted = wants_to_run(spec)
             && owner.value.incoming.is_none()
             && matches!(owner.value.intent, Intent::Run | Intent::Resume);
+        if !wanted {
+            return None;
+        }
         let view = world.hosts.get(&holder.host)?;
-        let there = open_session(view).is_some_and(|session| {
-            session.value.incarnation == holder.incarnation
-                && !is_suspect(world, &draft.timing, &holder.host, session)
-        });
-        let over = resolution(world, name, &owner.value, holder).is_some();
         let said = view.vms.get(name).filter(|said| {
             said.value.incarnation == holder.incarnation
                 && said.value.generation == owner.value.generation
         })?;
         let storage = of_this_life(view, &holder.incarnation)?;
-        (wanted && there && !over).then_some(Self {
+        let case = Self {
             name,
             spec,
             owner,
             host: &holder.host,
             storage,
             said,
-        })
+        };
+        // Nearly all need nothing: what takes longer to find out comes last.
+        let there = || {
+            open_session(view).is_some_and(|session| {
+                session.value.incarnation == holder.incarnation
+                    && !is_suspect(world, &draft.timing, &holder.host, session)
+            })
+        };
+        let over = || resolution(world, name, &owner.value, holder).is_some();
+        (case.needs_something() && there() && !over()).then_some(case)
+    }
+
+    /// Whether there may be anything to decide: see [`decide`].
+    fn needs_something(&self) -> bool {
+        self.is_paused()
+            || self.owner.value.intent == Intent::Resume
+            || matches!(self.storage.value.storage, StorageState::Unusable { .. })
     }
 
     fn is_paused(&self) -> bool {

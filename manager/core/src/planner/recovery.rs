@@ -17,7 +17,7 @@ use holdfast_model::world::{Seen, VmView, World};
 use std::cmp::Reverse;
 
 pub(super) fn step(draft: &mut Draft) {
-    for (name, vm) in by_priority(draft.world) {
+    for (name, vm) in draft.by_priority().iter().copied() {
         if !draft.vm_done(name) {
             recover(draft, name, vm);
         }
