@@ -31,11 +31,15 @@ const SELDOM_MS: u64 = 1_000;
 #[derive(Debug, Clone, Default)]
 pub struct Observer {
     last_turn: Option<Instant>,
+    /// Counts turns: a host that the last one did not name is gone.
+    turns: u64,
     hosts: BTreeMap<HostName, Host>,
 }
 
 #[derive(Debug, Clone)]
 struct Host {
+    /// The turn that named it last.
+    turn: u64,
     incarnation: Incarnation,
     /// Its last answer; none in this life, or none since its port was found closed.
     heard: Option<Heard>,
@@ -67,23 +71,32 @@ impl Observer {
                 host.since = now;
             }
         }
-        let mut before = std::mem::take(&mut self.hosts);
+        self.turns += 1;
+        let mut named = 0;
         let mut due = Vec::new();
         for (name, incarnation) in hosts {
-            let known = before
-                .remove(name)
-                .filter(|known| known.incarnation == *incarnation);
-            let mut host = known.unwrap_or_else(|| Host {
+            named += 1;
+            let known = self.hosts.get_mut(name);
+            if let Some(host) = known.filter(|known| known.incarnation == *incarnation) {
+                host.turn = self.turns;
+                if host.is_due(now, timing) {
+                    host.asked = Some(now);
+                    due.push(name.clone());
+                }
+                continue;
+            }
+            let host = Host {
+                turn: self.turns,
                 incarnation: incarnation.clone(),
                 heard: None,
                 since: now,
-                asked: None,
-            });
-            if host.is_due(now, timing) {
-                host.asked = Some(now);
-                due.push(name.clone());
-            }
+                asked: Some(now),
+            };
             self.hosts.insert(name.clone(), host);
+            due.push(name.clone());
+        }
+        if self.hosts.len() > named {
+            self.hosts.retain(|_, host| host.turn == self.turns);
         }
         due
     }
@@ -154,6 +167,12 @@ impl Observer {
             site: site.clone(),
             silent: silent.collect(),
         }
+    }
+
+    /// Whether [`Self::opinion`] says that nobody is silent.
+    pub fn hears_all(&self, timing: &Timing) -> bool {
+        let silent = |host: &Host| self.silent_ms(host) >= timing.probe_suspect_ms;
+        !self.answering().any(|(_, host, _)| silent(host))
     }
 
     fn answering(&self) -> impl Iterator<Item = (&HostName, &Host, &Heard)> {
