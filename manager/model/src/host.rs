@@ -46,6 +46,31 @@ pub struct Session {
     pub version: String,
 }
 
+impl Session {
+    /// Whether this is another one's next heartbeat and nothing else.
+    pub fn only_renews(&self, before: &Self) -> bool {
+        let Self {
+            incarnation,
+            boot_id,
+            machine_id,
+            beat: _,
+            state,
+            bounds,
+            guard,
+            storage,
+            version,
+        } = self;
+        *incarnation == before.incarnation
+            && *boot_id == before.boot_id
+            && *machine_id == before.machine_id
+            && *state == before.state
+            && *bounds == before.bounds
+            && *guard == before.guard
+            && *storage == before.storage
+            && *version == before.version
+    }
+}
+
 /// Where a host heartbeats on shared storage. Once a life has declared it, it stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoragePlane {

@@ -169,6 +169,11 @@ impl ReadChange {
         }
     }
 
+    /// Whether it took the key away.
+    pub fn is_removal(&self) -> bool {
+        matches!(self.what, What::Removed)
+    }
+
     /// Of which key.
     pub fn path(&self) -> &str {
         &self.path

@@ -22,7 +22,7 @@ use crate::record::{ReadChange, Record, What};
 use holdfast_model::errand::Errand;
 use holdfast_model::extension::Installed;
 use holdfast_model::fence::FenceRecord;
-use holdfast_model::host::GuardState;
+use holdfast_model::host::{GuardState, Membership};
 use holdfast_model::id::{
     ClusterName, ExtensionName, HostName, Incarnation, ManagerName, OpId, Revision, VmName, VmUuid,
 };
@@ -150,6 +150,25 @@ impl View {
                 self.unreadable.insert(path.to_owned(), why.clone());
             }
         }
+    }
+
+    /// Whether a change is the next heartbeat of a host that is online, and was last heard of after that time:
+    /// for a planner that found nothing to do, nothing has happened.
+    pub fn is_next_beat(&self, change: &ReadChange, heard_since: Instant) -> bool {
+        let (Some(Key::HostSession(host)), What::Written(Ok(record))) = (&change.key, &change.what)
+        else {
+            return false;
+        };
+        let (Record::HostSession(session), Some(host)) = (&**record, self.hosts.get(host)) else {
+            return false;
+        };
+        let (Some(known), Some(state)) = (&host.session, &host.state) else {
+            return false;
+        };
+        state.value.membership == Membership::Online
+            && state.value.incarnation == known.value.incarnation
+            && known.seen_at > heard_since
+            && session.only_renews(&known.value)
     }
 
     /// Everything up to this revision has been taken in.
