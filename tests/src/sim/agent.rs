@@ -10,15 +10,18 @@
 use super::ctx::Ctx;
 use super::event::{Client, Inbox, Request, Tag};
 use super::machine::Machine;
+use super::rests::LeftOut;
 use holdfast_core::guardian::Ended;
 use holdfast_core::lease::lookout::Lookout;
 use holdfast_model::host::Session;
-use holdfast_model::id::{BootId, Revision, VmName};
+use holdfast_model::id::{Revision, VmName};
 use holdfast_model::time::Instant;
 use holdfast_model::timing::{Profile, Timing};
+use holdfast_store::TxnOutcome;
 use holdfast_store::api::Listing;
 use holdfast_store::guarded::Answer;
 use holdfast_store::keyspace::{FENCES, Key, VMS, host_prefix};
+use holdfast_store::record::ReadChange;
 use holdfast_store::session::{Identity, Opener, SessionHeartbeat};
 use holdfast_store::view::View;
 use std::collections::BTreeMap;
@@ -47,11 +50,15 @@ pub struct Agent {
     pub(super) unanswered: Option<super::rounds::Pending>,
     pub(super) must_see: Revision,
     pub(super) lookout: Lookout,
+    /// There was nobody to look at, and neither fence records nor sightings have changed since.
+    pub(super) nobody_to_see: bool,
     pub(super) saw_busy: bool,
     /// What the guardian reads of the view, while that stays as it is.
     pub(super) known: Option<super::rounds::Known>,
     /// The last round had nothing to do, and nothing it went by has changed since but the time.
     pub(super) rested: Option<super::rounds::Rested>,
+    /// How often a round was left out because only time had passed.
+    pub(super) left_out: LeftOut,
 }
 
 /// Where its session stands.
@@ -84,7 +91,7 @@ pub(super) fn identity(m: &Machine) -> Identity {
     let lives = lives.map(|number| name(&format!("{}-{number}", m.name)));
     Identity {
         host: m.name.clone(),
-        boot_id: boot_id(m),
+        boot_id: m.boot_id.clone(),
         machine_id: name(&format!("machine-{}", m.name)),
         saved: m.saved.clone(),
         earlier: lives
@@ -125,9 +132,11 @@ impl Agent {
             unanswered: None,
             must_see: Revision(0),
             lookout: Lookout::default(),
+            nobody_to_see: false,
             saw_busy: false,
             known: None,
             rested: None,
+            left_out: LeftOut::default(),
         }
     }
 
@@ -164,11 +173,19 @@ impl Agent {
         if let Some(lease) = m.lease.as_mut().filter(|_| answers) {
             lease.heard = now;
         }
-        if !matches!(inbox, Inbox::Watch(_)) || !m.news.is_empty() {
+        let only_time = match &inbox {
+            Inbox::Watch(_) => true,
+            Inbox::Timer
+            | Inbox::Reply(Tag::Session, Answer::Txn(Ok(TxnOutcome::Committed(_)))) => {
+                self.rests_at(now)
+            }
+            _ => false,
+        };
+        if !only_time || !m.news.is_empty() {
             self.rested = None;
         }
         match inbox {
-            Inbox::Wake => {}
+            Inbox::Wake | Inbox::Timer => {}
             Inbox::Watch(upto) => self.on_watch(m, ctx, upto),
             Inbox::Reply(Tag::List(n), Answer::Read(result)) => {
                 self.listed[n] = result.ok();
@@ -234,6 +251,7 @@ impl Agent {
         self.watched = revisions.min().unwrap_or(Revision(0));
         self.known = None;
         self.rested = None;
+        self.nobody_to_see = false;
         self.view.reset(&self.prefixes, listings, m.local(ctx));
         self.listing = false;
         self.behind = false;
@@ -254,26 +272,32 @@ impl Agent {
         }
         let sent = (self.watched, upto);
         let mut vms = Vec::new();
+        let mut to_see = false;
         // Its own heartbeat is no news for a round, nor are fence records.
-        let counts = |key: &Key| match key {
-            Key::VmSpec(vm) | Key::VmOwner(vm) | Key::HostVm(_, vm) => {
+        let counts = |_: &View, change: &ReadChange| match change.key() {
+            Some(Key::VmSpec(vm) | Key::VmOwner(vm) | Key::HostVm(_, vm)) => {
                 vms.push(vm.clone());
                 false
             }
-            _ => !matches!(key, Key::HostSession(_) | Key::Fence(..)),
+            Some(Key::Fence(..)) => {
+                to_see = true;
+                false
+            }
+            Some(Key::HostSaw(..)) => {
+                to_see = true;
+                true
+            }
+            key => !matches!(key, Some(Key::HostSession(_))),
         };
         if ctx.bring(&mut self.view, &self.prefixes, sent, m.local(ctx), counts) {
             self.rested = None;
         }
+        self.nobody_to_see &= !to_see;
         for vm in vms {
             self.learn(m, &vm);
         }
         self.watched = upto;
     }
-}
-
-pub(super) fn boot_id(m: &Machine) -> BootId {
-    name(&format!("{}-boot-{}", m.name, m.boot))
 }
 
 /// Names in the simulation are made of names: always legal.

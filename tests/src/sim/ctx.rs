@@ -103,7 +103,7 @@ impl Ctx {
             None => drop(self.wakes.insert(client.clone(), when)),
         }
         self.queue
-            .push(when, Event::To(client.clone(), Inbox::Wake));
+            .push(when, Event::To(client.clone(), Inbox::Timer));
     }
 
     /// A number no domain ever had.
@@ -296,7 +296,7 @@ impl Ctx {
         prefixes: &[P],
         (after, upto): (Revision, Revision),
         now: Instant,
-        mut counts: impl FnMut(&Key) -> bool,
+        mut counts: impl FnMut(&View, &ReadChange) -> bool,
     ) -> bool {
         // From the end: a watch has missed little.
         let known = self.written.iter().rposition(|(at, _)| *at <= after);
@@ -306,7 +306,7 @@ impl Ctx {
         for (_, change) in sent.take_while(|(at, _)| *at <= upto) {
             let is_under = |prefix: &P| change.path().starts_with(prefix.as_ref());
             if prefixes.iter().any(is_under) {
-                any |= change.key().is_none_or(&mut counts);
+                any |= counts(view, change);
                 view.see(change, now);
             }
         }

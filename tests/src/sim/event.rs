@@ -73,8 +73,10 @@ pub enum Client {
 /// What a process gets.
 #[derive(Debug, Clone)]
 pub enum Inbox {
-    /// Look again.
+    /// Something has happened: look again.
     Wake,
+    /// A time has come that it waited for.
+    Timer,
     /// A call's answer.
     Reply(Tag, Answer),
     /// Everything up to this revision is visible to its watches.

@@ -98,8 +98,7 @@ impl Sim {
     }
 
     fn timeout_ms(&self, call: &FenceCall) -> u64 {
-        let policy = self.policy().unwrap_or_default();
-        let device = policy.fencing.devices.get(&call.ask.device);
+        let device = self.policy.fencing.devices.get(&call.ask.device);
         device.map_or(USUAL_MS, |device: &FenceDevice| device.timeout_ms)
     }
 
@@ -136,9 +135,9 @@ impl Sim {
 
     /// Its last heartbeat that the store acknowledged is newer than any on which it could be asked about.
     fn is_heard(&self, host: &HostName) -> bool {
-        let timing = self.policy().unwrap_or_default().timing.resolve();
+        let timing = self.policy.timing.resolve();
         let silence = self.ctx.truth.silence(host, self.ctx.now);
-        silence.control_ms < timing.heartbeat_ms * 3 / 2
+        silence.control_ms < timing.session_quiet_ms()
     }
 
     fn fence_says(&self, call: &FenceCall, device: Device) -> PowerState {

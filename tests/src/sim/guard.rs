@@ -122,7 +122,7 @@ impl Machine {
         if armed.is_err() {
             return false;
         }
-        let boot_id = super::agent::boot_id(self);
+        let boot_id = self.boot_id.clone();
         let identity = Identity::new(self.name.clone(), life.clone(), boot_id, bounds);
         if let Some(lease) = &mut self.lease {
             let same = lease.keeper.as_ref().map(|k| &k.identity().incarnation) == Some(life);

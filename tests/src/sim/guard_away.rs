@@ -36,6 +36,11 @@ impl Presence {
         self.stopped
     }
 
+    /// It does what it is for.
+    pub fn is_there(&self, now: u64) -> bool {
+        now >= self.back_at
+    }
+
     /// When it goes on.
     pub fn back_at(&self) -> u64 {
         self.back_at
@@ -45,7 +50,7 @@ impl Presence {
 impl Machine {
     /// Whether the guard answers calls.
     pub fn guard_answers(&self, ctx: &Ctx) -> bool {
-        ctx.now >= self.guard_is.back_at
+        self.guard_is.is_there(ctx.now)
     }
 
     /// The guard dies (kill -9); the service manager starts it again.
@@ -100,7 +105,7 @@ impl Machine {
             return;
         }
         let now = self.local(ctx);
-        let boot_id = super::agent::boot_id(self);
+        let boot_id = self.boot_id.clone();
         self.claims.process_gone();
         if let Some(lease) = &mut self.lease {
             lease.restarted(now);

@@ -38,7 +38,7 @@ pub struct Work {
     pub(super) job: Job,
     owner: Option<Revision>,
     checks: u32,
-    failed_until: Option<Instant>,
+    pub(super) failed_until: Option<Instant>,
     /// Its claim has to stand on the volume by then.
     claims_until: Option<Instant>,
 }
@@ -307,6 +307,7 @@ impl Agent {
 
     /// A start leaves nothing behind; what a migration brought stays paused.
     fn call_failed(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName, reason: &str) {
+        self.rested = None;
         let now = m.local(ctx);
         let Some(work) = self.jobs.get_mut(vm) else {
             return;

@@ -15,7 +15,8 @@ const LOOK_MS: u64 = 250;
 
 impl Agent {
     pub(super) fn look_out(&mut self, m: &mut Machine, ctx: &mut Ctx) {
-        if m.lease.is_none() || !self.grants_known || self.acknowledged().is_none() {
+        let may_look = m.lease.is_some() && self.grants_known && !self.nobody_to_see;
+        if !may_look || self.acknowledged().is_none() {
             return;
         }
         let cases = self
@@ -40,6 +41,7 @@ impl Agent {
                 }
             }
         }
+        self.nobody_to_see = cases.is_empty() && writes.is_empty();
         if !cases.is_empty() {
             m.look_now(ctx);
             self.wake(ctx, m, now.plus(LOOK_MS));

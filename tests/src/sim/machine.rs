@@ -13,7 +13,7 @@ use super::truth::{Span, Stop};
 use holdfast_core::guardian::deadline::{Deadline, Phase};
 use holdfast_core::guardian::{DomainState, EndKind};
 use holdfast_model::host::{Capacity, Session, SessionState, StorageState};
-use holdfast_model::id::{Generation, HostName, Incarnation, SiteName, VmName};
+use holdfast_model::id::{BootId, Generation, HostName, Incarnation, SiteName, VmName};
 use holdfast_model::time::Instant;
 use holdfast_model::vm::{Intent, Owner};
 use holdfast_store::keyspace::Key;
@@ -96,6 +96,8 @@ pub struct Machine {
     pub on: bool,
     /// Boots so far.
     pub boot: u32,
+    /// The kernel's id of this one.
+    pub boot_id: BootId,
     /// Incarnations so far.
     pub lives: u32,
     /// Of them, those of earlier boots.
@@ -139,10 +141,15 @@ pub struct Machine {
     pub sabotaged: bool,
 }
 
+fn boot_id(host: &HostName, boot: u32) -> BootId {
+    super::agent::name(&format!("{host}-boot-{boot}"))
+}
+
 impl Machine {
     /// A machine that has just booted for the first time.
     pub fn new(name: HostName, site: SiteName, capacity: Capacity, now: u64) -> Self {
         Self {
+            boot_id: boot_id(&name, 1),
             name,
             site,
             capacity,
@@ -192,6 +199,7 @@ impl Machine {
         self.powered = false;
         self.on = false;
         self.boot += 1;
+        self.boot_id = boot_id(&self.name, self.boot);
         for (vm, domain) in std::mem::take(&mut self.domains) {
             ctx.end(&vm, domain.id, &Stop::Scenario, "is gone with its power");
         }

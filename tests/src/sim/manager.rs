@@ -13,6 +13,7 @@ use super::event::{Client, Event, FenceCall, FenceStage, Inbox, Request, Tag};
 use super::extension::Simulated;
 use super::net::Place;
 use super::probes::Probing;
+use super::rests::{LeftOut, Planned, asks_for_nothing, counts, heard_since};
 use holdfast_core::planner::plan_with;
 use holdfast_core::power::{PowerAnswer, PowerBook};
 use holdfast_core::verify::verify;
@@ -24,8 +25,9 @@ use holdfast_store::TxnOutcome;
 use holdfast_store::freshness::Freshness;
 use holdfast_store::guarded::{Answer, Ask};
 use holdfast_store::guards::{event_id, step_txn_in};
-use holdfast_store::keyspace::{Key, ROOT};
+use holdfast_store::keyspace::ROOT;
 use holdfast_store::leadership::{Leadership, Me, Pace, Seat, Turn};
+use holdfast_store::record::ReadChange;
 use holdfast_store::view::View;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -60,17 +62,18 @@ struct Process {
     fresh: Freshness,
     leadership: Leadership,
     lead_busy: bool,
+    /// Leadership has nothing to do before then, as far as is known.
+    lead_waits: Option<Instant>,
     steps: VecDeque<(Step, Option<PowerAsk>)>,
     /// What it asked fencing devices while it leads.
     power: PowerBook,
     under_way: usize,
     executed: Executed,
     must_see: Revision,
-    planned: Option<(Revision, Option<Instant>)>,
-    /// What the planner reads was changed last by this revision, or an earlier one that came with it.
+    planned: Option<Planned>,
+    /// What counts was changed last by this revision, or an earlier one that came with it.
     changed: Revision,
-    /// The last plan has no steps, and nothing to say.
-    rests: bool,
+    left_out: LeftOut,
     not_before: Instant,
     events: u64,
     /// Refused steps that were told of since the lead was won: a deposed leader asks again and
@@ -123,6 +126,11 @@ impl Manager {
         &self.process.view
     }
 
+    /// The same, and what it asks hosts.
+    pub(super) fn view_and_probing(&mut self) -> (&View, &mut Probing) {
+        (&self.process.view, &mut self.probing)
+    }
+
     /// Hosts have fallen silent, or are heard again: that may be a reason to plan.
     pub(super) fn opinion_changed(&mut self, ctx: &mut Ctx) {
         self.process.planned = None;
@@ -155,6 +163,13 @@ impl Manager {
         ctx.wake_at(&self.client(), self.clock.when(ctx.now, at));
     }
 
+    /// An earlier wake-up stands for all later ones: they are asked for again then.
+    fn wake_for(&self, ctx: &mut Ctx, last: &Planned) {
+        if let Some(at) = last.wake_at {
+            self.wake(ctx, at);
+        }
+    }
+
     pub(super) fn call(&self, ctx: &mut Ctx, tag: Tag, request: Request) {
         ctx.call(self.client(), self.place(), tag, request);
     }
@@ -163,7 +178,7 @@ impl Manager {
     pub fn on(&mut self, ctx: &mut Ctx, inbox: Inbox) {
         let now = self.clock.at(ctx.now);
         match inbox {
-            Inbox::Wake => {}
+            Inbox::Wake | Inbox::Timer => {}
             Inbox::Watch(upto) => {
                 if !self.on_watch(ctx, now, upto) {
                     return;
@@ -213,14 +228,47 @@ impl Manager {
                 return true;
             }
             let sent = (process.watched, upto);
-            // What the planner does not read is no reason to plan.
-            let counts = |key: &Key| !matches!(key, Key::LeaderHeartbeat | Key::Event(_));
+            let heard_since = heard_since(&process.view, process.fresh.since(now), now);
+            let counts = |view: &View, change: &ReadChange| counts(view, change, heard_since);
             if ctx.bring(&mut process.view, &[ROOT], sent, now, counts) {
                 process.changed = upto;
             }
             process.watched = upto;
         }
-        process.fresh.hear(0, now, now) || news
+        let became_fresh = self.process.fresh.hear(0, now, now);
+        let rests = self.rests(now);
+        if rests {
+            self.process.left_out.count();
+        }
+        became_fresh || (news && !rests)
+    }
+
+    /// The last plan, if it would be the same again.
+    fn last_plan(&self, now: Instant) -> Option<Planned> {
+        let process = &self.process;
+        let since = process.fresh.since(now);
+        let last = process.planned?;
+        (last.stands(process.changed, since, now) && self.hears_all()).then_some(last)
+    }
+
+    /// All hosts answer it. Whom it asks in vain the planner reads, and the store has that later.
+    fn hears_all(&self) -> bool {
+        let policy = self.process.view.policy.as_ref();
+        policy.is_some_and(|policy| {
+            let timing = policy.value.timing.resolve();
+            self.probing.observer.hears_all(&timing)
+        })
+    }
+
+    /// What has come is no reason to look: nothing has changed for who leads, nor for what the leader plans.
+    fn rests(&self, now: Instant) -> bool {
+        let process = &self.process;
+        let waits = process.lead_waits.is_some_and(|at| now < at);
+        let nothing_to_plan = match process.leadership.epoch() {
+            None => process.changed < process.watched,
+            Some(_) => self.last_plan(now).is_some() && !process.left_out.is_tried(),
+        };
+        (waits || process.lead_busy) && nothing_to_plan
     }
 
     fn look(&mut self, ctx: &mut Ctx) {
@@ -248,8 +296,13 @@ impl Manager {
             });
         }
         let seat = Seat::of(&process.view, process.fresh.since(now));
-        match process.leadership.poll(now, &seat) {
-            Ask::Wait(at) => self.wake(ctx, at),
+        let ask = process.leadership.poll(now, &seat);
+        process.lead_waits = None;
+        match ask {
+            Ask::Wait(at) => {
+                process.lead_waits = Some(at);
+                self.wake(ctx, at);
+            }
             Ask::Over(_) => {}
             Ask::Txn(txn) => {
                 self.process.lead_busy = true;
@@ -289,26 +342,31 @@ impl Manager {
         else {
             return;
         };
-        if !self.is_idle() || process.view.revision < process.must_see || now < process.not_before {
+        if now < process.not_before {
+            return self.wake(ctx, process.not_before);
+        }
+        if !self.is_idle() || process.view.revision < process.must_see {
             return;
         }
-        let due = process.planned.is_none_or(|(revision, wake_at)| {
-            process.view.revision > revision || wake_at.is_some_and(|at| now >= at)
-        });
+        let last = process.planned;
+        if let Some(last) = last.filter(|last| !last.is_over(process.view.revision, now)) {
+            return self.wake_for(ctx, &last);
+        }
         let view = &process.view;
-        if !due || !view.is_led_by(epoch) || view.can_plan().is_err() {
+        if !view.is_led_by(epoch) || view.can_plan().is_err() {
             return;
         }
-        if let Some(rests_until) = self.rests_until(now) {
-            self.process.planned = Some((self.process.view.revision, rests_until));
-            if let Some(at) = rests_until {
-                self.wake(ctx, at);
-            }
-            return;
+        let last = self.last_plan(now);
+        let revision = process.view.revision;
+        if let Some(last) = last.filter(|_| !process.left_out.is_tried()) {
+            self.process.left_out.count();
+            self.process.planned = Some(last.stands_at(revision));
+            return self.wake_for(ctx, &last);
         }
+        let view = &self.process.view;
         let wall = (1_700_000_000_000 + ctx.now).saturating_add_signed(self.wall_offset_ms);
         let wall = UnixMs(wall);
-        let mut world = process.view.world(now, wall, view_since, epoch, &self.name);
+        let mut world = view.world(now, wall, view_since, epoch, &self.name);
         let own = self.probing.observer.vantage(&self.site);
         world.probes.insert(self.name.clone(), own);
         self.process.power.look(&world);
@@ -319,8 +377,14 @@ impl Manager {
         for violation in &violations {
             ctx.violation(format!("verify: {violation}"));
         }
-        self.process.planned = Some((self.process.view.revision, made.wake_at));
-        self.process.rests = made.steps.is_empty() && made.reports.is_empty();
+        self.process.planned = Some(Planned::new(&made, revision, view_since));
+        if last.is_some() {
+            self.process.left_out.count();
+            if !asks_for_nothing(&made) {
+                let what = made.steps.first().map(|step| &step.why);
+                ctx.violation(format!("rests: planned without a reason: {what:?}"));
+            }
+        }
         if let Some(at) = made.wake_at {
             self.wake(ctx, at);
         }
@@ -341,15 +405,6 @@ impl Manager {
             self.process.executed = Executed::default();
             self.send_steps(ctx);
         }
-    }
-
-    /// The last plan was to do nothing and to wait for nothing but a time that has not come, and what
-    /// the planner reads is as it was: it would say the same again. Until when, if it set a time.
-    fn rests_until(&self, now: Instant) -> Option<Option<Instant>> {
-        let process = &self.process;
-        let (revision, wake_at) = process.planned?;
-        let as_it_was = process.rests && process.changed <= revision;
-        (as_it_was && wake_at.is_none_or(|at| now < at)).then_some(wake_at)
     }
 
     fn send_steps(&mut self, ctx: &mut Ctx) {
@@ -450,6 +505,7 @@ impl Process {
             fresh: Freshness::new(1),
             leadership: Leadership::new(me, pace),
             lead_busy: false,
+            lead_waits: None,
             steps: VecDeque::new(),
             power: PowerBook::default(),
             under_way: 0,
@@ -457,7 +513,7 @@ impl Process {
             must_see: Revision(0),
             planned: None,
             changed: Revision(0),
-            rests: false,
+            left_out: LeftOut::default(),
             not_before: Instant(0),
             events: 0,
             refused: BTreeSet::new(),

@@ -32,6 +32,7 @@ pub mod net;
 mod operate;
 mod outages;
 mod probes;
+mod rests;
 mod rounds;
 pub mod san;
 mod session;
@@ -65,6 +66,8 @@ pub struct Sim {
     /// Witness sites run no VMs.
     witnesses: BTreeSet<holdfast_model::id::SiteName>,
     policy_text: Vec<String>,
+    /// The policy in force: read once, for it is asked for at every turn.
+    policy: holdfast_model::policy::Policy,
     migrations: BTreeMap<u64, Migration>,
     next_migration: u64,
     lose_finish: BTreeSet<VmName>,

@@ -76,6 +76,11 @@ impl Net {
         self.delays.clear();
     }
 
+    /// Nothing is cut, and nothing is slow.
+    pub fn is_whole(&self) -> bool {
+        self.cuts.is_empty() && self.delays.is_empty()
+    }
+
     /// Whether a message gets from one place to another.
     pub fn passes(&self, from: &Place, to: &Place) -> bool {
         self.cuts.is_empty() || from == to || !self.cuts.iter().any(|link| is_on(link, from, to))

@@ -62,15 +62,16 @@ impl Sim {
         let key = |line: &str| line.split('=').next().map(|key| key.trim().to_owned());
         self.policy_text.retain(|old| key(old) != key(&line));
         self.policy_text.push(line);
-        let policy = self.policy()?;
+        let policy = self.read_policy()?;
         if self.started {
             self.write(Key::Policy, &policy)?;
         }
+        self.policy = policy;
         Ok(())
     }
 
-    /// The policy in force.
-    pub fn policy(&self) -> Result<Policy, FaultError> {
+    /// What the policy's lines and the sites make.
+    fn read_policy(&self) -> Result<Policy, FaultError> {
         let text = self.policy_text.join("\n");
         let refused = |error: &dyn std::fmt::Display| FaultError::Refused(error.to_string());
         let mut policy: Policy = toml::from_str(&text).map_err(|error| refused(&error))?;
@@ -91,9 +92,10 @@ impl Sim {
         if std::mem::replace(&mut self.started, true) {
             return;
         }
-        if let Ok(policy) = self.policy() {
-            // Accepted line by line already.
+        // Accepted line by line already; the sites may have come after the last line.
+        if let Ok(policy) = self.read_policy() {
             let _ = self.write(Key::Policy, &policy);
+            self.policy = policy;
         }
         let cluster: holdfast_model::id::ClusterName = name("sim");
         let _ = self.write(Key::Cluster, &cluster);

@@ -7,12 +7,11 @@
 //! Turns are no events that anybody waits for: only what changes an opinion counts as something that happened.
 
 use super::Sim;
-use super::agent::boot_id;
 use super::ctx::Ctx;
 use super::event::{Event, Request, Tag};
 use super::machine::Machine;
 use super::manager::Manager;
-use super::net::Place;
+use super::net::{Net, Place};
 use holdfast_core::probe::Observer;
 use holdfast_model::id::{BootId, HostName, Incarnation, ManagerName, SiteName};
 use holdfast_model::probe::Opinion;
@@ -23,6 +22,7 @@ use holdfast_store::api::{Txn, TxnOp};
 use holdfast_store::guarded::Answer;
 use holdfast_store::guards::{encode, expect};
 use holdfast_store::keyspace::Key;
+use holdfast_store::view::View;
 use std::collections::BTreeMap;
 
 /// A way on which answers take longer is no way, for the ground truth, in milliseconds.
@@ -101,8 +101,8 @@ impl Sim {
 
     /// A manager's turn. True: it has changed its opinion.
     pub(super) fn probe_turn(&mut self, name: &ManagerName, life: u32) -> bool {
-        let timing = self.policy().unwrap_or_default().timing.resolve();
-        self.note_unheard();
+        let timing = self.policy.timing.resolve();
+        self.note_unheard(name);
         let Some(manager) = self.managers.get_mut(name) else {
             return false;
         };
@@ -117,8 +117,7 @@ impl Sim {
             return false;
         }
         self.ctx.after(every_ms, next);
-        let hosts = asked_hosts(manager);
-        for host in manager.probes_due(&self.ctx, &timing, &hosts) {
+        for host in manager.probes_due(&self.ctx, &timing) {
             let fate = self.fate(name, &host);
             if let Some(manager) = self.managers.get_mut(name) {
                 manager.probe_sent(&self.ctx, host, &fate);
@@ -134,11 +133,11 @@ impl Sim {
             return Fate::Lost;
         };
         let (here, there) = (manager.place(), host.m.place());
-        let Some(way_ms) = self.ctx.round_trip_ms(&here, &there).filter(|_| !lost) else {
+        let Some(way_ms) = round_trip_ms(&self.ctx.net, &here, &there).filter(|_| !lost) else {
             return Fate::Lost;
         };
-        match host.m.answers_probes(&self.ctx) {
-            Some(true) => Fate::Answered(self.ctx.now + way_ms, boot_id(&host.m)),
+        match host.m.answers_probes(self.ctx.now) {
+            Some(true) => Fate::Answered(self.ctx.now + way_ms, host.m.boot_id.clone()),
             Some(false) => Fate::Refused(self.ctx.now + way_ms),
             None => Fate::Lost,
         }
@@ -156,19 +155,30 @@ impl Sim {
         (z ^ (z >> 31)) % 100 < self.probe_loss
     }
 
-    /// For the ground truth: which sites' managers could not be answered by which hosts.
-    fn note_unheard(&mut self) {
+    /// For the ground truth: by which hosts this manager could not be answered, nor those that take no turns.
+    fn note_unheard(&mut self, name: &ManagerName) {
         let now = self.ctx.now;
-        for manager in self.managers.values() {
+        let Ctx { net, truth, .. } = &mut self.ctx;
+        let whole = net.is_whole() && self.probe_loss == 0;
+        let managers = self.managers.values();
+        for manager in managers.filter(|manager| manager.name == *name || !manager.up) {
+            if !truth.unheard.contains_key(&manager.site) {
+                truth.unheard.insert(manager.site.clone(), BTreeMap::new());
+            }
+            let Some(known) = truth.unheard.get_mut(&manager.site) else {
+                continue;
+            };
+            let none_open = known.values().all(|unheard| unheard.to.is_some());
             for (name, host) in &self.hosts {
-                let (here, there) = (manager.place(), host.m.place());
-                let way_ms = self.ctx.round_trip_ms(&here, &there);
-                let heard = way_ms.is_some_and(|ms| ms < SLOW_MS)
-                    && self.probe_loss == 0
-                    && host.m.answers_probes(&self.ctx).is_some();
-                let key = (manager.site.clone(), name.clone());
-                let unheard = self.ctx.truth.unheard.get_mut(&key);
-                match (unheard, heard) {
+                let way = || {
+                    let ms = round_trip_ms(net, &manager.place(), &host.m.place());
+                    self.probe_loss == 0 && ms.is_some_and(|ms| ms < SLOW_MS)
+                };
+                let heard = host.m.answers_probes(now).is_some() && (whole || way());
+                if heard && none_open {
+                    continue;
+                }
+                match (known.get_mut(name), heard) {
                     (Some(unheard), true) if unheard.to.is_none() => unheard.to = Some(now),
                     (Some(unheard), false) if unheard.to.is_none() => {}
                     (_, false) => {
@@ -176,7 +186,7 @@ impl Sim {
                             from: now,
                             to: None,
                         };
-                        self.ctx.truth.unheard.insert(key, begun);
+                        known.insert(name.clone(), begun);
                     }
                     _ => {}
                 }
@@ -185,61 +195,56 @@ impl Sim {
     }
 }
 
-impl Ctx {
-    /// Between two places and back, if messages get through.
-    fn round_trip_ms(&self, from: &Place, to: &Place) -> Option<u64> {
-        let passes = self.net.connects(from, to);
-        passes.then(|| self.way_ms(from, to) + self.way_ms(to, from))
-    }
+/// Between two places and back, if messages get through.
+fn round_trip_ms(net: &Net, from: &Place, to: &Place) -> Option<u64> {
+    let way_ms =
+        |from: &Place, to: &Place| Ctx::latency_ms(&from.site, &to.site) + net.delay_ms(from, to);
+    net.connects(from, to)
+        .then(|| way_ms(from, to) + way_ms(to, from))
+}
 
+impl Ctx {
     /// At how many sites managers were without an answer of a host for so long, and still were not long
     /// before now: a decision takes its time to get to the store.
     pub(super) fn unheard_at(&self, host: &HostName, for_ms: u64, lately_ms: u64) -> usize {
-        let all = self.truth.unheard.iter();
+        let sites = self.truth.unheard.values();
         let long = |unheard: &Unheard| {
             let to = unheard.to.unwrap_or(self.now);
             to - unheard.from >= for_ms && to + lately_ms >= self.now
         };
-        all.filter(|((_, of), unheard)| of == host && long(unheard))
-            .count()
+        sites.filter(|of| of.get(host).is_some_and(long)).count()
     }
 }
 
 impl Machine {
     /// Whether its guard answers who asks it; false: its port is closed. None: nothing comes back.
-    fn answers_probes(&self, ctx: &Ctx) -> Option<bool> {
+    fn answers_probes(&self, now: u64) -> Option<bool> {
         if !self.on {
             return None;
         }
-        if self.guard_answers(ctx) {
+        if self.guard_is.is_there(now) {
             return Some(self.probe_life == Some(self.guard_is.life));
         }
         (!self.guard_is.is_stopped()).then_some(false)
     }
 }
 
-/// Hosts that say where they answer, in their present life, with their boots.
-fn asked_hosts(manager: &Manager) -> BTreeMap<HostName, Incarnation> {
-    let hosts = manager.view().hosts.iter();
-    let hosts = hosts.filter_map(|(name, host)| {
+/// Hosts that say where they answer, in their present life.
+fn asked_hosts(view: &View) -> impl Iterator<Item = (&HostName, &Incarnation)> {
+    view.hosts.iter().filter_map(|(name, host)| {
         let (session, report) = (&host.session.as_ref()?.value, &host.report.as_ref()?.value);
-        let same = report.incarnation == session.incarnation && report.probe.is_some();
-        same.then(|| (name.clone(), session.incarnation.clone()))
-    });
-    hosts.collect()
+        let same = report.probe.is_some() && report.incarnation == session.incarnation;
+        same.then_some((name, &session.incarnation))
+    })
 }
 
 impl Manager {
     /// Takes in what has arrived by now, and says who is to be asked.
-    fn probes_due(
-        &mut self,
-        ctx: &Ctx,
-        timing: &Timing,
-        hosts: &BTreeMap<HostName, Incarnation>,
-    ) -> Vec<HostName> {
+    fn probes_due(&mut self, ctx: &Ctx, timing: &Timing) -> Vec<HostName> {
         let now = self.clock.at(ctx.now);
-        let observer = &mut self.probing.observer;
-        self.probing.awaited.retain(|awaited| {
+        let (view, probing) = self.view_and_probing();
+        let observer = &mut probing.observer;
+        probing.awaited.retain(|awaited| {
             let there = awaited.at <= ctx.now;
             match (there, awaited.refused) {
                 (true, true) => observer.refused(&awaited.host),
@@ -248,7 +253,7 @@ impl Manager {
             }
             !there
         });
-        let asked = hosts.iter().filter(|_| timing.probe_suspect_ms > 0);
+        let asked = asked_hosts(view).filter(|_| timing.probe_suspect_ms > 0);
         observer.turn(now, timing, asked)
     }
 
@@ -271,15 +276,22 @@ impl Manager {
 
     /// Writes its opinion if that has changed. True: it has.
     fn tell_of_probes(&mut self, ctx: &mut Ctx, timing: &Timing) -> bool {
+        let known = self.view().probes.get(&self.name);
+        let told = match &self.probing.told {
+            Some(told) => !told.is_empty(),
+            None => known.is_some_and(|known| !known.value.silent.is_empty()),
+        };
+        if !told && self.probing.observer.hears_all(timing) {
+            return false;
+        }
         let site: SiteName = self.site.clone();
         let opinion: Opinion = self.probing.observer.opinion(&site, timing);
         let silent = opinion.silent.iter();
         let silent: BTreeMap<_, _> = silent
             .map(|(host, silent)| (host.clone(), silent.incarnation.clone()))
             .collect();
-        let nothing = self.probing.told.is_none() && silent.is_empty();
-        let known = self.view().probes.get(&self.name);
-        if nothing && known.is_none_or(|known| known.value.silent.is_empty()) {
+        let nothing = self.probing.told.is_none() && silent.is_empty() && !told;
+        if nothing {
             return false;
         }
         if self.probing.telling || self.probing.told.as_ref() == Some(&silent) {

@@ -8,7 +8,7 @@ use holdfast_core::guardian::deadline::Phase as Watched;
 use holdfast_core::guardian::{
     self, Action, Decision, Domain, DomainState, Elsewhere, Ended, Grant, HostWorld, Job,
 };
-use holdfast_model::host::{ExitKind, HostReport, LibvirtState, RunState, VmReport};
+use holdfast_model::host::{ExitKind, HostReport, LibvirtState, RunState, StorageState, VmReport};
 use holdfast_model::id::{Incarnation, Revision, VmName};
 use holdfast_model::time::Instant;
 use holdfast_store::TxnOutcome;
@@ -29,12 +29,27 @@ pub struct Known {
     reports: BTreeMap<VmName, VmReport>,
 }
 
-/// What a round that had nothing to do went by, besides the view, the calls and the news.
+/// What a round that had nothing to do went by, besides the view, the calls, the news and the time.
 #[derive(PartialEq)]
-pub struct Rested {
+struct GoesBy {
     incarnation: Option<Incarnation>,
     libvirt_answers: bool,
     libvirt_is_down: bool,
+    /// Its session lets it act.
+    may_act: bool,
+    guard_works: bool,
+    storage: StorageState,
+    /// libvirt's domains, by their numbers.
+    domains: Vec<(u64, DomainState)>,
+}
+
+/// A round that had nothing to do.
+pub struct Rested {
+    goes_by: GoesBy,
+    /// When time alone gives it something to do.
+    until: Option<Instant>,
+    /// It could be left out, and is held all the same: what it finds to do is wrong.
+    tried: bool,
 }
 
 /// An action, and the revision of the owner record it was decided on.
@@ -217,13 +232,28 @@ impl Agent {
             return;
         }
         self.give_claims_up(m, ctx);
-        let goes_by = Rested {
+        let goes_by = GoesBy {
+            may_act: m.local(ctx) < self.may_act_until(),
+            guard_works: self.armed_on.is_some(),
+            storage: m.storage.clone(),
+            domains: m
+                .domains
+                .values()
+                .map(|domain| (domain.id, domain.state))
+                .collect(),
             incarnation: self.incarnation(m),
             libvirt_answers: m.libvirtd.answers(ctx.now),
             libvirt_is_down: m.libvirtd.is_down(ctx.now),
         };
-        if self.rested.as_ref() == Some(&goes_by) {
-            return; // what the time alone changes has a wake-up of its own
+        let rests = self.rested.take_if(|rested| rested.goes_by == goes_by);
+        let tried = rests.as_ref().is_some_and(|rests| rests.tried);
+        if let Some(rests) = rests.filter(|_| !tried) {
+            // An earlier wake-up stands for all later ones.
+            if let Some(at) = rests.until {
+                self.wake(ctx, m, at);
+            }
+            self.rested = Some(rests);
+            return;
         }
         self.drop_failed_calls(m, ctx);
         if let Some(earlier) = self.unanswered.take()
@@ -244,7 +274,19 @@ impl Agent {
         }
         let planned = self.planned(&decision);
         let writes = self.writes(m, ctx, &decision);
-        self.rested = (planned.is_empty() && writes.is_empty()).then_some(goes_by);
+        let nothing = planned.is_empty() && writes.is_empty();
+        if tried && !nothing {
+            let doing = planned.iter().map(|planned| &planned.action);
+            let (name, doing) = (&m.name, doing.collect::<Vec<_>>());
+            ctx.violation(format!(
+                "rests: {name} acts without a reason: {doing:?}, {writes:?}"
+            ));
+        }
+        self.rested = nothing.then_some(Rested {
+            goes_by,
+            until: decision.wake_at,
+            tried: false,
+        });
         let (Some(session), false) = (self.acknowledged(), writes.is_empty()) else {
             // Nothing to write, or no right to: only what needs no report is done.
             let free = |planned: &Planned| !decision.reports.contains_key(&planned.vm);
@@ -269,6 +311,19 @@ impl Agent {
         reports
             .iter()
             .all(|(vm, report)| known(vm) == report.as_ref())
+    }
+
+    /// Whether the last round had nothing to do, and still has not, with nothing but this time as news. Now and then
+    /// it is held all the same: it has to find nothing.
+    pub(super) fn rests_at(&mut self, now: Instant) -> bool {
+        let mut failed = self.jobs.values().filter_map(|work| work.failed_until);
+        let retries = failed.any(|until| now >= until);
+        let Some(rested) = self.rested.as_mut().filter(|_| !retries) else {
+            return false;
+        };
+        self.left_out.count();
+        rested.tried = self.left_out.is_tried();
+        rested.until.is_none_or(|until| now < until)
     }
 
     /// Decisions need a view that has this process's own last write. Without a lease there is

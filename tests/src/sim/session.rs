@@ -1,6 +1,6 @@
 //! An agent's session: opening it, keeping it, losing it; and what the guard makes of that.
 
-use super::agent::{Agent, Phase, boot_id, identity, name};
+use super::agent::{Agent, Phase, identity, name};
 use super::bounds::{OPEN_RETRY_MS, START_MARGIN_MS};
 use super::ctx::Ctx;
 use super::event::{Request, Tag};
@@ -351,7 +351,7 @@ impl Agent {
         let timing = self.timing();
         Session {
             incarnation,
-            boot_id: boot_id(m),
+            boot_id: m.boot_id.clone(),
             machine_id: name(&format!("machine-{}", m.name)),
             beat: 0,
             state: SessionState::Open,

@@ -86,7 +86,7 @@ pub struct Truth {
     /// Why this run proves nothing any more: what happened is beyond what is assumed (`docs/safety.md`).
     pub beyond: Option<String>,
     /// Per site and host, when the host could not have answered the site's managers.
-    pub unheard: BTreeMap<(SiteName, HostName), super::probes::Unheard>,
+    pub unheard: BTreeMap<SiteName, BTreeMap<HostName, super::probes::Unheard>>,
     /// Per host, its life that was asked to release everything, and heard it.
     pub asked: BTreeMap<HostName, Incarnation>,
 }
