@@ -382,7 +382,7 @@ pub enum ExtensionsEngine {
     /// As machine code, which a child process compiles.
     #[default]
     Native,
-    /// By an interpreter, many times slower: the daemon makes no memory executable, so its unit may forbid it
+    /// By an interpreter, which is slower: the daemon makes no memory executable, so its unit may forbid it
     /// (`MemoryDenyWriteExecute=yes`).
     Pulley,
 }

@@ -172,7 +172,7 @@ fn on_manager(installed: &Installed, manager: &ManagerName, leads: bool) -> Plac
             ("while it leads, VMs are placed without it", false)
         }
         (ExtensionKind::Fencing, _) => (
-            "while it leads, the devices behind it are of no use and the leases alone decide",
+            "while it would be the one to ask, the devices behind it are of no use and the leases alone decide",
             false,
         ),
         (ExtensionKind::StorageCheck | ExtensionKind::Events, _) => {
