@@ -1,11 +1,12 @@
 //! The text of a name: shared, not copied, and told from another one by its first bytes where that is enough.
 //!
-//! Maps of names are searched all the time (views, plans, reports), and most names are short.
+//! Maps of names are searched all the time (views, plans, reports), and most names are short. With the head a name is
+//! as large as an `Arc<str>`, for the length stands with the text.
 
+use arcstr::ArcStr;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 /// How many bytes are compared at once.
 const HEAD: usize = size_of::<u64>();
@@ -15,7 +16,7 @@ const HEAD: usize = size_of::<u64>();
 pub(crate) struct SharedText {
     /// The first bytes, filled up with zeros, the first of them as the highest: as a number it orders as they do.
     head: u64,
-    text: Arc<str>,
+    text: ArcStr,
 }
 
 impl SharedText {
@@ -33,10 +34,9 @@ impl SharedText {
         &self.text
     }
 
-    /// With the same head: whether there is nothing else to compare.
+    /// With the same head: whether there is nothing else to compare. There is none where it has not been filled.
     fn is_same(&self, other: &Self) -> bool {
-        (self.text.len() <= HEAD && other.text.len() <= HEAD)
-            || Arc::ptr_eq(&self.text, &other.text)
+        self.head.trailing_zeros() >= u8::BITS || ArcStr::ptr_eq(&self.text, &other.text)
     }
 }
 
