@@ -169,10 +169,11 @@ impl Observer {
         }
     }
 
-    /// Whether [`Self::opinion`] says that nobody is silent.
-    pub fn hears_all(&self, timing: &Timing) -> bool {
-        let silent = |host: &Host| self.silent_ms(host) >= timing.probe_suspect_ms;
-        !self.answering().any(|(_, host, _)| silent(host))
+    /// Whether each host that has answered in its life did so lately: what the planner reads of this observer says
+    /// nothing against any, and will not before the next turn.
+    pub fn hears_all(&self, now: Instant, timing: &Timing) -> bool {
+        let lately = |heard: &Heard| now.since(heard.at) < timing.probe_suspect_ms;
+        self.answering().all(|(_, _, heard)| lately(heard))
     }
 
     fn answering(&self) -> impl Iterator<Item = (&HostName, &Host, &Heard)> {

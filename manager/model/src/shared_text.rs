@@ -34,9 +34,15 @@ impl SharedText {
         &self.text
     }
 
-    /// With the same head: whether there is nothing else to compare. There is none where it has not been filled.
-    fn is_same(&self, other: &Self) -> bool {
-        self.head.trailing_zeros() >= u8::BITS || ArcStr::ptr_eq(&self.text, &other.text)
+    /// How texts with the same head compare. Nothing follows a head that is not filled. Once in a program: comparing
+    /// is in every map of names.
+    #[inline(never)]
+    fn beyond(&self, other: &Self) -> Ordering {
+        let whole = self.head.trailing_zeros() >= u8::BITS;
+        match whole || ArcStr::ptr_eq(&self.text, &other.text) {
+            true => Ordering::Equal,
+            false => self.text.cmp(&other.text),
+        }
     }
 }
 
@@ -48,7 +54,7 @@ impl fmt::Debug for SharedText {
 
 impl PartialEq for SharedText {
     fn eq(&self, other: &Self) -> bool {
-        self.head == other.head && (self.is_same(other) || self.text == other.text)
+        self.head == other.head && self.beyond(other) == Ordering::Equal
     }
 }
 
@@ -64,8 +70,7 @@ impl Ord for SharedText {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         match self.head.cmp(&other.head) {
-            Ordering::Equal if self.is_same(other) => Ordering::Equal,
-            Ordering::Equal => self.text.cmp(&other.text),
+            Ordering::Equal => self.beyond(other),
             unequal => unequal,
         }
     }

@@ -248,15 +248,15 @@ impl Manager {
         let process = &self.process;
         let since = process.fresh.since(now);
         let last = process.planned?;
-        (last.stands(process.changed, since, now) && self.hears_all()).then_some(last)
+        (last.stands(process.changed, since, now) && self.hears_all(now)).then_some(last)
     }
 
     /// All hosts answer it. Whom it asks in vain the planner reads, and the store has that later.
-    fn hears_all(&self) -> bool {
+    fn hears_all(&self, now: Instant) -> bool {
         let policy = self.process.view.policy.as_ref();
         policy.is_some_and(|policy| {
             let timing = policy.value.timing.resolve();
-            self.probing.observer.hears_all(&timing)
+            self.probing.observer.hears_all(now, &timing)
         })
     }
 

@@ -281,7 +281,8 @@ impl Manager {
             Some(told) => !told.is_empty(),
             None => known.is_some_and(|known| !known.value.silent.is_empty()),
         };
-        if !told && self.probing.observer.hears_all(timing) {
+        let now = self.clock.at(ctx.now);
+        if !told && self.probing.observer.hears_all(now, timing) {
             return false;
         }
         let site: SiteName = self.site.clone();
