@@ -5,8 +5,9 @@ use crate::extensions::Extensions;
 use crate::status::{Context, build};
 use holdfast_core::planner::plan_with;
 use holdfast_model::event::{Event, EventKind};
+use holdfast_model::fence_device::{FenceDevice, Means};
 use holdfast_model::host::{HostSpec, SessionState, VmReport};
-use holdfast_model::id::{HostName, ManagerName, OpId, Revision, VmName};
+use holdfast_model::id::{DeviceName, HostName, ManagerName, OpId, Revision, VmName};
 use holdfast_model::op::{Op, Request};
 use holdfast_model::plan::{Plan, Report, Subject, Write};
 use holdfast_model::probe::Vantage;
@@ -205,7 +206,7 @@ pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHo
             fence.value.incarnation, fence.value.evidence
         ));
     }
-    because.extend(device_line(view, name));
+    because.extend(device_lines(view, name));
     because.push(format!(
         "libvirt: {}; storage: {}",
         line.libvirt, line.storage
@@ -227,26 +228,49 @@ pub fn host(view: &View, context: &Context<'_>, name: &HostName) -> Option<WhyHo
     })
 }
 
-/// Its fencing device, and what the journal says of it last: only the leader has the answers themselves.
-fn device_line(view: &View, name: &HostName) -> Option<String> {
-    let (device, how) = view.policy.as_ref()?.value.fencing.device_of(name)?;
+/// Its fencing devices, and what the journal says of each last: only the leader has the answers themselves.
+fn device_lines(view: &View, name: &HostName) -> Vec<String> {
+    let policy = view.policy.as_ref().map(|seen| &seen.value.fencing);
+    let devices = policy.map(|policy| policy.devices_of(name));
+    let devices = devices.unwrap_or_default();
+    let alone = devices.len() == 1;
+    let line =
+        |(device, how): &(&DeviceName, &FenceDevice)| device_line(view, name, device, how, alone);
+    devices.iter().map(line).collect()
+}
+
+/// `alone`: it is the only one of that host.
+fn device_line(
+    view: &View,
+    name: &HostName,
+    device: &DeviceName,
+    how: &FenceDevice,
+    alone: bool,
+) -> String {
+    // As the planner and its memory put it; no name is followed by these unless it ends there.
+    let named = [" ", ","].map(|end| format!("fencing device {device}{end}"));
     let of_power = |(_, event): &(&String, &Event)| {
         let power = matches!(event.kind, EventKind::PowerAsked | EventKind::PowerAnswered);
-        power && event.host.as_ref() == Some(name)
+        power
+            && event.host.as_ref() == Some(name)
+            && named.iter().any(|named| event.text.contains(named))
     };
     let last = view.events.iter().rev().find(of_power);
     let last = last.map_or("not asked as far as the journal goes", |(_, event)| {
         &event.text
     });
-    let sites: Vec<&str> = how.from.iter().map(|site| site.as_str()).collect();
-    let from = match sites.is_empty() {
-        true => String::new(),
-        false => format!(", asked from {}", sites.join(", ")),
-    };
-    let means = how
-        .means()
-        .map_or(String::new(), |means| format!(" ({means}{from})"));
-    Some(format!("fencing device {device}{means}: {last}"))
+    let mut words: Vec<String> = how.means().iter().map(Means::to_string).collect();
+    if !alone {
+        words.push(format!("order {}", how.order));
+    }
+    if how.all_of {
+        words.push("with the others that have `all_of`".to_owned());
+    }
+    if !how.from.is_empty() {
+        let sites: Vec<&str> = how.from.iter().map(|site| site.as_str()).collect();
+        words.push(format!("asked from {}", sites.join(", ")));
+    }
+    format!("fencing device {device} ({}): {last}", words.join(", "))
 }
 
 fn about(reports: &[Report], subject: &Subject) -> Vec<Report> {

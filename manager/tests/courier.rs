@@ -71,7 +71,11 @@ impl Store for Tricky {
 }
 
 fn standing(store: &MemoryStore) -> Option<(Errand, Revision)> {
-    let item = store.get_now(&Key::Errand(name("a1")).path())?;
+    standing_for(store, "a1")
+}
+
+fn standing_for(store: &MemoryStore, device: &str) -> Option<(Errand, Revision)> {
+    let item = store.get_now(&Key::Errand(name("a1"), name(device)).path())?;
     let errand = serde_json::from_slice(&item.value).expect("an errand");
     Some((errand, item.revision))
 }
@@ -127,17 +131,17 @@ impl Bench {
             world,
         };
         bench.fencer.complete(&mut bench.world);
-        bench.ask();
+        bench.ask("a1");
         bench
     }
 
-    fn ask(&self) {
+    fn ask(&self, device: &str) {
         let session = Key::HostSession(name("a1")).path();
         let ask = PowerAsk {
             host: name("a1"),
             incarnation: name("i1"),
             session_revision: self.store.get_now(&session).expect("written").revision,
-            device: name("a1"),
+            device: name(device),
             attempt: 1,
             step: Step {
                 writes: Vec::new(),
@@ -157,9 +161,18 @@ impl Bench {
 
     /// Waits until the errand stands like this.
     async fn until(&self, wanted: impl Fn(&Errand) -> bool) -> (Errand, Revision) {
+        self.until_for("a1", wanted).await
+    }
+
+    /// The same of the errand to this device.
+    async fn until_for(
+        &self,
+        device: &str,
+        wanted: impl Fn(&Errand) -> bool,
+    ) -> (Errand, Revision) {
         let wait = async {
             loop {
-                if let Some(found) = standing(&self.store)
+                if let Some(found) = standing_for(&self.store, device)
                     && wanted(&found.0)
                 {
                     return found;
@@ -168,7 +181,7 @@ impl Bench {
             }
         };
         let came = tokio::time::timeout(BOUND, wait).await;
-        came.unwrap_or_else(|_| panic!("in vain; last: {:?}", standing(&self.store)))
+        came.unwrap_or_else(|_| panic!("in vain; last: {:?}", standing_for(&self.store, device)))
     }
 
     /// Whom it is for answers that the host is off.
@@ -186,7 +199,10 @@ impl Bench {
         self.fencer.complete(&mut self.world);
         let told = self.fencer.journal(&self.world);
         let told: Vec<String> = told.into_iter().map(|step| step.why).collect();
-        (self.world.power[&name("a1")].clone(), told.join("; "))
+        (
+            self.world.power[&name("a1")][&name("a1")].clone(),
+            told.join("; "),
+        )
     }
 }
 
@@ -249,4 +265,22 @@ async fn nobody_waits_any_more_when_the_lead_is_lost_and_the_next_one_cleans_up(
     };
     let swept = tokio::time::timeout(BOUND, swept).await;
     swept.expect("it is removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_of_one_host_are_two_errands() {
+    let mut bench = Bench::new(Trick::None).await;
+    bench.ask("strip");
+    let board = bench.until(|_| true).await;
+    let strip = bench.until_for("strip", |_| true).await;
+    assert!(standing(&bench.store).is_some(), "each has its own place");
+    bench.say_off(&strip);
+    let (board_reading, told) = bench.answered().await;
+    assert!(told.contains("fencing device strip, told by"), "{told}");
+    assert_eq!(board_reading.state, PowerState::Asked, "it is waited for");
+    let strip = &bench.world.power[&name("a1")][&name("strip")];
+    assert_eq!(strip.state, PowerState::Off);
+    bench.say_off(&board);
+    let (board_reading, _) = bench.answered().await;
+    assert_eq!(board_reading.state, PowerState::Off);
 }

@@ -132,7 +132,7 @@ async fn journal(cluster: &Cluster, part: &str) -> String {
 
 /// Every write of an errand about a host: to whom, and its stage. "over" is its removal.
 fn course(store: &MemoryStore, host: &str) -> Vec<String> {
-    let key = Key::Errand(name(host)).path();
+    let key = Key::Errand(name(host), name(host)).path();
     let all = store.changes_after(&key, Revision(0)).expect("all of them");
     let word = |change: &Change| match change {
         Change::Delete(..) => "over".to_owned(),
@@ -239,7 +239,7 @@ async fn who_does_not_take_it_is_passed_by() {
 
 /// What stands there about a host now.
 fn standing(store: &MemoryStore, host: &str) -> Seen<Errand> {
-    let item = store.get_now(&Key::Errand(name(host)).path());
+    let item = store.get_now(&Key::Errand(name(host), name(host)).path());
     let item = item.expect("an errand");
     Seen {
         value: serde_json::from_slice(&item.value).expect("an errand"),
@@ -332,7 +332,7 @@ fn sent(store: &MemoryStore) -> Seen<Errand> {
         attempt: 1,
         stage: ErrandStage::Sent,
     };
-    put(store, Key::Errand(name("a1")), &errand);
+    put(store, Key::Errand(name("a1"), name("a1")), &errand);
     standing(store, "a1")
 }
 
@@ -382,7 +382,7 @@ async fn a_new_leader_removes_those_of_earlier_ones() {
     put(&store, Key::Policy, &policy());
     let mut errand = sent(&store).value;
     errand.to.manager = name("m-gone");
-    put(&store, Key::Errand(name("a1")), &errand);
+    put(&store, Key::Errand(name("a1"), name("a1")), &errand);
     let boards = Boards::say_off();
     let of = ("lab", "m-a", "a");
     let _leader = Manager::with_devices(Arc::new(store.clone()), of, boards.clone()).await;

@@ -22,19 +22,39 @@ use std::sync::{Arc, Mutex};
 use support::{Cluster, name, policy, put, shared};
 use tokio::sync::watch;
 
-/// What one fake device does for all hosts, and what it was asked.
+/// How a fake device says that the power stands; `None`: nothing ever comes back.
+type Says = Option<Result<Power, String>>;
+
+/// What fake devices do for all hosts, and what they were asked.
 struct Fake {
-    status: Option<Result<Power, String>>,
+    status: Says,
+    /// Of the device of this name, if it is another one.
+    strip: Option<(&'static str, Says)>,
     asked: Mutex<Vec<String>>,
 }
 
 impl Fake {
-    /// `None`: nothing ever comes back.
-    fn new(status: Option<Result<Power, String>>) -> Arc<Self> {
+    fn new(status: Says) -> Arc<Self> {
         Arc::new(Self {
             status,
+            strip: None,
             asked: Mutex::default(),
         })
+    }
+
+    /// The same, but that the device `strip` says off.
+    fn beside_a_strip(status: Says) -> Arc<Self> {
+        Arc::new(Self {
+            status,
+            strip: Some(("strip", Some(Ok(Power::Off)))),
+            asked: Mutex::default(),
+        })
+    }
+
+    fn says(&self, target: &Target) -> &Says {
+        let strip = self.strip.as_ref();
+        let strip = strip.filter(|(name, _)| target.name.as_str() == *name);
+        strip.map_or(&self.status, |(_, says)| says)
     }
 
     fn asked(&self) -> Vec<String> {
@@ -51,7 +71,7 @@ impl Fake {
 impl FenceDevices for Fake {
     async fn switch_off(&self, target: &Target) -> Result<(), String> {
         self.note("off", target);
-        match self.status {
+        match self.says(target) {
             Some(_) => Err("it does not say".to_owned()),
             None => std::future::pending().await,
         }
@@ -59,7 +79,7 @@ impl FenceDevices for Fake {
 
     async fn status(&self, target: &Target) -> Result<Power, String> {
         self.note("status", target);
-        match &self.status {
+        match self.says(target) {
             Some(status) => status.clone(),
             None => std::future::pending().await,
         }
@@ -76,6 +96,16 @@ fn hasty() -> Policy {
     policy.fencing.on_suspicion = true;
     let hosts = ["a1", "a2", "b1", "b2"];
     policy.fencing.devices = hosts.map(|host| (name(host), device())).into();
+    policy
+}
+
+/// Every host has an outlet of a strip besides, of this order.
+fn with_a_strip(order: u32) -> Policy {
+    let mut policy = hasty();
+    let mut strip = FenceDevice::by_agent(name("fence_y"), Default::default(), 500);
+    strip.hosts = ["a1", "a2", "b1", "b2"].map(name).into();
+    strip.order = order;
+    policy.fencing.devices.insert(name("strip"), strip);
     policy
 }
 
@@ -158,6 +188,54 @@ async fn a_device_that_fails_is_asked_again_and_proves_nothing() {
     assert!(journal.contains("lapsed") && !journal.contains("powered off"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_device_is_asked_when_the_first_one_has_failed() {
+    let devices = Fake::beside_a_strip(Some(Err("no route to the board".to_owned())));
+    let cluster = Cluster::with_devices(with_a_strip(2), devices.clone()).await;
+    let lost = lose_the_host_of_web(&cluster).await;
+    web_runs_elsewhere(&cluster, &lost).await;
+    let journal = journal(&cluster, "powered off, says strip").await;
+    let told = format!(
+        "fencing device strip (order 2; {lost}: it does not say; then no route to the board) is told to \
+         switch it off (attempt 1)"
+    );
+    assert!(journal.contains(&told), "{journal}");
+    let expected = [&*lost, "strip"].map(|device| {
+        let calls = ["off", "status"];
+        calls.map(|call| format!("{call} {lost} by {device}"))
+    });
+    assert_eq!(devices.asked(), expected.concat(), "one after the other");
+    let why = cluster.manager.get(&format!("/hosts/{lost}")).await.1;
+    for line in [
+        format!("fencing device {lost} (fence_x, order 1): {lost}: fencing device {lost}, told"),
+        format!("fencing device strip (fence_y, order 2): {lost}: fencing device strip, told"),
+    ] {
+        assert!(why.to_string().contains(&line), "{line}: {why:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_hangs_holds_up_no_other_one_of_its_order() {
+    let devices = Fake::beside_a_strip(None);
+    let mut policy = with_a_strip(1);
+    for device in policy.fencing.devices.values_mut() {
+        device.timeout_ms = 120_000;
+    }
+    let cluster = Cluster::with_devices(policy, devices.clone()).await;
+    let lost = lose_the_host_of_web(&cluster).await;
+    web_runs_elsewhere(&cluster, &lost).await;
+    journal(&cluster, "powered off, says strip").await;
+    let asked = devices.asked();
+    assert!(
+        asked.contains(&format!("off {lost} by {lost}")),
+        "{asked:?}"
+    );
+    assert!(
+        !asked.contains(&format!("status {lost} by {lost}")),
+        "it hangs"
+    );
+}
+
 /// An ask about a1 and the world that it comes from.
 fn ask() -> (World, PowerAsk) {
     let world = View::default().world(
@@ -191,7 +269,7 @@ async fn answer_under(mandate: Mandate, fake: &Arc<Fake>) -> PowerState {
     let answered = tokio::time::timeout(support::BOUND, fencer.answered());
     answered.await.expect("an answer");
     fencer.complete(&mut world);
-    let state = world.power[&ask.host].state.clone();
+    let state = world.power[&ask.host][&ask.device].state.clone();
     // Another term knows nothing of it.
     world.epoch = Revision(8);
     fencer.complete(&mut world);
@@ -219,6 +297,10 @@ async fn only_a_manager_that_still_leads_asks_and_only_in_time() {
     let off = Fake::new(Some(Ok(Power::Off)));
     assert_eq!(answer_under(mandate(7, later), &off).await, PowerState::Off);
     assert_eq!(off.asked(), ["off a1 by a1", "status a1 by a1"]);
+    let on = Fake::new(Some(Ok(Power::On)));
+    let reason = "it does not say".to_owned();
+    let state = answer_under(mandate(7, later), &on).await;
+    assert_eq!(state, PowerState::StillOn { reason }, "on is not forgotten");
     let mute = Fake::new(None);
     let state = answer_under(mandate(7, later), &mute).await;
     let reason = "no answer in 500 ms".to_owned();

@@ -5,17 +5,20 @@
 //!   asked ──> off ── the host gives a sign of life afterwards ──> unknown ── later, the planner ──> asked
 //!        └──> on, unknown (refused, no answer in time) ─────────────────────────────────────────────^
 //! ```
+//! Each device of a host has an entry of its own. One that says on after another has said off makes that worth
+//! nothing as well: they cannot both be about this host as it is.
+//!
 //! The memory is the leader's own and of its term: a new one begins without and asks again, and "is off
 //! already" is success.
 
-use crate::planner::power::{beats, doubt, told};
+use crate::planner::power::{beats, doubt, gainsaid, told};
 use holdfast_model::event::EventKind;
-use holdfast_model::id::{HostName, ManagerName};
+use holdfast_model::fence::{Evidence, FenceStage, TOGETHER};
+use holdfast_model::id::{DeviceName, HostName, Incarnation, ManagerName};
 use holdfast_model::plan::Step;
-use holdfast_model::power::{PowerAsk, PowerReading, PowerState};
+use holdfast_model::power::{PowerAsk, PowerReading, PowerReadings, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_model::world::World;
-use std::collections::BTreeMap;
 
 /// Something for the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +43,13 @@ pub struct PowerAnswer {
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct PowerBook {
-    readings: BTreeMap<HostName, PowerReading>,
+    readings: PowerReadings,
     notes: Vec<Note>,
 }
 
 impl PowerBook {
     /// For [`World::power`].
-    pub fn readings(&self) -> &BTreeMap<HostName, PowerReading> {
+    pub fn readings(&self) -> &PowerReadings {
         &self.readings
     }
 
@@ -62,7 +65,8 @@ impl PowerBook {
             answered_at: now,
             state: PowerState::Asked,
         };
-        self.readings.insert(ask.host.clone(), reading);
+        let of_host = self.readings.entry(ask.host.clone()).or_default();
+        of_host.insert(ask.device.clone(), reading);
     }
 
     /// It was answered. What nobody asked, or not any more, is dropped.
@@ -78,7 +82,8 @@ impl PowerBook {
         answer: PowerAnswer,
         now: Instant,
     ) {
-        let Some(reading) = self.readings.get_mut(&ask.host) else {
+        let of_host = self.readings.get_mut(&ask.host);
+        let Some(reading) = of_host.and_then(|of_host| of_host.get_mut(&ask.device)) else {
             return;
         };
         let same = reading.incarnation == ask.incarnation
@@ -103,24 +108,21 @@ impl PowerBook {
         });
     }
 
-    /// An "off" that the host itself has contradicted since is worth nothing, also later: to be called
-    /// before each plan.
+    /// An "off" that the host itself or another device has contradicted since is worth nothing, also later: to
+    /// be called before each plan.
     pub fn look(&mut self, world: &World) {
-        for (name, reading) in &mut self.readings {
-            let Some(host) = world.hosts.get(name) else {
+        for (name, device, why) in self.void(world) {
+            let of_host = self.readings.get_mut(&name);
+            let Some(reading) = of_host.and_then(|of_host| of_host.get_mut(&device)) else {
                 continue;
             };
-            if reading.state != PowerState::Off {
-                continue;
-            }
-            let sign = match doubt(world, name, host, reading) {
-                Some(sign) => sign,
-                None if beats(world, name) => "its heartbeat on the lease volume goes on",
-                None => continue,
+            let is_late = was_believed(world, &name, &reading.incarnation, &device);
+            let end = match is_late {
+                true => "its VMs were given away by then: make sure that it is off",
+                false => "not believed",
             };
-            let device = &reading.device;
             reading.state = PowerState::Unknown {
-                reason: format!("said off, and {sign}: not believed"),
+                reason: format!("said off, and {why}: {end}"),
             };
             self.notes.push(Note {
                 host: name.clone(),
@@ -128,6 +130,34 @@ impl PowerBook {
                 text: format!("{name}: fencing device {device} {}", reading.state),
             });
         }
+    }
+
+    /// What said off and is contradicted, by what.
+    fn void(&self, world: &World) -> Vec<(HostName, DeviceName, String)> {
+        let mut void = Vec::new();
+        for (name, of_host) in &self.readings {
+            let Some(host) = world.hosts.get(name) else {
+                continue;
+            };
+            for (device, reading) in of_host {
+                if reading.state != PowerState::Off {
+                    continue;
+                }
+                let why = match (
+                    doubt(world, name, host, reading),
+                    gainsaid(of_host, reading),
+                ) {
+                    (Some(sign), _) => sign.to_owned(),
+                    (None, Some(other)) => format!("fencing device {} says on", other.device),
+                    (None, None) if beats(world, name) => {
+                        "its heartbeat on the lease volume goes on".to_owned()
+                    }
+                    (None, None) => continue,
+                };
+                void.push((name.clone(), device.clone(), why));
+            }
+        }
+        void
     }
 
     /// What the journal has not had yet.
@@ -141,4 +171,16 @@ impl PowerBook {
         let step = |note: Note| told(world, note.kind, &note.host, note.text);
         notes.map(step).collect()
     }
+}
+
+/// That life of the host was closed by what this device said.
+fn was_believed(world: &World, host: &HostName, life: &Incarnation, device: &DeviceName) -> bool {
+    let fence = world.fences.get(&(host.clone(), life.clone()));
+    fence.is_some_and(|fence| {
+        let mut by = match &fence.value.evidence {
+            Evidence::PoweredOff { by } => by.split(TOGETHER),
+            _ => return false,
+        };
+        fence.value.stage == FenceStage::Closed && by.any(|by| by == device.as_str())
+    })
 }

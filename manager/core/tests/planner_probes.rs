@@ -236,10 +236,13 @@ fn an_answer_to_what_was_asked_after_the_device_said_off_voids_it_for_good() {
     let answered = world.now;
     heard(&mut world, read_at, answered);
     book.look(&world);
-    assert_eq!(book.readings()[&name("a1")].state, PowerState::Off);
+    assert_eq!(
+        book.readings()[&name("a1")][&name("a1")].state,
+        PowerState::Off
+    );
     heard(&mut world, read_at.plus(1), answered);
     book.look(&world);
-    let state = book.readings()[&name("a1")].state.clone();
+    let state = book.readings()[&name("a1")][&name("a1")].state.clone();
     assert!(
         matches!(&state, PowerState::Unknown { reason } if reason.contains("answered probes")),
         "{state:?}"

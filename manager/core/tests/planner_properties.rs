@@ -5,7 +5,7 @@ mod probe_draw;
 
 use common::*;
 use holdfast_core::{planner::plan, verify::verify};
-use holdfast_model::fence::FenceStage;
+use holdfast_model::fence::{Evidence, FenceStage, TOGETHER};
 use holdfast_model::host::*;
 use holdfast_model::id::*;
 use holdfast_model::op::Request;
@@ -18,6 +18,8 @@ use probe_draw::{ProbeDraw, may_be_suspect, probe_draw, put_probes};
 use proptest::prelude::*;
 
 const HOSTS: [(&str, &str); 4] = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")];
+/// A device that may switch all of them.
+const STRIP: &str = "strip";
 const VMS: [&str; 5] = ["v0", "v1", "v2", "v3", "v4"];
 
 /// Everything that can be different about a host.
@@ -37,6 +39,8 @@ struct HostDraw {
     storage: u8,
     no_session: bool,
     power: Option<PowerDraw>,
+    /// The same of a second device.
+    strip: Option<PowerDraw>,
     probes: ProbeDraw,
 }
 
@@ -59,11 +63,12 @@ fn host_draw() -> impl Strategy<Value = HostDraw> {
         prop::bool::weighted(0.9),
         0..5u8,
     );
-    let power = (0..4u8, 1..3u8, 1..5u32, 0..70_000u64, any::<bool>());
+    let power = || (0..4u8, 1..3u8, 1..5u32, 0..70_000u64, any::<bool>());
     let fourth = (
         prop::bool::weighted(0.05),
-        prop::option::weighted(0.4, power),
+        prop::option::weighted(0.4, power()),
         probe_draw(),
+        prop::option::weighted(0.4, power()),
     );
     (first, second, third, fourth).prop_map(|(first, second, third, fourth)| HostDraw {
         silence_ms: first.0,
@@ -81,6 +86,7 @@ fn host_draw() -> impl Strategy<Value = HostDraw> {
         no_session: fourth.0,
         power: fourth.1,
         probes: fourth.2,
+        strip: fourth.3,
     })
 }
 
@@ -241,7 +247,7 @@ fn put_host(w: &mut World, (host_name, site): (&str, &str), draw: &HostDraw) {
     ][usize::from(draw.membership)];
 }
 
-fn put_power(w: &mut World, host: &str, draw: PowerDraw) {
+fn put_power(w: &mut World, host: &str, device: &str, draw: PowerDraw) {
     let (state, life, attempt, age_ms, same) = draw;
     let session = w.hosts[&name::<HostName>(host)].session.as_ref();
     let revision = session.map_or(Revision(1), |session| session.revision);
@@ -249,7 +255,7 @@ fn put_power(w: &mut World, host: &str, draw: PowerDraw) {
     let reading = PowerReading {
         incarnation: name(&format!("i{life}")),
         session_revision: if same { revision } else { Revision(2) },
-        device: name(host),
+        device: name(device),
         attempt,
         asked_at,
         read_at: asked_at,
@@ -263,7 +269,8 @@ fn put_power(w: &mut World, host: &str, draw: PowerDraw) {
             _ => PowerState::Off,
         },
     };
-    w.power.insert(name(host), reading);
+    let of_host = w.power.entry(name(host)).or_default();
+    of_host.insert(name(device), reading);
 }
 
 fn put_vm(w: &mut World, vm_name: &str, draw: &VmDraw) {
@@ -330,21 +337,35 @@ fn any_world() -> impl Strategy<Value = World> {
     let vms = prop::collection::vec(vm_draw(), 0..=VMS.len());
     let confirm = prop::option::weighted(0.2, 0..4usize);
     // Few worlds have devices for all hosts; some are asked on suspicion.
-    let devices = (any::<[bool; 4]>(), any::<bool>());
+    // Some have a power strip with an outlet for each host besides; a few, one for each of two supplies.
+    let strip = prop::option::of((1..3u32, prop::bool::weighted(0.3)));
+    let devices = (any::<[bool; 4]>(), any::<bool>(), strip);
     (hosts, vms, confirm, 0..12_000u64, devices).prop_map(
         |(hosts, vms, confirm, view_ms, devices)| {
             let mut w = world();
             w.policy.fencing.on_suspicion = devices.1;
+            let (order, both) = devices.2.unwrap_or((1, false));
             for ((host, _), _) in HOSTS.iter().zip(devices.0).filter(|(_, has)| *has) {
-                let device = serde_json::json!({"agent": "fence_x"});
+                let device =
+                    serde_json::json!({"agent": "fence_x", "all_of": both, "order": order});
                 let device = serde_json::from_value(device).unwrap();
                 w.policy.fencing.devices.insert(name(host), device);
+            }
+            if devices.2.is_some() {
+                let hosts = HOSTS.map(|(host, _)| host);
+                let device = serde_json::json!({"agent": "fence_y", "hosts": hosts, "all_of": both,
+                    "order": if both { order } else { 3 - order }});
+                let device = serde_json::from_value(device).unwrap();
+                w.policy.fencing.devices.insert(name(STRIP), device);
             }
             w.view_since = Instant(w.now.0 - view_ms);
             for (place, draw) in HOSTS.iter().zip(&hosts) {
                 put_host(&mut w, *place, draw);
                 if let Some(power) = draw.power {
-                    put_power(&mut w, place.0, power);
+                    put_power(&mut w, place.0, place.0, power);
+                }
+                if let Some(power) = draw.strip {
+                    put_power(&mut w, place.0, STRIP, power);
                 }
                 put_probes(&mut w, place.0, &draw.probes);
             }
@@ -464,11 +485,43 @@ proptest! {
             prop_assert!(may_be_suspect(&w, &ask.host));
             let guard = Write::CheckSession { host: ask.host.clone(), expect: session.revision };
             prop_assert_eq!(&ask.step.writes, &[guard]);
-            let asked = w.power.get(&ask.host).filter(|r| r.incarnation == ask.incarnation);
-            prop_assert!(asked.is_none_or(|reading| reading.state != PowerState::Asked));
+            let reading = |device: &DeviceName| {
+                let reading = w.power.get(&ask.host).and_then(|of_host| of_host.get(device));
+                reading.filter(|r| r.incarnation == ask.incarnation)
+            };
+            let own = reading(&ask.device);
+            prop_assert!(own.is_none_or(|r| r.state != PowerState::Asked && r.attempt < ask.attempt));
+            let devices = w.policy.fencing.devices_of(&ask.host);
+            let order = w.policy.fencing.devices[&ask.device].order;
+            for (before, _) in devices.iter().filter(|(_, device)| device.order < order) {
+                let answered = |r: &PowerReading| r.attempt == ask.attempt && r.state != PowerState::Asked;
+                prop_assert!(reading(before).is_some_and(answered), "{} before {}", ask.device, before);
+            }
             let mut owners = w.vms.values().filter_map(|vm| vm.owner.as_ref());
             let runs = |r: &Runner| r.host == ask.host && r.incarnation == ask.incarnation;
             prop_assert!(owners.any(|owner| owner.value.possible_runners().any(runs)));
+        }
+    }
+
+    /// What proves that a host is off: each device that is named says so, all of its supplies are named, and no
+    /// other device says on that was asked as late.
+    #[test]
+    fn one_device_that_says_on_outweighs_any_that_say_off(w in any_world()) {
+        for write in plan(&w).steps.iter().flat_map(|s| &s.writes) {
+            let Write::Fence { record, .. } = write else { continue };
+            let Evidence::PoweredOff { by } = &record.evidence else { continue };
+            let of_host = &w.power[&record.host];
+            let named: Vec<DeviceName> = by.split(TOGETHER).map(name).collect();
+            for device in &named {
+                let off = &of_host[device];
+                prop_assert_eq!(&off.state, &PowerState::Off);
+                let mut lives = of_host.values().filter(|r| r.incarnation == record.incarnation);
+                prop_assert!(!lives.any(|r| r.state.says_on() && r.answered_at >= off.read_at));
+            }
+            let supplies = w.policy.fencing.devices_of(&record.host);
+            let all: Vec<_> = supplies.iter().filter(|(_, device)| device.all_of).collect();
+            let some = all.iter().any(|(device, _)| named.contains(device));
+            prop_assert!(!some || all.iter().all(|(device, _)| named.contains(device)));
         }
     }
 

@@ -4,7 +4,7 @@
 //! leader ──> Sent ──> Taken ──> Answered          the manager that it is for writes all but the first
 //!              └────────┴─────> Declined: nothing was done
 //! ```
-//! Managers do not call each other: `errands/HOST` is in the store, and each stage is a write on the revision of
+//! Managers do not call each other: `errands/HOST/DEVICE` is in the store, and each stage is a write on the revision of
 //! the one before. It is taken by a transaction that compares the leader's epoch and the host's session besides,
 //! so that one of a deposed leader, or about a host that was heard of meanwhile, is not carried out.
 
@@ -13,7 +13,7 @@ use crate::id::{DeviceName, ErrandId, HostName, Incarnation, ManagerName, Revisi
 use crate::power::PowerState;
 use serde::{Deserialize, Serialize};
 
-/// `errands/HOST`: to switch a host off, and then to say how its power stands.
+/// `errands/HOST/DEVICE`: to switch a host off, and then to say how its power stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Errand {
     /// Tells it from every other, also of the same attempt.

@@ -59,13 +59,16 @@ pub enum FenceStage {
     Closed,
 }
 
+/// Between the names of devices that have to say off together. No name has a space in it.
+pub const TOGETHER: &str = " and ";
+
 /// What proves it. Nothing else does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Evidence {
     /// A fencing device was asked afterwards and says off.
     PoweredOff {
-        /// Which device said so.
+        /// Which device said so; those that have to say it together are joined by [`TOGETHER`].
         by: String,
     },
     /// The host said itself that nothing of that life is left.

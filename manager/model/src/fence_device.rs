@@ -12,6 +12,9 @@ use std::ops::RangeInclusive;
 /// answers; above, one that hangs is not asked again for minutes.
 const TIMEOUT_MS: RangeInclusive<u64> = 500..=120_000;
 
+/// The places that devices of one host may have among each other.
+const ORDER: RangeInclusive<u32> = 1..=9;
+
 /// Endings of options whose value names a file with a secret: the manager reads it and hands on what is
 /// in it, under the name without the ending.
 const SECRET: &str = "_file";
@@ -61,6 +64,14 @@ pub struct FenceDevice {
     /// A call that takes longer has failed, in milliseconds.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
+    /// Where a host has several devices: those of the lowest order are asked first, all at once, and those of
+    /// the next when each of these has answered or failed and none has proven the host off. 1 to 9.
+    #[serde(default = "default_order", skip_serializing_if = "is_default_order")]
+    pub order: u32,
+    /// It switches only one of several supplies of its hosts: a host is off when all the devices of this order
+    /// that have `all_of` say so, and not before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_of: bool,
 }
 
 /// What talks to a device.
@@ -99,6 +110,14 @@ pub struct ReadBack {
 
 fn default_timeout_ms() -> u64 {
     20_000
+}
+
+fn default_order() -> u32 {
+    *ORDER.start()
+}
+
+fn is_default_order(order: &u32) -> bool {
+    *order == default_order()
 }
 
 /// What one option of a device is.
@@ -158,6 +177,8 @@ impl FenceDevice {
             read_back_program: None,
             from: Vec::new(),
             timeout_ms,
+            order: default_order(),
+            all_of: false,
         }
     }
 
@@ -172,6 +193,24 @@ impl FenceDevice {
             true => own.as_str() == host.as_str(),
             false => self.hosts.contains(host),
         }
+    }
+
+    /// The same as a list. `own`: the device's name.
+    pub fn hosts_of(&self, own: &DeviceName) -> Vec<HostName> {
+        match self.hosts.is_empty() {
+            true => own.as_str().parse().into_iter().collect(),
+            false => self.hosts.clone(),
+        }
+    }
+
+    /// The same is asked in the same way: it is one device under two names.
+    pub fn asks_as(&self, other: &Self) -> bool {
+        let way = |device: &Self| (device.agent.clone(), device.extension.clone());
+        // Of several hosts each is named to it.
+        way(self) == way(other)
+            && self.bind == other.bind
+            && self.options == other.options
+            && (self.hosts.len() > 1) == (other.hosts.len() > 1)
     }
 
     /// What talks to it. None: its [`fault`](Self::fault) says so.
@@ -206,6 +245,18 @@ impl FenceDevice {
     pub fn fault(&self) -> Option<String> {
         if let Some(fault) = self.means_fault() {
             return Some(fault);
+        }
+        let again = |(at, host): &(usize, &HostName)| self.hosts[..*at].contains(host);
+        if let Some((_, host)) = self.hosts.iter().enumerate().find(again) {
+            return Some(format!("`hosts` names {host} twice; remove one of the two"));
+        }
+        if !ORDER.contains(&self.order) {
+            return Some(format!(
+                "`order` is {}; use {first} to {}, of which {first} is asked first",
+                self.order,
+                ORDER.end(),
+                first = ORDER.start()
+            ));
         }
         let plug = |name: &&String| matches!(name.as_str(), "plug" | "port");
         let plug = self.options.keys().find(plug);
@@ -360,6 +411,36 @@ mod tests {
         for value in ["/etc/shadow", "../shadow", "", ".", "a/b"] {
             assert!(kind(value).is_err(), "`{value}`");
         }
+    }
+
+    #[test]
+    fn its_place_among_others_is_a_small_number_and_a_host_stands_once() {
+        let mut pdu = device(&[]);
+        for (order, good) in [(0, false), (1, true), (9, true), (10, false)] {
+            pdu.order = order;
+            assert_eq!(pdu.fault().is_none(), good, "{order}");
+        }
+        assert!(
+            pdu.fault()
+                .is_some_and(|fault| fault.starts_with("`order` is 10; use 1 to 9"))
+        );
+        pdu.order = 2;
+        pdu.hosts = ["a1", "a2", "a1"]
+            .map(|host| host.parse().expect("a name"))
+            .into();
+        assert!(
+            pdu.fault()
+                .is_some_and(|fault| fault.contains("names a1 twice"))
+        );
+    }
+
+    #[test]
+    fn what_is_new_is_not_written_where_it_is_not_used() {
+        let text = serde_json::to_string(&device(&[])).expect("JSON");
+        assert!(
+            !text.contains("order") && !text.contains("all_of"),
+            "an earlier version reads it: {text}"
+        );
     }
 
     #[test]

@@ -13,8 +13,7 @@ pub use crate::timing::TimingPolicy;
 use crate::timing::{Timing, TimingError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::str::FromStr;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Cluster policy. As a file it refuses unknown keys; every key has a default but `sites`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -124,47 +123,72 @@ pub struct FencingPolicy {
     /// everything, or nobody does. Faster, and a host that is merely slow or cut off is switched off with
     /// all it runs.
     pub on_suspicion: bool,
-    /// Devices that switch hosts off and say whether they are; each host has one at the most.
+    /// Devices that switch hosts off and say whether they are. A host may have several.
     pub devices: BTreeMap<DeviceName, FenceDevice>,
 }
 
 impl FencingPolicy {
-    /// The device that switches a host.
-    pub fn device_of(&self, host: &HostName) -> Option<(&DeviceName, &FenceDevice)> {
-        let mut devices = self.devices.iter();
-        devices.find(|(name, device)| device.switches(name, host))
+    /// The devices that switch a host, by their order.
+    pub fn devices_of(&self, host: &HostName) -> Vec<(&DeviceName, &FenceDevice)> {
+        let devices = self.devices.iter();
+        let mut found: Vec<_> = devices
+            .filter(|(name, device)| device.switches(name, host))
+            .collect();
+        found.sort_by_key(|(_, device)| device.order);
+        found
     }
 
-    /// The silence on the lease volume after which a host's device may be asked; none without one. Without
+    /// Something switches a host.
+    pub fn has_device(&self, host: &HostName) -> bool {
+        let mut devices = self.devices.iter();
+        devices.any(|(name, device)| device.switches(name, host))
+    }
+
+    /// The silence on the lease volume after which a host's devices may be asked; none without one. Without
     /// suspicion it is the runner's deadline: by then its own guard has begun to stop everything.
     pub fn quiet_ms(&self, host: &HostName, timing: &Timing) -> Option<u64> {
-        self.device_of(host).map(|_| match self.on_suspicion {
+        self.has_device(host).then_some(match self.on_suspicion {
             true => timing.suspect_after_ms,
             false => timing.runner_deadline_ms,
         })
     }
 
     fn fault(&self) -> Option<PolicyError> {
-        let mut switched = BTreeMap::new();
+        let mut hosts = BTreeSet::new();
         for (name, device) in &self.devices {
             if let Some(what) = device.fault() {
                 let name = name.clone();
                 return Some(PolicyError::Device { name, what });
             }
-            let own = [HostName::from_str(name.as_str()).ok()];
-            let own = own.into_iter().flatten();
-            let hosts: Vec<HostName> = match device.hosts.is_empty() {
-                true => own.collect(),
-                false => device.hosts.clone(),
+            hosts.extend(device.hosts_of(name));
+        }
+        hosts.iter().find_map(|host| self.fault_among(host))
+    }
+
+    /// What cannot work about the devices of one host together.
+    fn fault_among(&self, host: &HostName) -> Option<PolicyError> {
+        let devices = self.devices_of(host);
+        for (at, (two, device)) in devices.iter().enumerate() {
+            let mut before = devices[..at].iter();
+            if let Some((one, _)) = before.find(|(_, other)| other.asks_as(device)) {
+                return Some(PolicyError::DeviceTwice {
+                    host: host.clone(),
+                    one: (*one).clone(),
+                    two: (*two).clone(),
+                });
+            }
+            let together = |(name, other): &&(&DeviceName, &FenceDevice)| {
+                name != two && other.all_of && other.order == device.order
             };
-            for host in hosts {
-                if let Some(other) = switched.insert(host.clone(), name) {
-                    return Some(PolicyError::DeviceTwice {
-                        host,
-                        one: other.clone(),
-                        two: name.clone(),
-                    });
-                }
+            if device.all_of && !devices.iter().any(|each| together(&each)) {
+                return Some(PolicyError::Device {
+                    name: (*two).clone(),
+                    what: format!(
+                        "`all_of` is for several devices that have to say off together, and no other one with \
+                         `all_of` and order {} switches {host}; add it, or remove `all_of` here",
+                        device.order
+                    ),
+                });
             }
         }
         None
@@ -276,10 +300,10 @@ pub enum PolicyError {
         /// What is wrong, and what to do.
         what: String,
     },
-    /// Two devices for one host.
+    /// A device under two names.
     #[error(
-        "[fencing.devices] `{one}` and `{two}` both switch {host}; name it in one of them (a host with \
-         two power supplies needs a program that switches both)"
+        "[fencing.devices] `{one}` and `{two}` ask the same in the same way about {host}; remove one of them, or \
+         correct what distinguishes them (`options`, `bind`)"
     )]
     DeviceTwice {
         /// The host.
@@ -358,34 +382,86 @@ impl Policy {
 mod tests {
     use super::*;
 
+    fn with(devices: serde_json::Value) -> Policy {
+        let sites = serde_json::json!([{"name": "a"}]);
+        let policy = serde_json::json!({"sites": sites, "fencing": {"devices": devices}});
+        serde_json::from_value::<Policy>(policy).expect("a policy")
+    }
+
+    fn refused(devices: serde_json::Value) -> String {
+        let refused = with(devices).check();
+        refused.expect_err("it cannot work").to_string()
+    }
+
     #[test]
-    fn a_host_has_one_device_at_the_most() {
-        let with = |devices: serde_json::Value| {
-            let sites = serde_json::json!([{"name": "a"}]);
-            let policy = serde_json::json!({"sites": sites, "fencing": {"devices": devices}});
-            serde_json::from_value::<Policy>(policy).expect("a policy")
-        };
-        let good =
-            with(serde_json::json!({"a1": {"agent": "x"}, "p": {"agent": "x", "hosts": ["a2"]}}));
+    fn a_host_has_the_devices_that_name_it_by_their_order() {
+        let good = with(serde_json::json!({
+            "a1": {"agent": "x", "order": 2},
+            "p": {"agent": "x", "hosts": ["a2", "a1"]},
+            "q": {"agent": "y", "hosts": ["a1"], "order": 2},
+        }));
         assert_eq!(good.check(), Ok(()));
         let switch = |host: &str| {
             let host = host.parse().expect("a name");
-            let device = good.fencing.device_of(&host);
-            device.map(|(name, _)| name.to_string())
+            let devices = good.fencing.devices_of(&host).into_iter();
+            let names: Vec<&str> = devices.map(|(name, _)| name.as_str()).collect();
+            assert_eq!(good.fencing.has_device(&host), !names.is_empty());
+            names
         };
-        assert_eq!(switch("a1").as_deref(), Some("a1"));
-        assert_eq!(switch("a2").as_deref(), Some("p"));
-        assert_eq!(switch("p"), None);
-        let twice =
-            with(serde_json::json!({"a1": {"agent": "x"}, "p": {"agent": "x", "hosts": ["a1"]}}));
-        let error = twice.check().expect_err("both switch a1").to_string();
-        assert!(error.contains("`a1` and `p` both switch a1"), "{error}");
-        let bad = with(serde_json::json!({"a1": {"agent": "x", "options": {"ssh_path": "/x"}}}));
-        let error = bad.check().expect_err("it executes").to_string();
+        assert_eq!(switch("a1"), ["p", "a1", "q"]);
+        assert_eq!(switch("a2"), ["p"]);
+        assert_eq!(switch("p"), Vec::<&str>::new());
+        let error =
+            refused(serde_json::json!({"a1": {"agent": "x", "options": {"ssh_path": "/x"}}}));
         assert!(
             error.starts_with("[fencing.devices.a1] `ssh_path`"),
             "{error}"
         );
+        let error = refused(serde_json::json!({"a1": {"agent": "x", "order": 0}}));
+        assert!(
+            error.starts_with("[fencing.devices.a1] `order` is 0"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn one_device_under_two_names_is_refused() {
+        let two = |plug: &str| {
+            serde_json::json!({
+                "a1": {"agent": "x", "options": {"plug": "1"}},
+                "p": {"agent": "x", "hosts": ["a1"], "options": {"plug": plug}, "order": 2},
+            })
+        };
+        let error = refused(two("1"));
+        assert!(
+            error.contains("`a1` and `p` ask the same in the same way about a1"),
+            "{error}"
+        );
+        assert_eq!(with(two("2")).check(), Ok(()));
+    }
+
+    #[test]
+    fn what_has_to_say_off_together_is_more_than_one_of_one_order() {
+        let feeds = |order: u32, all_of: bool, hosts: &[&str]| {
+            serde_json::json!({
+                "left": {"agent": "x", "hosts": ["a1", "a2"], "all_of": true, "options": {"ip": "1"}},
+                "right": {"agent": "x", "hosts": hosts, "all_of": all_of, "order": order,
+                          "options": {"ip": "2"}},
+            })
+        };
+        assert_eq!(with(feeds(1, true, &["a1", "a2"])).check(), Ok(()));
+        for (order, all_of, hosts, host) in [
+            (2, true, &["a1", "a2"][..], "a1"),
+            (1, false, &["a1", "a2"], "a1"),
+            (1, true, &["a1", "a3"], "a2"),
+        ] {
+            let error = refused(feeds(order, all_of, hosts));
+            assert!(
+                error.starts_with("[fencing.devices.left] `all_of`")
+                    && error.contains(&format!("order 1 switches {host}; add it")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

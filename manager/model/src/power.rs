@@ -7,7 +7,11 @@ use crate::id::{DeviceName, HostName, Incarnation, Revision};
 use crate::plan::Step;
 use crate::time::Instant;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
+
+/// What came of the last ask of each device, per host.
+pub type PowerReadings = BTreeMap<HostName, BTreeMap<DeviceName, PowerReading>>;
 
 /// What the leader wants asked of a device: to switch a host off, and then to say how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +24,7 @@ pub struct PowerAsk {
     pub session_revision: Revision,
     /// The device.
     pub device: DeviceName,
-    /// The how-manieth time for this life, from 1.
+    /// The how-manieth time for this life, from 1. All devices of the host are asked once at the most in one.
     pub attempt: u32,
     /// Written first, and only if it is accepted is the device asked: the transaction proves that the
     /// leader leads and that the host has not renewed its session.
@@ -58,11 +62,23 @@ pub enum PowerState {
     Off,
     /// It says on.
     On,
+    /// It says on, and would not switch it off.
+    StillOn {
+        /// Why not, in words.
+        reason: String,
+    },
     /// It says nothing that could be believed: never evidence.
     Unknown {
         /// Why, in words.
         reason: String,
     },
+}
+
+impl PowerState {
+    /// The device says that the host has power.
+    pub fn says_on(&self) -> bool {
+        matches!(self, Self::On | Self::StillOn { .. })
+    }
 }
 
 impl fmt::Display for PowerState {
@@ -71,6 +87,9 @@ impl fmt::Display for PowerState {
             Self::Asked => f.write_str("is being asked"),
             Self::Off => f.write_str("says off"),
             Self::On => f.write_str("says on"),
+            Self::StillOn { reason } => {
+                write!(f, "says on, and would not switch it off: {reason}")
+            }
             Self::Unknown { reason } => f.write_str(reason),
         }
     }

@@ -10,7 +10,7 @@ use crate::id::{HostName, Incarnation, ManagerName, OpId, Revision, VmName};
 use crate::lease::Sighting;
 use crate::op::Op;
 use crate::policy::Policy;
-use crate::power::PowerReading;
+use crate::power::PowerReadings;
 use crate::probe::Vantage;
 use crate::time::{Instant, UnixMs};
 use crate::vm::{Owner, VmSpec};
@@ -56,9 +56,9 @@ pub struct World {
     pub fences: Arc<BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>>,
     /// All pending requests.
     pub ops: BTreeMap<OpId, Seen<Op>>,
-    /// What fencing devices answered to this leader, per host: its own memory, not in the store.
+    /// What fencing devices answered to this leader, per host and device: its own memory, not in the store.
     #[serde(default)]
-    pub power: BTreeMap<HostName, PowerReading>,
+    pub power: PowerReadings,
     /// What managers find that ask hosts directly. The leader's own is its memory, as it is now; the others'
     /// are what they wrote when it changed last.
     #[serde(default)]

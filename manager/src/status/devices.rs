@@ -5,7 +5,7 @@ use super::Scene;
 use super::conditions::{Found, listed};
 use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::fence_device::FenceDevice;
-use holdfast_model::id::{ExtensionName, SiteName, TargetName};
+use holdfast_model::id::{DeviceName, ExtensionName, HostName, SiteName, TargetName};
 use holdfast_model::policy::FencingPolicy;
 use holdfast_model::status::{Member, Severity, Status};
 use std::collections::BTreeMap;
@@ -25,8 +25,9 @@ impl Scene<'_> {
             let installed = self.view.extensions.get(extension);
             let installed = installed.map(|seen| &seen.value);
             if let Some(fault) = fault(extension, device, installed) {
+                let who = who_decides(&policy.value.fencing, &[name.as_str()]);
                 let text = format!(
-                    "fencing device {name}: {fault}. Until then the leases alone decide about its hosts"
+                    "fencing device {name}: {fault}. Until then {who} decide about its hosts"
                 );
                 found.add(Severity::Warning, "fencing-device-unusable", text);
             }
@@ -49,18 +50,37 @@ fn out_of_reach(policy: &FencingPolicy, managers: &[Member]) -> Vec<String> {
     }
     let text = |(sites, devices): (&[SiteName], Vec<&str>)| {
         let sites: Vec<&str> = sites.iter().map(|site| site.as_str()).collect();
+        let who = who_decides(policy, &devices);
         let (what, whose) = match devices.len() {
             1 => ("fencing device", "its"),
             _ => ("fencing devices", "their"),
         };
         format!(
-            "{what} {}: only managers at {} are to ask (`from`), and none is there. Until then the leases alone \
+            "{what} {}: only managers at {} are to ask (`from`), and none is there. Until then {who} \
              decide about {whose} hosts. Start holdfast-manager there, or correct `from` in the policy",
             listed(&devices),
             sites.join(", ")
         )
     };
     lonely.into_iter().map(text).collect()
+}
+
+/// Who decides about the hosts of these devices while none of them can be asked.
+fn who_decides(policy: &FencingPolicy, unusable: &[&str]) -> &'static str {
+    let is_unusable = |name: &DeviceName| unusable.contains(&name.as_str());
+    let mut hosts = policy
+        .devices
+        .iter()
+        .filter(|(name, _)| is_unusable(name))
+        .flat_map(|(name, device)| device.hosts_of(name));
+    let others = |host: HostName| {
+        let devices = policy.devices_of(&host);
+        devices.iter().any(|(name, _)| !is_unusable(name))
+    };
+    match hosts.all(others) {
+        true => "the leases and the other devices",
+        false => "the leases alone",
+    }
 }
 
 fn fault(
@@ -164,6 +184,13 @@ mod tests {
         let both = said(&[manager("w", true)]);
         assert_eq!(both.len(), 2);
         assert!(both[1].starts_with("fencing device b1: only managers at b"));
+        assert!(both[1].contains("the leases alone decide about its hosts"));
+        let mut pdu = FenceDevice::by_agent(name("y"), BTreeMap::new(), 1_000);
+        pdu.hosts = vec![name("b1")];
+        policy.devices.insert(name("pdu"), pdu);
+        let both = out_of_reach(&policy, &[manager("w", true)]);
+        assert!(both[0].contains("the leases alone decide about their hosts"));
+        assert!(both[1].contains("the leases and the other devices decide about its hosts"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn take(errand: &Errand, revision: Revision) -> Txn {
 /// Whom it is for says what became of it, on its own last write. It needs nobody's leave: an answer for which
 /// nobody waits is no answer.
 pub fn say(errand: &Errand, revision: Revision, stage: ErrandStage) -> Txn {
-    let key = Key::Errand(errand.host.clone());
+    let key = key(errand);
     Txn {
         compares: vec![expect(&key, Some(revision))],
         ops: vec![put(&key, errand, stage)],
@@ -31,7 +31,7 @@ pub fn say(errand: &Errand, revision: Revision, stage: ErrandStage) -> Txn {
 
 /// The leader of this epoch removes it.
 pub fn remove(errand: &Errand, revision: Revision, epoch: Revision) -> Txn {
-    let key = Key::Errand(errand.host.clone());
+    let key = key(errand);
     Txn {
         compares: vec![leads(epoch), expect(&key, Some(revision))],
         ops: vec![TxnOp::Delete(key.path())],
@@ -39,7 +39,7 @@ pub fn remove(errand: &Errand, revision: Revision, epoch: Revision) -> Txn {
 }
 
 fn guarded(errand: &Errand, base: Option<Revision>, stage: ErrandStage) -> Txn {
-    let key = Key::Errand(errand.host.clone());
+    let key = key(errand);
     let session = Key::HostSession(errand.host.clone());
     Txn {
         compares: vec![
@@ -49,6 +49,10 @@ fn guarded(errand: &Errand, base: Option<Revision>, stage: ErrandStage) -> Txn {
         ],
         ops: vec![put(&key, errand, stage)],
     }
+}
+
+fn key(errand: &Errand) -> Key {
+    Key::Errand(errand.host.clone(), errand.device.clone())
 }
 
 fn leads(epoch: Revision) -> Compare {

@@ -13,7 +13,7 @@
 //! /holdfast/v1/vms/V/{spec,owner}
 //! /holdfast/v1/uuids/U                       index: the VM that has this UUID
 //! /holdfast/v1/fences/H/INCARNATION
-//! /holdfast/v1/errands/HOST                  what another manager is to ask the host's fencing device
+//! /holdfast/v1/errands/HOST/DEVICE           what another manager is to ask that fencing device of the host
 //! /holdfast/v1/leases/VOLUME/hosts/SLOT      index: the host that has this slot of a lease volume
 //! /holdfast/v1/leases/VOLUME/vms/SLOT        index: the UUID of the VM that has this slot
 //! /holdfast/v1/extensions/NAME
@@ -28,7 +28,9 @@
 //! /holdfast/components/v1/data/DIGEST/N
 //! ```
 
-use holdfast_model::id::{ExtensionName, HostName, Incarnation, ManagerName, OpId, VmName, VmUuid};
+use holdfast_model::id::{
+    DeviceName, ExtensionName, HostName, Incarnation, ManagerName, OpId, VmName, VmUuid,
+};
 use std::str::FromStr;
 
 /// Everything Holdfast keeps.
@@ -101,8 +103,8 @@ pub enum Key {
     Uuid(VmUuid),
     /// Evidence.
     Fence(HostName, Incarnation),
-    /// What another manager than the leader is to ask a host's fencing device.
-    Errand(HostName),
+    /// What another manager than the leader is to ask a fencing device of a host.
+    Errand(HostName, DeviceName),
     /// The host that has a slot of a lease volume.
     HostSlot(String, u32),
     /// The UUID of the VM that has a slot of a lease volume.
@@ -153,7 +155,7 @@ impl Key {
             Self::VmOwner(vm) => format!("{ROOT}vms/{vm}/owner"),
             Self::Uuid(uuid) => format!("{ROOT}uuids/{uuid}"),
             Self::Fence(host, incarnation) => format!("{ROOT}fences/{host}/{incarnation}"),
-            Self::Errand(host) => format!("{ROOT}errands/{host}"),
+            Self::Errand(host, device) => format!("{ROOT}errands/{host}/{device}"),
             Self::HostSlot(volume, slot) => format!("{ROOT}leases/{volume}/hosts/{slot}"),
             Self::VmSlot(volume, slot) => format!("{ROOT}leases/{volume}/vms/{slot}"),
             Self::Extension(name) => format!("{ROOT}extensions/{name}"),
@@ -200,7 +202,9 @@ impl Key {
             ["vms", name, "owner"] => Self::VmOwner(vm(name)?),
             ["uuids", uuid] => Self::Uuid(VmUuid::from_str(uuid).ok()?),
             ["fences", name, life] => Self::Fence(host(name)?, Incarnation::from_str(life).ok()?),
-            ["errands", name] => Self::Errand(host(name)?),
+            ["errands", name, device] => {
+                Self::Errand(host(name)?, DeviceName::from_str(device).ok()?)
+            }
             ["extensions", name] => Self::Extension(ExtensionName::from_str(name).ok()?),
             ["extensions", name, "shadow"] => Self::Shadow(ExtensionName::from_str(name).ok()?),
             ["told", name] => Self::Told(ExtensionName::from_str(name).ok()?),

@@ -94,9 +94,10 @@ impl Record {
                 same(incarnation, &record.incarnation)?;
                 Self::Fence(record)
             }
-            Key::Errand(host) => {
+            Key::Errand(host, device) => {
                 let record = decode::<Errand>(item)?;
                 same(host, &record.host)?;
+                same(device, &record.device)?;
                 Self::Errand(Box::new(record))
             }
             Key::Extension(name) => {

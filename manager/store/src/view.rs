@@ -24,7 +24,8 @@ use holdfast_model::extension::Installed;
 use holdfast_model::fence::FenceRecord;
 use holdfast_model::host::{GuardState, Membership};
 use holdfast_model::id::{
-    ClusterName, ExtensionName, HostName, Incarnation, ManagerName, OpId, Revision, VmName, VmUuid,
+    ClusterName, DeviceName, ExtensionName, HostName, Incarnation, ManagerName, OpId, Revision,
+    VmName, VmUuid,
 };
 use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat, ManagerPresence};
 use holdfast_model::op::{Op, Request};
@@ -46,8 +47,8 @@ pub struct View {
     pub vms: BTreeMap<VmName, Arc<VmView>>,
     /// All fence records, shared likewise.
     pub fences: Arc<BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>>,
-    /// What other managers than the leader are to ask the fencing devices of hosts.
-    pub errands: BTreeMap<HostName, Seen<Errand>>,
+    /// What other managers than the leader are to ask the fencing devices of hosts, per host and device.
+    pub errands: BTreeMap<(HostName, DeviceName), Seen<Errand>>,
     /// All pending requests.
     pub ops: BTreeMap<OpId, Seen<Op>>,
     /// Cluster policy.
@@ -386,8 +387,9 @@ impl View {
                 let fences = Arc::make_mut(&mut self.fences);
                 fences.insert((host, incarnation), seen(value, revision, now));
             }
-            (Key::Errand(host), Record::Errand(value)) => {
-                self.errands.insert(host, seen(*value, revision, now));
+            (Key::Errand(host, device), Record::Errand(value)) => {
+                self.errands
+                    .insert((host, device), seen(*value, revision, now));
             }
             (Key::Op(id), Record::Op(value)) => {
                 self.ops.insert(id, seen(value, revision, now));
@@ -426,7 +428,7 @@ impl View {
             Key::Fence(host, incarnation) => {
                 Arc::make_mut(&mut self.fences).remove(&(host, incarnation));
             }
-            Key::Errand(host) => drop(self.errands.remove(&host)),
+            Key::Errand(host, device) => drop(self.errands.remove(&(host, device))),
             Key::Extension(name) => drop(self.extensions.remove(&name)),
             Key::Shadow(name) => drop(self.shadows.remove(&name)),
             Key::Told(name) => drop(self.told.remove(&name)),

@@ -79,9 +79,11 @@ impl Bench {
     /// As a manager sees it.
     fn seen(&self) -> Option<(ErrandStage, Revision)> {
         let mut view = View::default();
-        let listing = self.store.list_now(&Key::Errand(name("a1")).path());
+        let listing = self
+            .store
+            .list_now(&Key::Errand(name("a1"), name("a1")).path());
         view.reset(&[ROOT.to_owned()], vec![listing], Instant(1));
-        let seen = view.errands.get(&name("a1"))?;
+        let seen = view.errands.get(&(name("a1"), name("a1")))?;
         Some((seen.value.stage.clone(), seen.revision))
     }
 }

@@ -51,8 +51,7 @@ fn lapse(draft: &mut Draft, name: &HostName, host: &HostView, session: &Seen<Ses
     let since = session.seen_at.max(draft.world.view_since);
     let leased = may_be_leased(draft, name, &session.value);
     let suspect = is_suspect(draft.world, &draft.timing, name, session);
-    if let Some(reading) = power::proves_off(draft.world, name, host).filter(|_| suspect) {
-        let by = reading.device.to_string();
+    if let Some(by) = power::proves_off(draft.world, name, host).filter(|_| suspect) {
         return close(
             draft,
             name,

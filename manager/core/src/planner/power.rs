@@ -5,19 +5,23 @@
 //!              ── silent for the wait, nobody enforces its deadline ──┼─> asked ─> off ─> Closed
 //!              ── suspect, unheard of, the policy says on_suspicion ──┤     └ on, unknown: again later
 //! session closed, and its heartbeat slot is quiet as well ────────────┘
+//!
+//! several devices:   order 1, all at once ── none proves it off ──> order 2 ── … ──> again later, from order 1
 //! ```
 //! Beside the waits, never instead of them: a device that hangs, refuses, lies or has lost its power with
 //! the site delays nothing. What it *says* counts, of a question that was begun after it had been told to
-//! switch off, and only while the host has given no sign of life since it was asked.
+//! switch off, and only while the host has given no sign of life since it was asked, and no other device of it says
+//! on that was asked as late.
 
 use super::draft::Draft;
 use super::facts::open_session;
 use super::{storm, suspect};
 use crate::advice::NoAdvisor;
 use holdfast_model::event::EventKind;
-use holdfast_model::fence::FenceStage;
+use holdfast_model::fence::{FenceStage, TOGETHER};
+use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::host::{GuardState, Session, SessionState};
-use holdfast_model::id::{HostName, Incarnation};
+use holdfast_model::id::{DeviceName, HostName, Incarnation};
 use holdfast_model::lease::{Found, Sighting};
 use holdfast_model::plan::{PlannerStep, Step, Subject, Write};
 use holdfast_model::policy::OnIsolation;
@@ -25,6 +29,7 @@ use holdfast_model::power::{PowerAsk, PowerReading, PowerState};
 use holdfast_model::probe::Heard;
 use holdfast_model::time::Instant;
 use holdfast_model::world::{HostView, Seen, World};
+use std::collections::BTreeMap;
 
 /// Wait after the first answer that was of no use, in milliseconds; doubles with each further one.
 const AGAIN_MIN_MS: u64 = 2_000;
@@ -52,13 +57,23 @@ pub(crate) fn doubt(
     if heard.is_some_and(answered) {
         return Some("it has answered probes that were sent since");
     }
+    let same = is_of_session(world, name, session, reading);
+    (!same).then_some("it has renewed its session since it was asked")
+}
+
+/// The session has not been renewed since that ask. The leader's own closing of it is no renewal.
+fn is_of_session(
+    world: &World,
+    name: &HostName,
+    session: &Seen<Session>,
+    reading: &PowerReading,
+) -> bool {
     let asked_on = |revision| revision == reading.session_revision;
     let key = (name.clone(), reading.incarnation.clone());
     let fence = world.fences.get(&key);
     let closed_on = fence.and_then(|fence| fence.value.session_revision);
-    let same = asked_on(session.revision)
-        || (session.value.state == SessionState::Closed && closed_on.is_some_and(asked_on));
-    (!same).then_some("it has renewed its session since it was asked")
+    asked_on(session.revision)
+        || (session.value.state == SessionState::Closed && closed_on.is_some_and(asked_on))
 }
 
 /// What others say of the heartbeat slot of a host, after the closing of its present session.
@@ -96,26 +111,62 @@ fn is_quiet(world: &World, name: &HostName) -> bool {
     sightings(world, name).any(quiet) && !beats(world, name)
 }
 
-/// The reading that proves that this life of the host is over.
-pub(super) fn proves_off<'w>(
-    world: &'w World,
-    name: &HostName,
-    host: &HostView,
-) -> Option<&'w PowerReading> {
+/// Another device of that host that says on, where that may have been after this one had said off. One that was
+/// known to say on before this one was asked how the power stands contradicts nothing: it was on then.
+pub(crate) fn gainsaid<'r>(
+    of_host: &'r BTreeMap<DeviceName, PowerReading>,
+    off: &PowerReading,
+) -> Option<&'r PowerReading> {
+    let mut others = of_host
+        .values()
+        .filter(|other| other.device != off.device && other.incarnation == off.incarnation);
+    others.find(|other| other.state.says_on() && other.answered_at >= off.read_at)
+}
+
+/// The devices, in words, whose answers prove that this life of the host is over: one, or all of those that have
+/// to say so together.
+pub(super) fn proves_off(world: &World, name: &HostName, host: &HostView) -> Option<String> {
     let session = host.session.as_ref()?;
-    let reading = world.power.get(name)?;
-    let off = reading.state == PowerState::Off
-        && reading.incarnation == session.value.incarnation
-        && reading.read_at >= reading.asked_at;
-    let believed = doubt(world, name, host, reading).is_none() && !beats(world, name);
-    (off && believed).then_some(reading)
+    let of_host = world.power.get(name)?;
+    let says_off = |device: &DeviceName| {
+        let reading = of_host.get(device)?;
+        let off = reading.state == PowerState::Off
+            && reading.incarnation == session.value.incarnation
+            && reading.read_at >= reading.asked_at;
+        let contradicted =
+            doubt(world, name, host, reading).is_some() || gainsaid(of_host, reading).is_some();
+        (off && !contradicted).then_some(reading.attempt)
+    };
+    if beats(world, name) {
+        return None;
+    }
+    let devices = world.policy.fencing.devices_of(name);
+    devices.iter().find_map(|(device, how)| {
+        let attempt = says_off(device)?;
+        let all = together(&devices, device, how);
+        let agree = all.iter().all(|part| says_off(part) == Some(attempt));
+        let names: Vec<&str> = all.iter().map(|part| part.as_str()).collect();
+        agree.then(|| names.join(TOGETHER))
+    })
+}
+
+/// The devices that have to say off before this one is believed, itself among them.
+fn together<'d>(
+    devices: &[(&'d DeviceName, &FenceDevice)],
+    device: &DeviceName,
+    how: &FenceDevice,
+) -> Vec<&'d DeviceName> {
+    let parts = devices.iter().filter(|(other, its)| {
+        *other == device || (how.all_of && its.all_of && its.order == how.order)
+    });
+    parts.map(|(part, _)| *part).collect()
 }
 
 /// Asks about a host whose session is open and that is suspect, where that may be. `leased`: a storage
 /// lease may keep VMs of it running without its session.
 pub(super) fn ask_open(draft: &mut Draft, name: &HostName, session: &Seen<Session>, leased: bool) {
     let policy = &draft.world.policy.fencing;
-    if policy.device_of(name).is_none() {
+    if !policy.has_device(name) {
         return;
     }
     // A host that answers probes is there: only its agent or its way to etcd is not.
@@ -166,53 +217,125 @@ fn somebody_is_there(draft: &Draft, name: &HostName) -> bool {
     })
 }
 
+/// What comes next with the devices of a host.
+enum Turn<'w> {
+    /// An answer: it is being asked.
+    Answer,
+    /// Nothing before then: all of them were asked, and none was of use.
+    Later(Instant),
+    /// These are asked, all of them at once.
+    Ask(u32, Vec<(&'w DeviceName, &'w FenceDevice)>),
+}
+
+/// In one attempt each device is asked once: those of an order when all of the orders before have answered. A host
+/// that was heard of in between is another matter: that begins with the first order again. `devices`: by their order.
+fn turn<'w>(
+    world: &World,
+    name: &HostName,
+    session: &Seen<Session>,
+    devices: &[(&'w DeviceName, &'w FenceDevice)],
+) -> Turn<'w> {
+    let of_host = world.power.get(name);
+    let reading = |device: &DeviceName| {
+        let reading = of_host?.get(device)?;
+        (reading.incarnation == session.value.incarnation).then_some(reading)
+    };
+    let readings = || devices.iter().filter_map(|(device, _)| reading(device));
+    let levels = || devices.chunk_by(|(_, one), (_, two)| one.order == two.order);
+    let first = || levels().next().unwrap_or_default().to_vec();
+    let Some(attempt) = readings().map(|reading| reading.attempt).max() else {
+        return Turn::Ask(1, first());
+    };
+    let is_asked = |reading: &PowerReading| reading.state == PowerState::Asked;
+    let mut present = readings().filter(|reading| reading.attempt == attempt);
+    let goes_on = present.all(|reading| is_of_session(world, name, session, reading));
+    for level in levels() {
+        let is_open = |device: &DeviceName| {
+            reading(device).is_none_or(|reading| reading.attempt < attempt && !is_asked(reading))
+        };
+        let open = level
+            .iter()
+            .filter(|(device, _)| goes_on && is_open(device));
+        let open: Vec<_> = open.copied().collect();
+        if !open.is_empty() {
+            return Turn::Ask(attempt, open);
+        }
+        let mut said = level.iter().filter_map(|(device, _)| reading(device));
+        if said.any(is_asked) {
+            return Turn::Answer;
+        }
+    }
+    let last = readings().map(|reading| reading.answered_at).max();
+    let at = again_at(last.unwrap_or(world.now), attempt);
+    match world.now < at {
+        true => Turn::Later(at),
+        false => Turn::Ask(attempt.saturating_add(1), first()),
+    }
+}
+
 fn ask(draft: &mut Draft, name: &HostName, session: &Seen<Session>) {
     let world = draft.world;
     let life = &session.value.incarnation;
-    let Some((device, _)) = world.policy.fencing.device_of(name) else {
-        return;
-    };
+    let devices = world.policy.fencing.devices_of(name);
     // Nothing is switched off that frees no VM, nor one that nobody could take: where all hosts are silent
     // they may just be starting, and nobody would switch them on again.
-    if draft.host_done(name)
+    if devices.is_empty()
+        || draft.host_done(name)
         || !may_run_something(world, name, life)
         || !somebody_is_there(draft, name)
     {
         return;
     }
-    let before = world
-        .power
-        .get(name)
-        .filter(|reading| reading.incarnation == *life);
-    if before.is_some_and(|reading| reading.state == PowerState::Asked) {
-        return;
-    }
-    if let Some(at) = before.map(again_at).filter(|at| world.now < *at) {
-        return draft.wake_at(at);
-    }
+    let (attempt, next) = match turn(world, name, session, &devices) {
+        Turn::Answer => return,
+        Turn::Later(at) => return draft.wake_at(at),
+        Turn::Ask(attempt, next) => (attempt, next),
+    };
     if let Some((_, until)) = storm::holds(draft) {
         return draft.wake_at(until);
     }
-    let attempt = before.map_or(1, |reading| reading.attempt.saturating_add(1));
-    let why = format!(
-        "{name} is silent: fencing device {device} is told to switch it off (attempt {attempt})"
-    );
-    let event = draft.host_event(EventKind::PowerAsked, name, why.clone());
-    draft.ask(PowerAsk {
-        host: name.clone(),
-        incarnation: life.clone(),
-        session_revision: session.revision,
-        device: device.clone(),
-        attempt,
-        step: Step {
-            writes: vec![Write::CheckSession {
-                host: name.clone(),
-                expect: session.revision,
-            }],
-            events: vec![event],
-            why,
-        },
+    for (device, how) in next {
+        let place = place(world, name, &devices, how);
+        let why = format!(
+            "{name} is silent: fencing device {device}{place} is told to switch it off (attempt {attempt})"
+        );
+        let event = draft.host_event(EventKind::PowerAsked, name, why.clone());
+        draft.ask(PowerAsk {
+            host: name.clone(),
+            incarnation: life.clone(),
+            session_revision: session.revision,
+            device: device.clone(),
+            attempt,
+            step: Step {
+                writes: vec![Write::CheckSession {
+                    host: name.clone(),
+                    expect: session.revision,
+                }],
+                events: vec![event],
+                why,
+            },
+        });
+    }
+}
+
+/// Where a device stands among those of its host, and what came of those before it; empty for the only one.
+fn place(
+    world: &World,
+    name: &HostName,
+    devices: &[(&DeviceName, &FenceDevice)],
+    how: &FenceDevice,
+) -> String {
+    if devices.len() < 2 {
+        return String::new();
+    }
+    let of_host = world.power.get(name);
+    let before = devices.iter().filter(|(_, other)| other.order < how.order);
+    let said = before.filter_map(|(device, _)| {
+        let reading = of_host?.get(*device)?;
+        Some(format!("; {device}: {}", reading.state))
     });
+    let said: String = said.collect();
+    format!(" (order {}{said})", how.order)
 }
 
 fn may_run_something(world: &World, name: &HostName, life: &Incarnation) -> bool {
@@ -221,25 +344,23 @@ fn may_run_something(world: &World, name: &HostName, life: &Incarnation) -> bool
     runners.any(|runner| runner.host == *name && runner.incarnation == *life)
 }
 
-/// When a device may be asked again after an answer that was of no use.
-fn again_at(reading: &PowerReading) -> Instant {
-    let factor = 1u64 << reading.attempt.saturating_sub(1).min(16);
-    reading
-        .answered_at
-        .plus((AGAIN_MIN_MS * factor).min(AGAIN_MAX_MS))
+/// When devices may be asked again after so many attempts that were of no use.
+fn again_at(answered_at: Instant, attempts: u32) -> Instant {
+    let factor = 1u64 << attempts.saturating_sub(1).min(16);
+    answered_at.plus((AGAIN_MIN_MS * factor).min(AGAIN_MAX_MS))
 }
 
-/// What to say of a host's device besides what is waited for; empty where there is nothing to say.
+/// What to say of a host's devices besides what is waited for; empty where there is nothing to say.
 pub(super) fn words(draft: &Draft, name: &HostName, host: &HostView) -> String {
     let life = host
         .session
         .as_ref()
         .map(|session| &session.value.incarnation);
-    let reading = draft.world.power.get(name);
-    match reading.filter(|reading| Some(&reading.incarnation) == life) {
-        Some(reading) => format!("; fencing device {}: {}", reading.device, reading.state),
-        None => String::new(),
-    }
+    let of_host = draft.world.power.get(name).into_iter().flatten();
+    let of_life = of_host.filter(|(_, reading)| Some(&reading.incarnation) == life);
+    of_life
+        .map(|(device, reading)| format!("; fencing device {device}: {}", reading.state))
+        .collect()
 }
 
 /// Says what is found about a host.

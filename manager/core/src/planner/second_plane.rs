@@ -54,8 +54,7 @@ pub(super) fn close(draft: &mut Draft, name: &HostName, host: &HostView) {
         };
         return finish(draft, name, host, fence, evidence);
     }
-    if let Some(reading) = power::proves_off(draft.world, name, host) {
-        let by = reading.device.to_string();
+    if let Some(by) = power::proves_off(draft.world, name, host) {
         return finish(
             draft,
             name,

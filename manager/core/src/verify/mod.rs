@@ -78,7 +78,13 @@ pub fn verify(world: &World, plan: &Plan) -> Vec<Violation> {
             check_write(world, step, write, &mut found);
         }
     }
+    let mut asked = BTreeSet::new();
     for ask in &plan.asks {
+        found.unless(
+            asked.insert((&ask.host, &ask.device)),
+            Rule::SwitchedOffInSilence,
+            || format!("{} is asked about {} twice", ask.device, ask.host),
+        );
         power::ask(world, ask, &mut found);
         for write in &ask.step.writes {
             check_write(world, &ask.step, write, &mut found);

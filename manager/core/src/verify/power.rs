@@ -1,12 +1,12 @@
 //! What is asked of fencing devices, and what their answers prove.
 
 use super::{Found, Rule, probes};
-use holdfast_model::fence::FenceStage;
+use holdfast_model::fence::{FenceStage, TOGETHER};
 use holdfast_model::host::{GuardState, Session, SessionState};
-use holdfast_model::id::{HostName, Incarnation};
+use holdfast_model::id::{DeviceName, HostName, Incarnation};
 use holdfast_model::lease::Found as LeaseFound;
 use holdfast_model::plan::Write;
-use holdfast_model::power::{PowerAsk, PowerState};
+use holdfast_model::power::{PowerAsk, PowerReading, PowerState};
 use holdfast_model::world::{Seen, World};
 
 pub(super) fn ask(world: &World, ask: &PowerAsk, found: &mut Found) {
@@ -28,15 +28,20 @@ pub(super) fn ask(world: &World, ask: &PowerAsk, found: &mut Found) {
     found.unless(guarded, rule, || {
         format!("{host} may have renewed its session when its device is asked")
     });
-    let asked = world
-        .power
-        .get(host)
-        .filter(|r| r.state == PowerState::Asked);
+    let before = of_life(world, ask, &ask.device);
     found.unless(
-        asked.is_none_or(|reading| reading.incarnation != ask.incarnation),
+        before.is_none_or(|reading| {
+            reading.state != PowerState::Asked && reading.attempt < ask.attempt
+        }),
         rule,
-        || format!("the device of {host} is being asked already"),
+        || {
+            format!(
+                "{} is being asked about {host} already, or was in this attempt",
+                ask.device
+            )
+        },
     );
+    in_order(world, ask, found);
     let silent = match session.value.state {
         SessionState::Open => is_silent(world, host, session),
         SessionState::Closed => is_quiet(world, ask),
@@ -55,6 +60,32 @@ pub(super) fn ask(world: &World, ask: &PowerAsk, found: &mut Found) {
     found.unless(somebody, rule, || {
         format!("{host} is to be switched off, and no other host is there")
     });
+}
+
+/// What the leader remembers of a device of that life of the host.
+fn of_life<'w>(world: &'w World, ask: &PowerAsk, device: &DeviceName) -> Option<&'w PowerReading> {
+    let reading = world.power.get(&ask.host)?.get(device)?;
+    (reading.incarnation == ask.incarnation).then_some(reading)
+}
+
+/// Every device of a lower order has answered in this attempt.
+fn in_order(world: &World, ask: &PowerAsk, found: &mut Found) {
+    let all = &world.policy.fencing.devices;
+    let own = all.get(&ask.device).map_or(0, |device| device.order);
+    for (name, device) in all {
+        if device.order >= own || !device.switches(name, &ask.host) {
+            continue;
+        }
+        let answered = of_life(world, ask, name).is_some_and(|reading| {
+            reading.attempt >= ask.attempt && reading.state != PowerState::Asked
+        });
+        found.unless(answered, Rule::SwitchedOffInSilence, || {
+            format!(
+                "{} is of order {own}, and {name} has not answered about {} yet",
+                ask.device, ask.host
+            )
+        });
+    }
 }
 
 /// An open session: suspect where the policy lets that do; otherwise past the deadline at which its guard
@@ -94,13 +125,49 @@ fn is_quiet(world: &World, ask: &PowerAsk) -> bool {
     fence.stage == FenceStage::ControlClosed && sightings().next().is_some() && !beats
 }
 
-/// The device said off of this very life, to a question begun after it had been told to switch off, and
-/// the session is as it was then, but for the leader's own closing of it.
+/// These devices said off: one, or all that have to say so together, in the same attempt.
 pub(super) fn says_off(world: &World, host: &HostName, life: &Incarnation, by: &str) -> bool {
+    let policy = &world.policy.fencing.devices;
+    let names: Vec<&str> = by.split(TOGETHER).collect();
+    let named = |device: &DeviceName| names.contains(&device.as_str());
+    let mut attempts = world
+        .power
+        .get(host)
+        .into_iter()
+        .flatten()
+        .filter(|(device, _)| named(device))
+        .map(|(_, reading)| reading.attempt);
+    let first = attempts.next();
+    if !attempts.all(|attempt| Some(attempt) == first) {
+        return false;
+    }
+    names.iter().all(|name| {
+        let known = policy.iter().find(|(device, _)| device.as_str() == *name);
+        let Some((device, how)) = known else {
+            return false;
+        };
+        let mut others = policy.iter().filter(|(other, its)| {
+            its.all_of && its.order == how.order && its.switches(other, host)
+        });
+        how.switches(device, host)
+            && (!how.all_of || others.all(|(other, _)| named(other)))
+            && one_says_off(world, host, life, device)
+    })
+}
+
+/// The device said off of this very life, to a question begun after it had been told to switch off; no other one has
+/// said on since that question; and the session is as it was then, but for the leader's own closing of it.
+fn one_says_off(world: &World, host: &HostName, life: &Incarnation, by: &DeviceName) -> bool {
     let session = world.hosts.get(host).and_then(|view| view.session.as_ref());
-    let (Some(reading), Some(session)) = (world.power.get(host), session) else {
+    let of_host = world.power.get(host);
+    let reading = of_host.and_then(|of_host| of_host.get(by));
+    let (Some(reading), Some(session)) = (reading, session) else {
         return false;
     };
+    let on = of_host.into_iter().flatten().any(|(_, other)| {
+        let on = matches!(other.state, PowerState::On | PowerState::StillOn { .. });
+        on && other.incarnation == *life && other.answered_at >= reading.read_at
+    });
     let closed_on = world
         .fences
         .get(&(host.clone(), life.clone()))
@@ -118,7 +185,8 @@ pub(super) fn says_off(world: &World, host: &HostName, life: &Incarnation, by: &
         .is_some_and(|heard| heard.incarnation == *life && heard.asked_at > reading.read_at);
     reading.state == PowerState::Off
         && !answered
-        && reading.device.as_str() == by
+        && !on
+        && reading.device == *by
         && reading.incarnation == *life
         && session.value.incarnation == *life
         && reading.asked_at <= reading.read_at

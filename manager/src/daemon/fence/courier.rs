@@ -101,10 +101,11 @@ impl Courier {
             ids: Vec::new(),
         };
         let mut leads = mandate.leads.clone();
+        let standing = (ask.host.clone(), ask.device.clone());
         loop {
             let now = (self.clock)();
             cache.read(|view| {
-                if let Some(seen) = view.errands.get(&ask.host) {
+                if let Some(seen) = view.errands.get(&standing) {
                     course.see(&seen.value.id, &seen.value.stage, now);
                 }
             });
@@ -163,7 +164,7 @@ impl Courier {
     /// Writes it, and tells the course what came of that. What stands there already is overwritten, unless it is
     /// the one before and that is being carried out after all.
     async fn send(&self, course: &mut Course, errand: &Errand) {
-        let key = Key::Errand(errand.host.clone());
+        let key = Key::Errand(errand.host.clone(), errand.device.clone());
         let there = self.cache.read(|view| view.seen(&key));
         let mut base = there.map(|(revision, _)| revision);
         // The earliest of all attempts: an answer may be to any of them.

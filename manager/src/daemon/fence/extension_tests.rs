@@ -166,7 +166,6 @@ impl Rig {
                 incarnation: "l1".parse().expect("a name"),
                 attempt: 1,
                 device: FenceDevice {
-                    hosts: Vec::new(),
                     agent: None,
                     extension: Some(name),
                     bind: [
@@ -174,7 +173,6 @@ impl Rig {
                         (word("agent"), word("fence_x")),
                     ]
                     .into(),
-                    options: BTreeMap::new(),
                     read_back: Some(ReadBack {
                         target: word("a1-board"),
                         path: "/redfish/v1/Systems/1".to_owned(),
@@ -182,9 +180,7 @@ impl Rig {
                         off: "Off".to_owned(),
                         on: "On".to_owned(),
                     }),
-                    read_back_program: None,
-                    from: Vec::new(),
-                    timeout_ms: 2_000,
+                    ..FenceDevice::by_agent("none".parse().expect("a name"), BTreeMap::new(), 2_000)
                 },
             },
         }

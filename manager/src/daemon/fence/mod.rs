@@ -245,7 +245,7 @@ impl Fencer {
         let mut counts = self.counting();
         let count = match state {
             PowerState::Off => &mut counts.off,
-            PowerState::On => &mut counts.on,
+            PowerState::On | PowerState::StillOn { .. } => &mut counts.on,
             // No answer is that it is being asked.
             PowerState::Unknown { .. } | PowerState::Asked => &mut counts.unknown,
         };
@@ -292,7 +292,7 @@ impl Fencer {
             Ok(Power::Off) => PowerState::Off,
             Ok(Power::On) => match off {
                 Ok(()) => PowerState::On,
-                Err(why) => unknown(format!("says on, and would not switch it off: {why}")),
+                Err(reason) => PowerState::StillOn { reason },
             },
             Err(why) => unknown(match off {
                 Ok(()) => why,
