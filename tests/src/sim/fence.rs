@@ -1,4 +1,5 @@
-//! Fencing devices: each host's board, on a network of its own at its site, with the site's power.
+//! Fencing devices: each host's board, and what else the policy names for it, on a network of their own at its site,
+//! with the site's power.
 //!
 //! ```text
 //! a leader's step was accepted ─> asked ── it acts, or nothing comes ─> acted ── likewise ─> says ─> leader
@@ -51,19 +52,21 @@ impl Default for Device {
 }
 
 impl Sim {
-    /// A host's device behaves like this from now on.
-    pub fn set_device(&mut self, host: &HostName, device: Device) -> Result<(), FaultError> {
-        if !self.hosts.contains_key(host) {
-            return Err(FaultError::Unknown(host.to_string()));
+    /// A host's devices behave like this from now on, or, by its own name, one device of the policy.
+    pub fn set_device(&mut self, name: &HostName, device: Device) -> Result<(), FaultError> {
+        let mut devices = self.policy.fencing.devices.keys();
+        let known = devices.any(|device| device.as_str() == name.as_str());
+        if !known && !self.hosts.contains_key(name) {
+            return Err(FaultError::Unknown(name.to_string()));
         }
-        self.devices.insert(host.clone(), device);
+        self.devices.insert(name.clone(), device);
         Ok(())
     }
 
     /// A leader asks a device, or it goes on with what it was asked.
     pub(super) fn fence(&mut self, mut call: Box<FenceCall>) {
         let host = call.ask.host.clone();
-        let device = self.devices.get(&host).copied().unwrap_or_default();
+        let device = self.behaves(&call);
         match call.stage {
             FenceStage::Asked => self.fence_takes(call, device, FenceStage::Acted),
             FenceStage::Acted => {
@@ -82,6 +85,14 @@ impl Sim {
                 self.ctx.after(1, Event::To(client, answer));
             }
         }
+    }
+
+    /// What was set for it by its own name; otherwise for its host.
+    fn behaves(&self, call: &FenceCall) -> Device {
+        let own = call.ask.device.as_str().parse::<HostName>();
+        let own = own.ok().and_then(|name| self.devices.get(&name));
+        let device = own.or_else(|| self.devices.get(&call.ask.host));
+        device.copied().unwrap_or_default()
     }
 
     /// The next stage comes when the device has answered, or nobody waits for it any more.
