@@ -308,6 +308,22 @@ fn supplies_prove_off_together_and_in_one_attempt() {
 }
 
 #[test]
+fn one_supply_alone_proves_nothing_whoever_wrote_that_policy() {
+    let (mut world, mut book) = several(&[("left", 1, true), ("right", 1, true)]);
+    world.policy.fencing.devices.remove(&name("right"));
+    let asks = begin(&mut world, &mut book);
+    says(&mut world, &mut book, &asks[0], PowerState::Off);
+    is_open(&world);
+    let device = world.policy.fencing.devices.get_mut(&name("left")).unwrap();
+    device.all_of = false;
+    let closing = plan(&world);
+    is_closed_by(&mut world.clone(), "left");
+    let device = world.policy.fencing.devices.get_mut(&name("left")).unwrap();
+    device.all_of = true;
+    refused(&world, &closing, Rule::ClosedByEvidence, "one supply");
+}
+
+#[test]
 fn what_the_policy_does_not_have_any_more_proves_nothing() {
     let (mut world, mut book) = several(&[("board", 1, false), ("pdu", 1, false)]);
     let asks = begin(&mut world, &mut book);

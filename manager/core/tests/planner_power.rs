@@ -353,6 +353,33 @@ fn the_leaders_own_closing_while_the_device_is_asked_contradicts_nothing() {
 }
 
 #[test]
+fn the_next_order_follows_although_the_leader_has_closed_the_session_meanwhile() {
+    let mut world = leased();
+    world.policy.fencing.on_suspicion = true;
+    let mut strip = FenceDevice::by_agent(name("fence_apc"), Default::default(), 500);
+    (strip.hosts, strip.order) = (vec![a1()], 2);
+    world.policy.fencing.devices.insert(name("strip"), strip);
+    silent(&mut world, "a1", 3_000);
+    let mut book = PowerBook::default();
+    let ask = asked(&world);
+    assert_eq!(ask.device, name("a1"));
+    book.asked(&ask, world.now);
+    world.power = book.readings().clone();
+    later(&mut world, 3_000);
+    settle(&mut world);
+    assert_eq!(world.fences[&life()].value.stage, FenceStage::ControlClosed);
+    saw(&mut world, "b1", Found::Quiet { counter: 7 });
+    asks_nothing(&world);
+    let (read_at, state) = (world.now, unknown("refused"));
+    book.answered(&ask, PowerAnswer { read_at, state }, world.now);
+    look(&mut world, &mut book);
+    let next = asked(&world);
+    assert_eq!((next.device, next.attempt), (name("strip"), 1));
+    // The closed session is another record now, and it is still the same silence.
+    assert_ne!(next.session_revision, ask.session_revision);
+}
+
+#[test]
 fn an_answer_to_another_ask_is_dropped() {
     let mut world = hasty();
     silent(&mut world, "a1", 2_600);

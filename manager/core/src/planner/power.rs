@@ -144,7 +144,9 @@ pub(super) fn proves_off(world: &World, name: &HostName, host: &HostView) -> Opt
     devices.iter().find_map(|(device, how)| {
         let attempt = says_off(device)?;
         let all = together(&devices, device, how);
-        let agree = all.iter().all(|part| says_off(part) == Some(attempt));
+        // One supply of several, and nothing is known of the others.
+        let lone = how.all_of && all.len() < 2;
+        let agree = !lone && all.iter().all(|part| says_off(part) == Some(attempt));
         let names: Vec<&str> = all.iter().map(|part| part.as_str()).collect();
         agree.then(|| names.join(TOGETHER))
     })

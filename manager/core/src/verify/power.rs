@@ -150,7 +150,7 @@ pub(super) fn says_off(world: &World, host: &HostName, life: &Incarnation, by: &
             its.all_of && its.order == how.order && its.switches(other, host)
         });
         how.switches(device, host)
-            && (!how.all_of || others.all(|(other, _)| named(other)))
+            && (!how.all_of || (names.len() > 1 && others.all(|(other, _)| named(other))))
             && one_says_off(world, host, life, device)
     })
 }
