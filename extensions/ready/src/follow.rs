@@ -40,7 +40,8 @@ pub trait Users: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wanted {
     installed: Vec<Installed>,
-    signers: BTreeMap<SignerName, PublicKey>,
+    /// Or why that is not known: then nothing is asked.
+    signers: Result<BTreeMap<SignerName, PublicKey>, String>,
 }
 
 impl Wanted {
@@ -48,12 +49,9 @@ impl Wanted {
     fn of(users: &dyn Users, watched: &Cache) -> Self {
         watched.read(|view| {
             let all = users.followed(view).into_iter();
-            let policy = view.policy.as_ref().map(|seen| &seen.value);
             Self {
                 installed: all.filter(|each| users.want(each)).cloned().collect(),
-                signers: policy
-                    .map(|policy| policy.extension_signers.clone())
-                    .unwrap_or_default(),
+                signers: view.extension_signers(),
             }
         })
     }
@@ -64,19 +62,30 @@ impl Wanted {
         let before = std::mem::take(distrusted);
         let mut to_load = users.take_in(self.installed.clone());
         for each in self.installed {
-            match trusted(&each, &self.signers) {
+            match vouched(&each, &self.signers) {
                 Err(why) => {
-                    tracing::warn!(extension = %each.manifest.name, %why, "extension is not asked");
+                    tracing::warn!(extension = %each.manifest.name, why, "extension is not asked");
                     to_load.retain(|other| *other != each);
-                    users.distrust(&each, why.to_string());
+                    users.distrust(&each, why);
                     distrusted.push(each);
                 }
-                Ok(_) if before.contains(&each) && !to_load.contains(&each) => to_load.push(each),
-                Ok(_) => {}
+                Ok(()) if before.contains(&each) && !to_load.contains(&each) => to_load.push(each),
+                Ok(()) => {}
             }
         }
         to_load
     }
+}
+
+/// Whether somebody vouches for one who may, as far as that is known.
+fn vouched(
+    installed: &Installed,
+    signers: &Result<BTreeMap<SignerName, PublicKey>, String>,
+) -> Result<(), String> {
+    let signers = signers.as_ref().map_err(String::clone)?;
+    trusted(installed, signers)
+        .map(drop)
+        .map_err(|why| why.to_string())
 }
 
 /// The components whose machine code is kept: of all that is wanted here, of the versions before, to which one may go
@@ -91,15 +100,26 @@ fn kept(users: &dyn Users, watched: &Cache) -> Vec<String> {
     })
 }
 
-/// Waits until it is known what is installed; false: until the end.
+/// Waits until it is known what is installed and who may vouch for it, which stands under another key; false: until
+/// the end.
 async fn heard(watched: &mut Cache, stop: &mut watch::Receiver<bool>) -> bool {
-    while watched.read(|view| view.revision.0 == 0) {
+    while watched.age_ms().is_none() {
         tokio::select! {
             () = watched.changed() => {}
             _ = stop.wait_for(|stop| *stop) => return false,
         }
     }
     true
+}
+
+/// Waits until something else is installed, or others may vouch for it.
+async fn changed(users: &dyn Users, watched: &mut Cache, known: &Wanted) {
+    loop {
+        watched.changed().await;
+        if Wanted::of(users, watched) != *known {
+            return;
+        }
+    }
 }
 
 /// Follows what is installed where nothing can be run: each fails, and says so.
@@ -114,11 +134,12 @@ pub async fn follow_unable(
     }
     let mut distrusted = Vec::new();
     loop {
-        for each in Wanted::of(users, &watched).take_in(users, &mut distrusted) {
+        let wanted = Wanted::of(users, &watched);
+        for each in wanted.clone().take_in(users, &mut distrusted) {
             users.failed(&each, why.to_owned());
         }
         tokio::select! {
-            () = watched.changed() => {}
+            () = changed(users, &mut watched, &wanted) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
@@ -129,7 +150,7 @@ pub use running::{Prepares, follow};
 
 #[cfg(feature = "run")]
 mod running {
-    use super::{Users, Wanted, heard, kept};
+    use super::{Users, Wanted, changed, heard, kept};
     use crate::workshop::{LoadError, Workshop};
     use holdfast_extension_host::{ExtensionError, Loaded};
     use holdfast_model::extension::Installed;
@@ -219,14 +240,7 @@ mod running {
         }
         None
     }
-
-    /// Waits until something else is installed, or others may vouch for it.
-    async fn changed(users: &dyn Users, watched: &mut Cache, known: &Wanted) {
-        loop {
-            watched.changed().await;
-            if Wanted::of(users, watched) != *known {
-                return;
-            }
-        }
-    }
 }
+
+#[cfg(test)]
+mod tests;

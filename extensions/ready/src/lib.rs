@@ -1,8 +1,8 @@
 //! Gets installed extensions ready on this machine, for managers and agents alike.
 //!
 //! ```text
-//! etcd ─watch─> installed ─wanted here?─> signed by one of the policy's? ─no─> distrusted: not asked
-//!                                            │
+//! etcd ─watch─> installed ─wanted here?─> signed by one of the policy's? ─no, or the policy─> distrusted: not asked
+//!                                            │                          cannot be read
 //!                 fetch, check the digest, compile in a child ─> Prepares: ready to be asked
 //!                   └─ failed: why (the version before is asked on)
 //! ```

@@ -22,9 +22,9 @@ use axum::extract::{Path, State};
 use holdfast_extension_signature::trusted;
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{Installed, LimitsAsked, Manifest, Rights};
-use holdfast_model::id::{ExtensionName, ManagerName, SignerName};
+use holdfast_model::id::{ExtensionName, ManagerName};
 use holdfast_model::policy::ExtensionPolicy;
-use holdfast_model::signature::{PublicKey, Signed};
+use holdfast_model::signature::Signed;
 use holdfast_store::clock::wall;
 use holdfast_store::components::{self, Entry};
 use holdfast_store::keyspace::Key;
@@ -122,6 +122,7 @@ pub(super) fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Show
         let there = seen.value.extensions.get(name)?;
         Some((host.clone(), there.clone()))
     });
+    let signers = view.extension_signers().unwrap_or_default();
     Some(Shown {
         installed: installed.clone(),
         rights: installed.rights().lines(),
@@ -136,7 +137,7 @@ pub(super) fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Show
             .unwrap_or_default(),
         told: view.told.get(name).map(|seen| seen.value.clone()),
         shadow: shadow_shown(app, view, name),
-        signer: trusted(installed, &signers(view)).ok().flatten().cloned(),
+        signer: trusted(installed, &signers).ok().flatten().cloned(),
     })
 }
 
@@ -307,22 +308,17 @@ pub async fn install(
 
 /// Who vouches for it, in words; nothing where nobody has to. Every machine looks again before it asks it.
 pub(super) fn vouched(app: &App, installed: &Installed) -> Result<String, Problem> {
-    let signers = app.look(|look| signers(look.view))?;
+    let signers = app.look(|look| look.view.extension_signers())?;
+    let name = &installed.manifest.name;
+    let signers = signers.map_err(|why| {
+        let detail = format!("extension {name} is not installed: {why}");
+        Problem::new("not-possible", detail)
+    })?;
     let by = trusted(installed, &signers).map_err(|why| {
-        let name = &installed.manifest.name;
-        Problem::new(
-            "invalid",
-            format!("extension {name} is not installed: {why}"),
-        )
+        let detail = format!("extension {name} is not installed: {why}");
+        Problem::new("invalid", detail)
     })?;
     Ok(by.map_or(String::new(), |name| format!(", signed by {name}")))
-}
-
-fn signers(view: &View) -> BTreeMap<SignerName, PublicKey> {
-    let policy = view.policy.as_ref().map(|seen| &seen.value);
-    policy
-        .map(|policy| policy.extension_signers.clone())
-        .unwrap_or_default()
 }
 
 /// Roles that the policy binds and it has not.

@@ -11,9 +11,11 @@
 //!   and requests about them: the planner makes no decision about what it cannot see.
 //!   [`View::excluded`] names them;
 //! - of the policy the last readable one stays in force; [`View::can_plan`] refuses if there never
-//!   was one.
+//!   was one, and who may sign extensions is not known then ([`View::extension_signers`]).
 //!
 //! Keys that this version does not know are left alone.
+
+mod in_force;
 
 use crate::api::{Batch, KeyValue, Listing};
 use crate::events::Events;
@@ -191,20 +193,6 @@ impl View {
             None => self.index.get(&key.path()).copied(),
         };
         readable.or_else(known)
-    }
-
-    /// Why this view is no ground for a plan, if it is not.
-    pub fn can_plan(&self) -> Result<(), String> {
-        if self.unreadable.is_empty() {
-            return Ok(());
-        }
-        match self.unreadable.get(&Key::Policy.path()) {
-            Some(why) if self.policy.is_none() => Err(format!(
-                "the cluster policy cannot be read by this version ({why}); upgrade this manager, \
-                 or apply the policy again with `holdfast config apply -f FILE`"
-            )),
-            _ => Ok(()),
-        }
     }
 
     /// The slot of a lease volume that a VM has.

@@ -10,6 +10,7 @@ use holdfast_model::id::{
 use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::Policy;
 use holdfast_model::probe::{Opinion, ProbeKey, SilentFor};
+use holdfast_model::signature::PublicKey;
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_model::world::Seen;
 use holdfast_store::api::{Batch, Txn, TxnOp};
@@ -374,6 +375,31 @@ fn the_last_readable_policy_stays_in_force() {
         bench.view.unreadable.contains_key(&Key::Policy.path()),
         "and it is told"
     );
+}
+
+#[test]
+fn who_may_sign_is_not_known_as_long_as_no_policy_could_be_read() {
+    let mut bench = Bench::new();
+    let nobody = Ok(BTreeMap::new());
+    assert_eq!(bench.view.extension_signers(), nobody, "none was written");
+    bench.raw(&Key::Policy.path(), br#"{"from_the_future": 1}"#);
+    bench.watch(10);
+    let error = bench.view.extension_signers().expect_err("unreadable");
+    assert!(error.contains("who may sign is not known"), "{error}");
+    let signers = BTreeMap::from([(name("release"), PublicKey([7; 32]))]);
+    let policy = Policy {
+        extension_signers: signers.clone(),
+        ..Policy::default()
+    };
+    bench.put(&Key::Policy, &policy);
+    bench.watch(20);
+    assert_eq!(bench.view.extension_signers(), Ok(signers.clone()));
+    bench.raw(&Key::Policy.path(), br#"{"from_the_future": 2}"#);
+    bench.watch(30);
+    assert_eq!(bench.view.extension_signers(), Ok(signers), "the last ones");
+    bench.delete(&Key::Policy);
+    bench.watch(40);
+    assert_eq!(bench.view.extension_signers(), nobody, "it is gone");
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! The policy that is in force: the last one that this process could read.
+//!
+//! One that was never written is not one that cannot be read: the first is the built-in policy, of the second nothing
+//! is known, and nobody goes by its defaults.
+
+use super::View;
+use crate::keyspace::Key;
+use holdfast_model::id::SignerName;
+use holdfast_model::policy::Policy;
+use holdfast_model::signature::PublicKey;
+use std::collections::BTreeMap;
+
+impl View {
+    /// The policy in force; none if none was written yet.
+    ///
+    /// # Errors
+    /// Why it cannot be read, if none ever could be.
+    pub fn policy_in_force(&self) -> Result<Option<&Policy>, &str> {
+        if let Some(seen) = &self.policy {
+            return Ok(Some(&seen.value));
+        }
+        match self.unreadable.is_empty() {
+            true => Ok(None),
+            false => {
+                let why = self.unreadable.get(&Key::Policy.path());
+                why.map_or(Ok(None), |why| Err(why.as_str()))
+            }
+        }
+    }
+
+    /// Why this view is no ground for a plan, if it is not.
+    pub fn can_plan(&self) -> Result<(), String> {
+        let known = self.policy_in_force().map(drop);
+        known.map_err(|why| {
+            format!(
+                "the cluster policy cannot be read by this version ({why}); upgrade this manager, \
+                 or apply the policy again with `holdfast config apply -f FILE`"
+            )
+        })
+    }
+
+    /// Who may vouch for extensions; where the policy names nobody, nobody has to.
+    ///
+    /// # Errors
+    /// If that is not known: then nobody's word is one, and no extension is asked.
+    pub fn extension_signers(&self) -> Result<BTreeMap<SignerName, PublicKey>, String> {
+        let policy = self.policy_in_force().map_err(|why| {
+            format!(
+                "the policy cannot be read by this version, so who may sign is not known ({why}); upgrade Holdfast \
+                 here, or apply the policy again with `holdfast config apply -f FILE`"
+            )
+        })?;
+        let signers = policy.map(|policy| policy.extension_signers.clone());
+        Ok(signers.unwrap_or_default())
+    }
+}
