@@ -16,7 +16,7 @@ pub use file::{FILE, SignatureFile};
 pub use key::{KeyError, PrivateKey};
 
 use holdfast_model::component::digest;
-use holdfast_model::extension::{Installed, Manifest};
+use holdfast_model::extension::{Installed, Known, Manifest};
 use holdfast_model::id::SignerName;
 use holdfast_model::signature::{PublicKey, Signed};
 use holdfast_strict::{Format, read};
@@ -75,9 +75,10 @@ pub fn fits(signed: &Signed, component_digest: &str, manifest: &Manifest) -> Res
     UnparsedPublicKey::new(&ED25519, signed.key.0)
         .verify(statement.as_bytes(), &signed.signature.0)
         .map_err(|_| Untrusted::Changed(signed.key))?;
-    let said = read::<Manifest>(&signed.manifest, Format::Toml, "extension.toml");
+    // Whoever installed it read it to the key; the record is read by older versions too.
+    let said = read::<Known>(&signed.manifest, Format::Toml, "extension.toml");
     match said {
-        Ok(said) if said == *manifest => Ok(()),
+        Ok(Known(said)) if said == *manifest => Ok(()),
         Ok(_) => Err(Untrusted::Manifest(
             "says something else than the one that is installed; install both together".to_owned(),
         )),

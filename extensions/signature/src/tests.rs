@@ -80,11 +80,25 @@ fn what_was_changed_is_refused_also_where_nobody_has_to_sign() {
     wider.manifest.rights.log = true;
     let says = trusted(&wider, &nobody).expect_err("wider").to_string();
     assert!(says.contains("something else"), "{says}");
-    // Rightly signed, by a newer kit.
-    let newer = format!("{MANIFEST}colour = \"red\"\n");
+    // Rightly signed, and of a kind that this version does not know.
+    let newer = MANIFEST.replace("placement", "colouring");
     let signed = ours.sign(&digest(b"component"), &newer);
     let says = trusted(&installed(Some(signed)), &nobody).expect_err("newer");
     assert!(says.to_string().contains("cannot be read"), "{says}");
+}
+
+#[test]
+fn what_a_newer_version_signed_is_trusted_by_what_is_known_of_it() {
+    let ours = key();
+    let newer = format!("{MANIFEST}colour = \"red\"\n[rights]\ncolours = [\"red\"]\n");
+    let signed = ours.sign(&digest(b"component"), &newer);
+    let trust = signers(&[("release", &ours)]);
+    let it = installed(Some(signed));
+    assert!(trusted(&it, &trust).is_ok_and(|by| by.is_some()));
+    let mut wider = it;
+    wider.manifest.rights.log = true;
+    let says = trusted(&wider, &trust).expect_err("wider").to_string();
+    assert!(says.contains("something else"), "{says}");
 }
 
 #[test]

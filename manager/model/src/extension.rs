@@ -4,6 +4,10 @@
 //! granted when it was installed, and what the component really imports. What is in only two of them is not
 //! there.
 
+mod stored;
+
+pub use stored::Known;
+
 use crate::advice::Fallback;
 use crate::id::{ExtensionName, TargetName};
 use crate::rollout::Rollout;
@@ -75,7 +79,7 @@ impl fmt::Display for ExtensionKind {
     }
 }
 
-/// `extension.toml`: what an extension says of itself.
+/// `extension.toml`: what an extension says of itself. Unknown keys are refused; [`Known`] passes them over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -344,24 +348,30 @@ fn is_pattern(text: &str) -> bool {
 }
 
 /// `extensions/NAME`: an extension that operators have installed. Its component stands elsewhere, under the
-/// digest.
+/// digest. Keys of a newer version are passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
     /// What it says of itself.
+    #[serde(deserialize_with = "stored::StoredManifest::deserialize")]
     pub manifest: Manifest,
     /// SHA-256 of the component, in hexadecimal.
     pub digest: String,
     /// The component's size.
     pub bytes: u64,
     /// What the operator granted of what it asked for.
+    #[serde(deserialize_with = "stored::StoredRights::deserialize")]
     pub granted: Rights,
     /// What the operator set instead of the manifest's limits.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "stored::StoredLimits::deserialize")]
     pub limits: LimitsAsked,
     /// What happens when it gives no answer.
     pub then: Fallback,
     /// Who vouches for it, if anybody does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "stored::signed"
+    )]
     pub signed: Option<Signed>,
     /// Who installed it.
     pub by: String,

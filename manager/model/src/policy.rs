@@ -15,7 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Cluster policy. As a file it refuses unknown keys; every key has a default but `sites`.
+/// Cluster policy. Every key has a default but `sites`.
+///
+/// Unknown keys are refused in a file, and in the store as well: what a newer version wrote is not followed by half. A
+/// member that cannot read it goes by the last one that it could read, or plans nothing and asks no extension.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
