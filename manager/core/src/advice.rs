@@ -11,6 +11,11 @@ use std::cell::Cell;
 pub trait Advisor {
     /// Nobody is there to be asked: no question need be put together.
     fn is_silent(&self) -> bool;
+    /// What each extension says to any question about this VM, by name, if no question would be read: there is no time
+    /// left for one, and nothing is known from before. None: ask.
+    fn unasked(&self, _vm: &VmName) -> Option<Vec<Advice>> {
+        None
+    }
     /// What each extension says, by name.
     fn ask(&self, question: &Question) -> Vec<Advice>;
 }

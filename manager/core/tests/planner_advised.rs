@@ -8,10 +8,11 @@ use holdfast_core::advice::{Advisor, Recorded};
 use holdfast_core::planner::{plan, plan_with};
 use holdfast_core::verify::{Rule, verify};
 use holdfast_model::advice::{Advice, Fallback, Question, Said, Score};
-use holdfast_model::id::HostName;
+use holdfast_model::id::{HostName, VmName};
 use holdfast_model::plan::{Plan, PlannerStep, Subject, Write};
 use holdfast_model::world::World;
 use proptest::prelude::*;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// One extension.
@@ -23,12 +24,16 @@ impl<F: Fn(&Question) -> Said> Advisor for Says<F> {
     }
 
     fn ask(&self, question: &Question) -> Vec<Advice> {
-        vec![Advice {
-            extension: name("rule"),
-            version: "1.0.0".to_owned(),
-            said: (self.0)(question),
-        }]
+        rule((self.0)(question))
     }
+}
+
+fn rule(said: Said) -> Vec<Advice> {
+    vec![Advice {
+        extension: name("rule"),
+        version: "1.0.0".to_owned(),
+        said,
+    }]
 }
 
 fn refusing(host: &'static str) -> impl Advisor {
@@ -54,6 +59,36 @@ fn nothing(then: Fallback) -> impl Advisor {
         reason: "it trapped".to_owned(),
         then,
     })
+}
+
+/// One that answers the first question, and has no time for others.
+struct Tired {
+    then: Fallback,
+    asked: RefCell<Vec<VmName>>,
+}
+
+impl Advisor for Tired {
+    fn is_silent(&self) -> bool {
+        false
+    }
+
+    fn unasked(&self, _: &VmName) -> Option<Vec<Advice>> {
+        let is_over = !self.asked.borrow().is_empty();
+        is_over.then(|| {
+            rule(Said::Nothing {
+                reason: "the time is over".to_owned(),
+                then: self.then,
+            })
+        })
+    }
+
+    fn ask(&self, question: &Question) -> Vec<Advice> {
+        self.asked.borrow_mut().push(question.vm.name.clone());
+        rule(Said::Answer {
+            refusals: Vec::new(),
+            scores: Vec::new(),
+        })
+    }
 }
 
 /// The hosts that VMs are given to.
@@ -137,6 +172,32 @@ fn without_an_answer_a_hard_rule_holds_and_a_soft_one_is_passed_over() {
 }
 
 #[test]
+fn when_the_time_is_over_nothing_is_asked_any_more_and_each_rule_falls_back() {
+    let mut w = two_sites();
+    for each in ["web1", "web2", "web3"] {
+        vm(&mut w, each, "a", 0, 512);
+    }
+    for (then, places) in [(Fallback::Open, 3), (Fallback::Closed, 1)] {
+        let tired = Tired {
+            then,
+            asked: RefCell::default(),
+        };
+        let plan = plan_with(&w, &tired);
+        assert_eq!(*tired.asked.borrow(), [name::<VmName>("web1")]);
+        assert_eq!(given(&plan).len(), places, "{then:?}");
+        assert_eq!(verify(&w, &plan), []);
+        let about: Vec<&str> = plan.advised.iter().map(|each| each.vm.as_str()).collect();
+        assert_eq!(about, ["web1", "web2", "web3"]);
+        let told = plan.reports.iter().filter(|each| {
+            each.step == PlannerStep::Placement && each.text.contains("the time is over")
+        });
+        assert_eq!(told.count(), 2, "of those that were not asked about");
+        let again = plan_with(&w, &Recorded::new(&plan.advised));
+        assert_eq!(again, plan, "from what was said");
+    }
+}
+
+#[test]
 fn an_answer_of_another_length_is_none() {
     let short = Says(|_: &Question| Said::Answer {
         refusals: vec![None],
@@ -158,7 +219,7 @@ fn the_question_has_the_group_with_this_rounds_decisions() {
         let view = Arc::make_mut(w.vms.get_mut(&name(each)).unwrap());
         view.spec.as_mut().unwrap().value.spread = Some("web".to_owned());
     }
-    let asked = std::cell::RefCell::new(Vec::new());
+    let asked = RefCell::new(Vec::new());
     let listening = Says(|question: &Question| {
         asked.borrow_mut().push(question.clone());
         Said::Answer {

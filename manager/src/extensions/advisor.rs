@@ -5,6 +5,7 @@ use super::{Extensions, Here, Slot};
 use holdfast_core::advice::Advisor;
 use holdfast_model::advice::{Advice, Fallback, Question, Said};
 use holdfast_model::extension::ExtensionKind;
+use holdfast_model::id::{ExtensionName, VmName};
 use std::time::{Duration, Instant};
 
 /// All extensions together may take so long in one decision: half of the time after which
@@ -38,31 +39,45 @@ impl Advisor for Decision<'_> {
         !self.extensions.slots().values().any(is_for_placement)
     }
 
+    fn unasked(&self, vm: &VmName) -> Option<Vec<Advice>> {
+        let is_over = self.is_over() && !self.extensions.remember(vm);
+        is_over.then(|| self.each(|_, slot| over(slot)))
+    }
+
     fn ask(&self, question: &Question) -> Vec<Advice> {
-        let slots = self.extensions.slots();
-        let asked = slots.iter().filter(|(_, slot)| is_for_placement(slot));
-        asked
-            .map(|(name, slot)| {
-                let said = self.said(slot, question, Instant::now() > self.until);
-                self.aside.hear(name, question, &said);
-                Advice {
-                    extension: name.clone(),
-                    version: slot.version().to_owned(),
-                    said,
-                }
-            })
-            .collect()
+        self.each(|name, slot| {
+            let said = self.said(slot, question);
+            self.aside.hear(name, question, &said);
+            said
+        })
     }
 }
 
 impl Decision<'_> {
+    fn is_over(&self) -> bool {
+        Instant::now() > self.until
+    }
+
+    /// What each says, by name.
+    fn each(&self, says: impl Fn(&ExtensionName, &Slot) -> Said) -> Vec<Advice> {
+        let slots = self.extensions.slots();
+        let asked = slots.iter().filter(|(_, slot)| is_for_placement(slot));
+        asked
+            .map(|(name, slot)| Advice {
+                extension: name.clone(),
+                version: slot.version().to_owned(),
+                said: says(name, slot),
+            })
+            .collect()
+    }
+
     #[cfg(not(feature = "extensions"))]
-    fn said(&self, slot: &Slot, _: &Question, _: bool) -> Said {
+    fn said(&self, slot: &Slot, _: &Question) -> Said {
         absent(slot)
     }
 
     #[cfg(feature = "extensions")]
-    fn said(&self, slot: &Slot, question: &Question, is_over: bool) -> Said {
+    fn said(&self, slot: &Slot, question: &Question) -> Said {
         use super::runs::Guest;
         use holdfast_extension_host::CallError;
         let Here::Ready(runs) = &slot.here else {
@@ -71,19 +86,12 @@ impl Decision<'_> {
         let Guest::Placement(placement) = &runs.guest else {
             return absent(slot);
         };
-        let key = (runs.digest.clone(), question.clone());
-        if let Some(said) = self.extensions.kept.get(&key) {
+        let kept = &self.extensions.kept;
+        if let Some(said) = kept.get(&runs.digest, question) {
             return said;
         }
-        let then = slot.installed.then;
-        if is_over {
-            return nothing(
-                format!(
-                    "the {} ms that a decision has for extensions were over",
-                    DECISION.as_millis()
-                ),
-                then,
-            );
+        if self.is_over() {
+            return over(slot);
         }
         let answered = placement.ask(question);
         if !matches!(answered.said, Err(CallError::Resting { .. })) {
@@ -93,11 +101,39 @@ impl Decision<'_> {
         }
         match answered.said {
             Ok(said) => {
-                self.extensions.kept.insert(key, said.clone());
+                kept.insert(&runs.digest, question, said.clone());
                 said
             }
-            Err(error) => nothing(error.to_string(), then),
+            Err(error) => nothing(error.to_string(), slot.installed.then),
         }
+    }
+}
+
+impl Extensions {
+    /// Whether an answer about this VM is kept.
+    #[cfg(feature = "extensions")]
+    fn remember(&self, vm: &VmName) -> bool {
+        self.kept.is_about(vm)
+    }
+
+    #[cfg(not(feature = "extensions"))]
+    fn remember(&self, _: &VmName) -> bool {
+        false
+    }
+}
+
+/// It is not asked any more in this decision.
+fn over(slot: &Slot) -> Said {
+    match &slot.here {
+        #[cfg(feature = "extensions")]
+        Here::Ready(_) => nothing(
+            format!(
+                "the {} ms that a decision has for extensions were over",
+                DECISION.as_millis()
+            ),
+            slot.installed.then,
+        ),
+        _ => absent(slot),
     }
 }
 
@@ -113,3 +149,6 @@ fn absent(slot: &Slot) -> Said {
 fn nothing(reason: String, then: Fallback) -> Said {
     Said::Nothing { reason, then }
 }
+
+#[cfg(all(test, feature = "extensions"))]
+mod tests;

@@ -27,8 +27,10 @@ pub(super) fn ask(draft: &Draft, request: &Request, candidates: &[Candidate]) ->
     if draft.advisor.is_silent() || candidates.is_empty() {
         return None;
     }
-    let question = question(draft, request, candidates);
-    let mut advice = draft.advisor.ask(&question);
+    let advisor = draft.advisor;
+    // With many VMs, a question takes longer to put together than to be told that nobody reads it.
+    let unasked = advisor.unasked(request.vm);
+    let mut advice = unasked.unwrap_or_else(|| advisor.ask(&question(draft, request, candidates)));
     for each in &mut advice {
         each.said = whole(std::mem::replace(&mut each.said, unfit()), candidates.len());
     }
