@@ -157,8 +157,8 @@ fn bad_handlers_fail_by_the_right_name() {
     for (name, wrong, says) in [
         (
             "bad-floods",
-            &["requests"][..],
-            "it asks for 1000, and `requests` is 16",
+            &["errors", "requests"][..],
+            "a target that answers 500: it says that it told",
         ),
         (
             "bad-strays",
@@ -398,7 +398,12 @@ fn bad_ones_that_act_fail_by_what_they_say_or_because_they_do_not_end() {
         (
             handler_manifest("bad-floods"),
             "lost",
-            "it says that it told, and 16 of its 16 requests had no answer",
+            "it says that it told, and 16 of its 16 requests were not taken",
+        ),
+        (
+            handler_manifest("bad-floods"),
+            "garbage",
+            "it says that it told, and 16 of its 16 requests were not taken",
         ),
         (handler_manifest("bad-panics"), "newer", "it trapped: "),
         (spins, "refuses", "it does not end by itself: it used 2"),

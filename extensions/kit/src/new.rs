@@ -83,6 +83,16 @@ impl Start {
         }
     }
 
+    /// Of one in Rust, besides the SDK: what a board answers is JSON.
+    fn dependencies(&self) -> &'static str {
+        match self.kind {
+            ExtensionKind::Fencing => {
+                "serde_json = { version = \"1\", default-features = false, features = [\"std\"] }\n"
+            }
+            ExtensionKind::Placement | ExtensionKind::StorageCheck | ExtensionKind::Events => "",
+        }
+    }
+
     /// A component in C imports only what it calls, and none begins with a call of the log: a right to what is not
     /// imported would be granted for nothing, and is refused.
     fn manifest(&self, template: &str) -> String {
@@ -102,6 +112,7 @@ impl Start {
             .replace("{{source}}", &self.source())
             .replace("{{contracts}}", self.contracts())
             .replace("{{limits}}", self.limits())
+            .replace("{{dependencies}}", self.dependencies())
     }
 }
 

@@ -64,14 +64,27 @@ fn the_contracts_resolve_and_export_the_kind() {
     });
 }
 
-/// The SDK of a new extension is built with what the SDK of this checkout is built with.
+/// A new extension and its SDK are built with what those of this checkout are built with.
 #[test]
 fn rust_takes_the_same_bindings_as_our_own() {
-    let line = |text: &str| {
+    let line = |text: &str, what: &str| {
         let mut lines = text.lines().map(str::to_owned);
-        lines.find(|line| line.starts_with("wit-bindgen = "))
+        lines.find(|line| line.starts_with(what))
     };
-    let ours = line(include_str!("../../Cargo.toml"));
-    assert!(ours.is_some());
-    assert_eq!(line(include_str!("../templates/rust/Cargo.toml")), ours);
+    let ours = |what| line(include_str!("../../Cargo.toml"), what);
+    let bindings = ours("wit-bindgen = ");
+    assert!(bindings.is_some());
+    let json = ours("serde_json = ");
+    assert!(json.is_some());
+    each(|start, path| {
+        if start.language != Language::Rust {
+            return;
+        }
+        let made = std::fs::read_to_string(path.join("Cargo.toml")).expect("a text");
+        assert_eq!(line(&made, "wit-bindgen = "), bindings);
+        let wanted = json
+            .clone()
+            .filter(|_| start.kind == ExtensionKind::Fencing);
+        assert_eq!(line(&made, "serde_json = "), wanted, "{}", start.kind);
+    });
 }

@@ -1,4 +1,4 @@
-//! For tests: asks for a thousand requests in every call.
+//! For tests: asks for a thousand requests in every call, and takes every answer for a good one.
 
 use holdfast_extension::events::{Event, Handle};
 use holdfast_extension::http;

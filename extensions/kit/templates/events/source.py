@@ -25,5 +25,7 @@ def tell(body: str) -> None:
         answer = http.send("hook", http.Method.POST, "/", body)
     except Err as error:
         raise Err(f"the hook was not told: {error.value.value}") from None
+    # What it did not take, nobody was told: the same events come again.
     if not 200 <= answer.status <= 299:
-        log.write(log.Level.WARN, f"the hook answered {answer.status}")
+        raise Err(f"the hook answered {answer.status}")
+    log.write(log.Level.INFO, "the hook was told")

@@ -11,9 +11,11 @@ impl Handle for Teller {
         for event in events.iter().filter(|event| event.kind == "host-fenced") {
             let body = format!("{{\"text\":{}}}", http::json_text(&event.text));
             let answer = http::post("hook", "/", &body).map_err(|error| error.words())?;
+            // What it did not take, nobody was told: the same events come again.
             if !(200..300).contains(&answer.status) {
-                log::warn(&format!("the hook answered {}", answer.status));
+                return Err(format!("the hook answered {}", answer.status));
             }
+            log::info("the hook was told");
         }
         Ok(())
     }

@@ -68,14 +68,39 @@ void exports_holdfast_fencing_fence_on(device *about, ordered *ret) {
   reset(about, "{\"ResetType\":\"On\"}", ret);
 }
 
-/* Whether the board says `"PowerState":"WORD"`, without a JSON parser: add one if more is read. */
-static bool says(const char *body, const char *word) {
-  const char *at = strstr(body, "\"PowerState\"");
-  if (!at) return false;
-  at += strlen("\"PowerState\"");
-  at += strspn(at, " \t\r\n:");
+static const char space[] = " \t\r\n";
+
+/* What comes behind a text in quotation marks; null if that does not end. */
+static const char *behind(const char *text) {
+  for (text++; *text && *text != '"'; text++) {
+    if (*text == '\\' && text[1]) text++;
+  }
+  return *text ? text + 1 : NULL;
+}
+
+/* Whether this text in quotation marks is that word. */
+static bool is(const char *text, const char *word) {
   size_t length = strlen(word);
-  return at[0] == '"' && strncmp(at + 1, word, length) == 0 && at[1 + length] == '"';
+  return text[0] == '"' && strncmp(text + 1, word, length) == 0 && text[1 + length] == '"';
+}
+
+/* The value of a key of the outermost object, or null: what is inside of it may have the same key. It is no JSON
+ * parser: add one if more is read. */
+static const char *value_of(const char *json, const char *key) {
+  int depth = 0;
+  for (const char *at = json; at && *at;) {
+    if (*at == '{' || *at == '[') depth++;
+    if (*at == '}' || *at == ']') depth--;
+    if (*at != '"') {
+      at++;
+      continue;
+    }
+    const char *next = behind(at);
+    const char *colon = next ? next + strspn(next, space) : NULL;
+    if (depth == 1 && colon && *colon == ':' && is(at, key)) return colon + 1 + strspn(colon + 1, space);
+    at = next;
+  }
+  return NULL;
 }
 
 void exports_holdfast_fencing_fence_status(device *about, power *ret) {
@@ -85,10 +110,11 @@ void exports_holdfast_fencing_fence_status(device *about, power *ret) {
   char *words = calloc(body.len + 1, 1);
   if (!words) abort();
   if (body.len > 0) memcpy(words, body.ptr, body.len);
+  const char *state = status == 200 ? value_of(words, "PowerState") : NULL;
   /* Only these very words: whatever else a board says is not known to be off. */
-  if (status == 200 && says(words, "On")) {
+  if (state && is(state, "On")) {
     ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_POWER_ON;
-  } else if (status == 200 && says(words, "Off")) {
+  } else if (state && is(state, "Off")) {
     ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_POWER_OFF;
   } else {
     ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_POWER_UNKNOWN;

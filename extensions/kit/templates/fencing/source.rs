@@ -4,6 +4,7 @@
 
 use holdfast_extension::fencing::{Device, Fence, Ordered, Power};
 use holdfast_extension::http::{self, Error};
+use serde_json::Value;
 
 /// As [rights.http] in extension.toml calls it.
 const BOARD: &str = "bmc";
@@ -21,12 +22,7 @@ impl Fence for Redfish {
 
     fn status(device: &Device) -> Power {
         match http::get(BOARD, &system(device)) {
-            // Only these very words: whatever else a board says is not known to be off.
-            Ok(answer) if answer.status == 200 => match power_state(&answer.body) {
-                Some("On") => Power::On,
-                Some("Off") => Power::Off,
-                state => Power::Unknown(format!("the board says {state:?}")),
-            },
+            Ok(answer) if answer.status == 200 => power(&answer.body),
             Ok(answer) => Power::Unknown(format!("the board answered {}", answer.status)),
             Err(error) => Power::Unknown(error.words()),
         }
@@ -53,11 +49,18 @@ fn reset(device: &Device, kind: &str) -> Ordered {
     }
 }
 
-/// The value of `"PowerState"`, without a JSON parser: add one if more is read.
-fn power_state(body: &str) -> Option<&str> {
-    let (_, rest) = body.split_once("\"PowerState\"")?;
-    let rest = rest.trim_start().strip_prefix(':')?.trim_start();
-    rest.strip_prefix('"')?.split('"').next()
+/// How the power of the system itself stands: what is inside of it or beside it may have a `PowerState` too.
+fn power(body: &str) -> Power {
+    let system: Value = match serde_json::from_str(body) {
+        Ok(system) => system,
+        Err(error) => return Power::Unknown(format!("the board's answer is no JSON: {error}")),
+    };
+    // Only these very words: whatever else a board says is not known to be off.
+    match system["PowerState"].as_str() {
+        Some("On") => Power::On,
+        Some("Off") => Power::Off,
+        state => Power::Unknown(format!("the board says {state:?}")),
+    }
 }
 
 holdfast_extension::export_fence!(Redfish);

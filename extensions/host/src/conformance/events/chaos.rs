@@ -104,28 +104,34 @@ enum How {
     Dies { good: usize },
 }
 
-/// A target behind a host that misbehaves. Keeps of each request whether it was answered.
+/// A target behind a host that misbehaves. Keeps of each request whether it was taken.
 struct Hook {
     how: How,
-    answered: Mutex<Vec<bool>>,
+    taken: Mutex<Vec<bool>>,
+}
+
+/// Whether an answer says so.
+fn is_taken(answer: &Result<Response, WebError>) -> bool {
+    let status = answer.as_ref().map(|response| response.status);
+    status.is_ok_and(|status| (200..300).contains(&status))
 }
 
 impl Hook {
     fn new(how: How) -> Arc<Self> {
         Arc::new(Self {
             how,
-            answered: Mutex::default(),
+            taken: Mutex::default(),
         })
     }
 
-    fn answered(&self) -> MutexGuard<'_, Vec<bool>> {
+    fn taken(&self) -> MutexGuard<'_, Vec<bool>> {
         // Each change is complete before anything in it could panic.
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Since this was asked last.
     fn sent(&self) -> Vec<bool> {
-        std::mem::take(&mut *self.answered())
+        std::mem::take(&mut *self.taken())
     }
 
     fn answer(&self, until: Instant) -> Result<Response, WebError> {
@@ -136,7 +142,7 @@ impl Hook {
         let taken = || answer(200, "ok".to_owned());
         let away = || Err(WebError::Unreachable("made up: no way to it".to_owned()));
         let lost = || Err(WebError::Unanswered("made up: no answer".to_owned()));
-        let before = self.answered().len();
+        let before = self.taken().len();
         match self.how {
             How::Takes => taken(),
             How::Away => away(),
@@ -160,7 +166,7 @@ impl Hook {
 impl Web for Hook {
     fn send(&self, _: &Request, until: Instant) -> Result<Response, WebError> {
         let answer = self.answer(until);
-        self.answered().push(answer.is_ok());
+        self.taken().push(is_taken(&answer));
         answer
     }
 }
@@ -197,10 +203,10 @@ impl Stage {
         let handler = EventHandler::new(&self.loaded, limits).map_err(|error| error.to_string())?;
         let answer = handler.handle(events, self.reach(rights, &hook)).answer;
         let sent = hook.sent();
-        let lost = sent.iter().filter(|answered| !**answered).count();
+        let lost = sent.iter().filter(|taken| !**taken).count();
         match answer {
             Ok(()) if lost > 0 => Err(format!(
-                "it says that it told, and {lost} of its {} requests had no answer",
+                "it says that it told, and {lost} of its {} requests were not taken",
                 sent.len()
             )),
             Ok(()) if sent.is_empty() && self.sends && events == self.batch => {

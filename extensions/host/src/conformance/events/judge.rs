@@ -21,6 +21,9 @@ pub(super) fn judge(tried: &[Tried<'_>], headroom: &[Headroom], limits: Limits) 
     let everyday = tried.iter().filter(good).filter(|each| each.asked.plain);
     let (unknown, everyday): (Vec<_>, Vec<_>) =
         everyday.partition(|each| each.asked.name == UNKNOWN);
+    let erring = tried
+        .iter()
+        .filter(|each| each.mood.is_error() && !each.sent.is_empty());
     let nothing = "it sends nothing";
     vec![
         check(
@@ -40,6 +43,12 @@ pub(super) fn judge(tried: &[Tried<'_>], headroom: &[Headroom], limits: Limits) 
             "it passes over kinds that it does not know",
             unknown.iter().filter_map(|each| refused(each)).collect(),
             (unknown.len(), "batches", "it was told of none"),
+        ),
+        check(
+            "errors",
+            "what its target answers with an error it does not take for told",
+            erring.clone().filter_map(|each| untold(each)).collect(),
+            (erring.count(), "answers with an error", nothing),
         ),
         check(
             "words",
@@ -142,6 +151,16 @@ fn refusal<'t>(tried: &'t Tried<'_>) -> Option<&'t str> {
 fn refused(tried: &&Tried<'_>) -> Option<String> {
     let why = refusal(tried)?;
     Some(format!("{}: it says: {why}", tried.which()))
+}
+
+fn untold(tried: &Tried<'_>) -> Option<String> {
+    let told = tried.called.answer.is_ok();
+    told.then(|| {
+        format!(
+            "{}: it says that it told; return an error, and the events come again",
+            tried.which()
+        )
+    })
 }
 
 fn wordless(tried: &Tried<'_>) -> String {

@@ -34,6 +34,11 @@ impl Mood {
         Self::Missing,
     ];
 
+    /// It answers, and has not taken what it was sent.
+    pub(super) fn is_error(self) -> bool {
+        matches!(self, Self::Fails | Self::Redirects)
+    }
+
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Takes => "a target that takes it",

@@ -233,7 +233,17 @@ impl Web for Board {
                 return answer(404, "{}".to_owned());
             }
         };
-        let state = |word: &str| answer(200, format!("{{\"PowerState\": \"{word}\"}}"));
+        // What it is built into and what is built into it stand otherwise.
+        let state = |word: &str| {
+            let other = if word == "Off" { "On" } else { "Off" };
+            let part = format!("{{\"Id\": \"1\", \"PowerState\": \"{other}\"}}");
+            answer(
+                200,
+                format!(
+                    "{{\"Links\": {{\"Chassis\": [{part}]}}, \"PowerState\": \"{word}\", \"Oem\": {part}}}"
+                ),
+            )
+        };
         match back {
             Back::On => state("On"),
             Back::Off => state("Off"),
