@@ -19,7 +19,8 @@ pub(crate) fn is_present(now: Instant, seen_at: Instant) -> bool {
     now.since(seen_at) < PRESENT_MS
 }
 
-fn present(view: &View, now: Instant) -> impl Iterator<Item = &ManagerPresence> {
+/// The managers that are there.
+pub(crate) fn present(view: &View, now: Instant) -> impl Iterator<Item = &ManagerPresence> {
     let all = view.managers.values();
     all.filter(move |seen| is_present(now, seen.seen_at))
         .map(|seen| &seen.value)

@@ -33,7 +33,7 @@ pub struct Asked {
     pub manager: ManagerName,
     /// What it finds itself that asks hosts directly; none before it has.
     pub probes: Option<Vantage>,
-    /// Its extensions: they are asked as they are in a decision.
+    /// Its extensions: they are asked as they are in a decision, and nothing of it is kept.
     pub extensions: Arc<Extensions>,
 }
 
@@ -52,7 +52,7 @@ pub fn explain(view: &View, asked: &Asked) -> Plan {
     let own = asked.probes.iter().cloned();
     let own = own.map(|vantage| (asked.manager.clone(), vantage));
     world.probes.extend(own);
-    plan_with(&world, &asked.extensions.decision())
+    plan_with(&world, &asked.extensions.trial())
 }
 
 /// Everything about one VM.

@@ -190,6 +190,12 @@ async fn a_shadow_that_always_fails_rests_and_nobody_waits() {
         (&json!(3), &json!(3))
     );
     assert!(here["readiness"]["why"].to_string().contains("it trapped"));
+    // What it wrote is its own, and is no part of what managers tell each other.
+    let wrote = rig.done(&["ext", "logs", NAME, "--shadow"]).await;
+    assert!(wrote.contains("lib.rs"), "the panic's place: {wrote}");
+    let wrote = rig.done(&["ext", "logs", NAME]).await;
+    assert!(!wrote.contains("lib.rs"), "{wrote}");
+    assert!(here["log"].is_null(), "{here:#}");
     // That is no condition of the cluster: what is told of the extension is that of the installed version.
     let none = |status: &Value| {
         !status["conditions"]

@@ -12,7 +12,7 @@
 use crate::advice::{Said, Score};
 use crate::host::StorageState;
 use crate::id::{HostName, VmName};
-use crate::standing::{CallCosts, Readiness};
+use crate::standing::{CallCosts, Line, Readiness};
 use crate::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -40,6 +40,9 @@ pub struct ShadowStanding {
     /// The last answers that were others than those of the installed one, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
+    /// Of a storage check the newest of its warnings and errors, the newest last; managers are asked for their lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<Line>,
 }
 
 /// What came of asking a shadow.

@@ -247,7 +247,7 @@ pub async fn remove_shadow(
     .await
 }
 
-fn no_shadow_of(named: &ExtensionName) -> Problem {
+pub(super) fn no_shadow_of(named: &ExtensionName) -> Problem {
     let detail = format!(
         "extension {named} has no shadow; `holdfast ext install DIR --shadow` tries a version beside it"
     );

@@ -141,36 +141,6 @@ pub(super) fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Show
     })
 }
 
-/// What it wrote to its log, the newest last: on this manager, or on the hosts that ask it as far as they tell.
-#[cfg(feature = "extensions")]
-pub async fn log(
-    State(app): State<Arc<App>>,
-    Name(name): Name<ExtensionName>,
-) -> Result<Json<serde_json::Value>, Problem> {
-    use holdfast_model::extension::ExtensionKind;
-    use serde_json::json;
-    let shown = app.look(|look| shown(&app, look.view, &name))?;
-    let shown = shown.ok_or_else(|| unknown(&name))?;
-    if shown.installed.manifest.kind == ExtensionKind::StorageCheck {
-        let lines = shown.hosts.iter().flat_map(|(host, there)| {
-            let lines = there.log.iter();
-            lines.map(move |line| {
-                (
-                    line.at,
-                    json!({"host": host, "at": line.at, "level": line.level, "text": line.text}),
-                )
-            })
-        });
-        let mut lines: Vec<_> = lines.collect();
-        lines.sort_by_key(|(at, _)| *at);
-        let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
-        let hosts: Vec<_> = shown.hosts.into_keys().collect();
-        return Ok(Json(json!({"hosts": hosts, "lines": lines})));
-    }
-    let lines = app.own.extensions.log(&name).unwrap_or_default();
-    Ok(Json(json!({"manager": app.manager, "lines": lines})))
-}
-
 /// `PUT /v1/components/{DIGEST}?large=true`.
 pub async fn upload(
     State(app): State<Arc<App>>,

@@ -7,7 +7,8 @@
 //! POST /v1/hosts/H/{drain,resume,confirm-off,forget}   /v1/sites/S/{drain,resume}
 //! PUT, DELETE /v1/vms/V    POST /v1/vms/V/{start,stop,restart,move[?to=H]}
 //! GET, PUT /v1/config
-//! GET  /v1/extensions[/E]   E/log   PUT, DELETE /v1/extensions/E[/shadow]   PUT /v1/components/DIGEST[?large]
+//! GET  /v1/extensions[/E]  E/log[?shadow]  E/decisions
+//! PUT, DELETE /v1/extensions/E[/shadow]   PUT /v1/components/DIGEST[?large]
 //! POST /v1/extensions/E/{promote,rollback}
 //! GET  /metrics
 //! ```
@@ -15,7 +16,9 @@
 
 pub mod config;
 pub mod events;
+mod extension_decisions;
 mod extension_hosts;
+mod extension_log;
 mod extension_sites;
 mod extension_versions;
 pub mod extensions;
@@ -289,9 +292,12 @@ pub fn router(app: Arc<App>) -> Router {
             "/extensions/{name}/rollback",
             post(extension_versions::rollback),
         );
-    let v1 = v1.route("/requests", get(extensions::requests));
+    let v1 = v1.route("/requests", get(extensions::requests)).route(
+        "/extensions/{name}/decisions",
+        get(extension_decisions::decisions),
+    );
     #[cfg(feature = "extensions")]
-    let v1 = v1.route("/extensions/{name}/log", get(extensions::log));
+    let v1 = v1.route("/extensions/{name}/log", get(extension_log::log));
     Router::new()
         .nest("/v1", v1)
         .route("/metrics", get(metrics::metrics))

@@ -17,7 +17,8 @@ const DEFAULT_API: &str = "http://127.0.0.1:7070";
     version,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not possible now, 4 etcd has no majority."
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not possible now, 4 etcd has no majority, \
+                  5 answers differ (`ext replay`)."
 )]
 pub struct Cli {
     /// Managers to ask, the first one that is well is used

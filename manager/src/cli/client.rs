@@ -1,4 +1,9 @@
-//! Talking to managers: any one of them will do, so the first that is well is asked.
+//! Talking to managers: any one of them will do, so the first that is well is asked. What each has of its own is asked
+//! of all of them ([`each`]).
+
+mod each;
+
+pub use each::{FromEach, Silent};
 
 use super::error::CliError;
 use crate::api::problem::Problem;

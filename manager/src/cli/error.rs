@@ -15,6 +15,8 @@ pub enum Exit {
     NotNow = 3,
     /// etcd has no majority.
     NoQuorum = 4,
+    /// It was done, and answers are others than they were.
+    Differs = 5,
 }
 
 /// Why a command failed.
@@ -90,6 +92,9 @@ pub enum CliError {
     /// Something is wrong, and was shown.
     #[error("something is wrong: see above")]
     Sick,
+    /// Answers are others than they were, and that was shown.
+    #[error("answers differ: see above")]
+    Differs,
     /// The command line is wrong.
     #[error("{0}")]
     Usage(String),
@@ -107,6 +112,7 @@ impl CliError {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::NotConfirmed => Exit::NotNow,
+            Self::Differs => Exit::Differs,
             Self::Problem(problem) | Self::FileRefused { problem, .. } => {
                 match problem.code.as_str() {
                     "no-quorum" => Exit::NoQuorum,

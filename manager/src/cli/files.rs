@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The text of a file, or of the standard input for `-`; and what to call it.
-fn text_of(path: &Path) -> Result<(String, String), CliError> {
+pub(super) fn text_of(path: &Path) -> Result<(String, String), CliError> {
     let name = path.display().to_string();
     let failed = |source| CliError::Read {
         path: name.clone(),

@@ -9,6 +9,7 @@
 
 use super::executor::{Executed, Ready, execute, prepare};
 use super::{Shared, stopped};
+use crate::extensions::Noted;
 use holdfast_core::{planner, verify};
 use holdfast_model::id::Revision;
 use holdfast_model::plan::Plan;
@@ -61,10 +62,12 @@ pub async fn run(
         };
         wait = round.wait.min(IDLE);
         if round.steps.is_empty() {
+            shared.extensions.decisions.take_in(round.asked, wall());
             continue;
         }
         let executed = execute(&shared, round.steps, leads, &epoch).await;
         tracing::debug!(?executed, "plan executed");
+        shared.extensions.decisions.take_in(round.asked, wall());
         settle(&mut cache, &executed).await;
         wait = if executed.done == 0 {
             PAUSE
@@ -78,6 +81,8 @@ pub async fn run(
 struct Round {
     steps: Vec<Ready>,
     wait: Duration,
+    /// What extensions were asked: kept once it is executed.
+    asked: Noted,
 }
 
 /// Looks and plans. None: the view is no ground for a plan now.
@@ -107,7 +112,9 @@ fn decide(
     };
     shared.prober.complete(&mut world);
     shared.fencer.complete(&mut world);
-    let plan = planner::plan_with(&world, &shared.extensions.decision());
+    let decision = shared.extensions.decision();
+    let plan = planner::plan_with(&world, &decision);
+    let asked = decision.noted();
     let wait = plan
         .wake_at
         .map_or(IDLE, |at| Duration::from_millis(at.since(world.now).max(1)));
@@ -122,7 +129,7 @@ fn decide(
             Vec::new()
         }
     };
-    Some(Round { steps, wait })
+    Some(Round { steps, wait, asked })
 }
 
 /// The plan, if the independent check finds nothing wrong with it: otherwise none of it is

@@ -1,5 +1,6 @@
 //! Answers the planner's questions by asking extensions, within the time that one decision has for them.
 
+use super::decisions::{Noted, Noting};
 use super::shadow::Aside;
 use super::{Extensions, Here, Slot};
 use holdfast_core::advice::Advisor;
@@ -17,16 +18,34 @@ pub struct Decision<'e> {
     extensions: &'e Extensions,
     until: Instant,
     aside: Aside<'e>,
+    /// None: it is a trial, of which nothing is kept.
+    noting: Option<Noting>,
 }
 
 impl Extensions {
-    /// Who answers in one decision, which begins now.
-    pub fn decision(&self) -> Decision<'_> {
+    /// Who answers in one trial, which begins now: it is asked what a decision would be.
+    pub fn trial(&self) -> Decision<'_> {
         Decision {
             extensions: self,
             until: Instant::now() + DECISION,
             aside: Aside::of(&self.shadows),
+            noting: None,
         }
+    }
+
+    /// Who answers in one decision of the leader, which begins now. What is asked in it is noted down.
+    pub fn decision(&self) -> Decision<'_> {
+        Decision {
+            noting: Some(Noting::default()),
+            ..self.trial()
+        }
+    }
+}
+
+impl Decision<'_> {
+    /// The decision is made: what was asked in it.
+    pub fn noted(self) -> Noted {
+        self.noting.map(Noting::end).unwrap_or_default()
     }
 }
 
@@ -45,11 +64,15 @@ impl Advisor for Decision<'_> {
     }
 
     fn ask(&self, question: &Question) -> Vec<Advice> {
-        self.each(|name, slot| {
+        let advice = self.each(|name, slot| {
             let said = self.said(slot, question);
             self.aside.hear(name, question, &said);
             said
-        })
+        });
+        if let Some(noting) = &self.noting {
+            noting.hear(question, &advice);
+        }
+        advice
     }
 }
 

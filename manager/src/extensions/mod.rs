@@ -8,10 +8,12 @@
 //! daemon/tell ─events─> handler, on a thread of its own, in the leader <──────────────┘
 //!
 //! question and answer ─(after the decision)─> shadow: another version, compared and not heeded
+//!                     └─(of the leader)──────> decisions: the newest are kept, to be asked again elsewhere
 //! ```
 //! Every manager has them ready, not the leader alone: compiling takes seconds, which no failover has.
 
 mod advisor;
+mod decisions;
 #[cfg(feature = "extensions")]
 mod kept;
 mod loader;
@@ -19,6 +21,7 @@ mod loader;
 mod runs;
 mod shadow;
 
+pub use decisions::{Decided, Decisions, DecisionsHere, Noted};
 pub use holdfast_extension_ready::cost;
 pub use holdfast_model::component::digest;
 pub use shadow::ShadowShown;
@@ -48,6 +51,8 @@ pub struct Extensions {
     kept: kept::Kept,
     /// Versions that are asked beside them and not heeded.
     pub(crate) shadows: holdfast_extension_ready::shadow::Shadows<Trial>,
+    /// What was asked while this manager led.
+    pub decisions: Decisions,
     /// Where this manager stands: a new version may be for another site first.
     site: OnceLock<SiteName>,
 }
@@ -206,6 +211,16 @@ impl Extensions {
             Here::Ready(runs) => Some(runs.guest.journal().lines().0),
             Here::Loading | Here::Failed(_) => None,
         }
+    }
+
+    /// What its shadow wrote to its log here, the newest last; none if that does not run here.
+    #[cfg(feature = "extensions")]
+    pub fn shadow_log(
+        &self,
+        name: &ExtensionName,
+    ) -> Option<Vec<holdfast_extension_host::journal::Line>> {
+        let trial = self.shadows.ready(name)?;
+        Some(trial.journal().lines().0)
     }
 
     /// An event handler, if it can be told here.

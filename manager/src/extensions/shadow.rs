@@ -108,6 +108,7 @@ fn is_wanted(installed: &Installed) -> bool {
 mod trial {
     use super::{Heard, NICE, QUEUE, is_wanted};
     use holdfast_extension_host::breaker::BreakerState;
+    use holdfast_extension_host::journal::Journal;
     use holdfast_extension_host::{CallError, ExtensionError, Loaded, Placement};
     use holdfast_extension_ready::shadow::{Asked, Candidate, Judged, Made};
     use holdfast_model::advice::{Question, Said};
@@ -140,6 +141,11 @@ mod trial {
         pub fn knows(&self, question: &Question) -> bool {
             let known = self.known.try_lock();
             known.is_ok_and(|known| known.contains(question))
+        }
+
+        /// What it wrote to its log here.
+        pub fn journal(&self) -> &Journal {
+            self.placement.journal()
         }
 
         fn learn(&self, question: Question) {

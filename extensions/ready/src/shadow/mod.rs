@@ -14,7 +14,7 @@ use crate::follow::Users;
 use holdfast_model::extension::Installed;
 use holdfast_model::id::ExtensionName;
 use holdfast_model::shadow::ShadowStanding;
-use holdfast_model::standing::Readiness;
+use holdfast_model::standing::{Line, Readiness};
 use holdfast_store::view::View;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -49,6 +49,11 @@ pub trait Candidate: Send + Sync + Sized + 'static {
 
     /// It failed too often and is not asked for a while.
     fn rests(&self) -> bool;
+
+    /// Lines of its log that are told with how it does, the newest last: where nobody can ask for them.
+    fn lines(&self) -> Vec<Line> {
+        Vec::new()
+    }
 }
 
 /// All of them on this machine.
@@ -184,9 +189,15 @@ impl<C: Candidate> Slot<C> {
             },
             Here::Ready(_) => Readiness::Ready { digest },
         };
+        let log = match &self.here {
+            Here::Ready(runs) => runs.it.lines(),
+            Here::Loading | Here::Failed(_) => Vec::new(),
+        };
         let limits = self.candidate.limits();
-        self.tally
-            .standing(readiness, &self.candidate.digest, limits)
+        let standing = self
+            .tally
+            .standing(readiness, &self.candidate.digest, limits);
+        ShadowStanding { log, ..standing }
     }
 }
 

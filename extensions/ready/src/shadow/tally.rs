@@ -99,6 +99,7 @@ impl Tally {
             },
             costs: self.costs.shown(limits),
             differences: kept.differences.iter().cloned().collect(),
+            log: Vec::new(),
         }
     }
 }

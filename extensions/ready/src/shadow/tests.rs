@@ -4,6 +4,7 @@ use super::*;
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{ExtensionKind, LimitsAsked, Manifest, Rights};
 use holdfast_model::shadow::{Counts, DIFFERENCES_MAX, Differs, difference};
+use holdfast_model::standing::Level;
 use holdfast_model::time::UnixMs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,15 @@ struct Ends(Sender<u64>);
 impl Drop for Ends {
     fn drop(&mut self) {
         let _ = self.0.send(u64::MAX);
+    }
+}
+
+/// What it has to say for itself.
+fn line() -> Line {
+    Line {
+        at: UnixMs(1),
+        level: Level::Warn,
+        text: "it is slow".to_owned(),
     }
 }
 
@@ -61,6 +71,10 @@ impl Candidate for Slow {
 
     fn rests(&self) -> bool {
         self.rests.load(Ordering::Relaxed)
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        vec![line()]
     }
 }
 
@@ -149,6 +163,8 @@ fn while_it_is_slow_questions_are_skipped_and_nobody_waits() {
     assert_eq!(told, [1, 2], "in their order");
     let standing = &shadows.standings()[&name()];
     assert_eq!((standing.costs.calls, standing.costs.cpu_p99_us), (3, 2));
+    let wrote: Vec<&str> = standing.log.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(wrote, ["it is slow"], "what it wants to be told is");
     // Another one has no shadow.
     shadows.hear(&"other".parse().expect("a name"), 1);
     assert_eq!(shadows.standings().len(), 1);

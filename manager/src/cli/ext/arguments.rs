@@ -60,3 +60,23 @@ pub struct WhichArguments {
     #[arg(long)]
     pub large: bool,
 }
+
+/// `holdfast ext replay`
+#[derive(Debug, Args)]
+pub struct ReplayArguments {
+    /// Who is asked
+    #[command(flatten)]
+    pub which: WhichArguments,
+    /// What was asked and answered, as `holdfast ext decisions NAME -o json` has it; - is the standard input
+    #[arg(long, value_name = "FILE")]
+    pub decisions: PathBuf,
+    /// Compare with what another extension said; with what one of the same name said if left out
+    #[arg(long, value_name = "NAME")]
+    pub of: Option<ExtensionName>,
+    /// CPU time of one call in milliseconds, instead of what the manifest says
+    #[arg(long, value_name = "MS")]
+    pub cpu_ms: Option<u64>,
+    /// Memory in MiB, instead of what the manifest says
+    #[arg(long, value_name = "MIB")]
+    pub memory_mib: Option<u64>,
+}

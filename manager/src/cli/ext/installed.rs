@@ -1,10 +1,10 @@
 //! Extensions in the cluster: installed, looked at, removed.
 
-use super::super::args::{Output, Sure};
+use super::super::args::Sure;
 use super::super::client::Verb;
 use super::super::error::CliError;
 use super::super::paint::{Line, Tone, table};
-use super::super::{Session, confirm, hint, print, print_json};
+use super::super::{Session, confirm};
 use super::package::Package;
 use super::versions::{before, rollout, shadow_lines};
 use crate::api::extensions::Wanted;
@@ -16,7 +16,6 @@ use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked};
 use holdfast_model::id::ExtensionName;
 use holdfast_model::standing::{CallCosts, Readiness};
-use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -148,49 +147,6 @@ impl Session {
             name.as_str(),
             sure,
         )
-    }
-
-    pub(in super::super) fn ext_logs(&self, name: &ExtensionName) -> Result<(), CliError> {
-        let (_, value) = self.client.get_value(&format!("/extensions/{name}/log"))?;
-        if self.output == Output::Json {
-            return print_json(&value);
-        }
-        let none = Vec::new();
-        let lines = value["lines"].as_array().unwrap_or(&none);
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        for line in lines {
-            let at = line["at"].as_u64().unwrap_or_default();
-            let level = text(&line["level"]);
-            let tone = match level.as_str() {
-                "error" => Tone::Bad,
-                "warn" => Tone::Warn,
-                "debug" => Tone::Dim,
-                _ => Tone::Plain,
-            };
-            let at = moment(holdfast_model::time::UnixMs(at));
-            let host = line["host"].as_str();
-            let host = host.map_or(String::new(), |host| format!("{host:<8}  "));
-            let drawn = Line::new()
-                .add(Tone::Dim, format!("{at}  {host}"))
-                .add(tone, format!("{level:<5}  "))
-                .text(text(&line["text"]));
-            print(&(drawn.draw() + "\n"))?;
-        }
-        if let Some(hosts) = value["hosts"].as_array() {
-            hint(&match hosts.is_empty() {
-                true => format!("no host asks {name}"),
-                false => format!(
-                    "the newest warnings and errors of {name} on each host that asks it, as of the last minute; what \
-                     is less serious stays there"
-                ),
-            });
-        } else if lines.is_empty() {
-            hint(&format!(
-                "{name} has written nothing on {}",
-                text(&value["manager"])
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -5,9 +5,11 @@
 //! and `--help` are the same everywhere, and those verbs say what is missing.
 
 mod arguments;
+mod decisions;
 mod installed;
 #[cfg(feature = "extensions")]
 mod local;
+mod logs;
 mod package;
 mod requests;
 mod sign;
@@ -16,7 +18,7 @@ mod versions;
 use super::Session;
 use super::args::Sure;
 use super::error::CliError;
-use arguments::{BuildArguments, NewArguments, WhichArguments};
+use arguments::{BuildArguments, NewArguments, ReplayArguments, WhichArguments};
 use clap::Subcommand;
 use holdfast_model::id::ExtensionName;
 use installed::InstallArguments;
@@ -33,6 +35,8 @@ pub enum ExtCommand {
     Check(WhichArguments),
     /// Run an extension against made-up questions, and see whether it keeps its contract and its limits
     Test(WhichArguments),
+    /// Ask an extension what others were asked in decisions, and compare the answers
+    Replay(ReplayArguments),
     /// Misbehave at an extension, and see what becomes of it
     Chaos(WhichArguments),
     /// Make a key to sign extensions with
@@ -48,8 +52,16 @@ pub enum ExtCommand {
         /// Its name
         name: ExtensionName,
     },
-    /// What it wrote to its log: on the manager that is asked, or on the hosts
+    /// What it wrote to its log, on each manager or host that asks it
     Logs {
+        /// Its name
+        name: ExtensionName,
+        /// What the version wrote that is tried beside it
+        #[arg(long)]
+        shadow: bool,
+    },
+    /// What it was asked in decisions, and what it said: with `-o json` a file for `ext replay`
+    Decisions {
         /// Its name
         name: ExtensionName,
     },
@@ -92,13 +104,15 @@ impl Session {
             ExtCommand::Build(arguments) => local::build(arguments, self.output),
             ExtCommand::Check(which) => local::check(which, self.output),
             ExtCommand::Test(which) => local::test(which, self.output),
+            ExtCommand::Replay(arguments) => local::replay(arguments, self.output),
             ExtCommand::Chaos(which) => local::chaos(which, self.output),
             ExtCommand::Keygen(arguments) => sign::keygen(arguments, self.output),
             ExtCommand::Sign(arguments) => sign::sign(arguments, self.output),
             ExtCommand::Install(arguments) => self.ext_install(arguments),
             ExtCommand::List => self.ext_list(),
             ExtCommand::Show { name } => self.ext_show(name),
-            ExtCommand::Logs { name } => self.ext_logs(name),
+            ExtCommand::Logs { name, shadow } => self.ext_logs(name, *shadow),
+            ExtCommand::Decisions { name } => self.ext_decisions(name),
             ExtCommand::Requests => self.ext_requests(),
             ExtCommand::Promote { name, sure } => self.ext_promote(name, *sure),
             ExtCommand::Rollback { name, sure } => self.ext_rollback(name, *sure),
@@ -117,7 +131,7 @@ impl Session {
 mod local {
     use super::super::args::Output;
     use super::super::error::CliError;
-    use super::arguments::{BuildArguments, NewArguments, WhichArguments};
+    use super::arguments::{BuildArguments, NewArguments, ReplayArguments, WhichArguments};
 
     fn absent() -> Result<(), CliError> {
         let text = "this `holdfast` was built without the sandbox of extensions; use one that was built with \
@@ -138,6 +152,10 @@ mod local {
     }
 
     pub(super) fn test(_: &WhichArguments, _: Output) -> Result<(), CliError> {
+        absent()
+    }
+
+    pub(super) fn replay(_: &ReplayArguments, _: Output) -> Result<(), CliError> {
         absent()
     }
 

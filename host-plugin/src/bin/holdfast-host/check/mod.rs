@@ -9,6 +9,7 @@ mod shadow;
 
 use async_trait::async_trait;
 use holdfast_extension_host::breaker::BreakerState;
+use holdfast_extension_host::journal::Journal;
 use holdfast_extension_host::outside::{Probes, Reach};
 use holdfast_extension_host::storage_check::{Answer, Domain, Findings};
 use holdfast_extension_host::{CallError, ExtensionError, Loaded, StorageCheck};
@@ -127,16 +128,20 @@ impl Checker {
 }
 
 impl Asked {
-    /// The newest of its warnings and errors, each once in a row.
     fn log(&self) -> Vec<Line> {
-        let (mut lines, _) = self.check.journal().lines();
-        lines.retain(|line| line.level >= Level::Warn);
-        lines.reverse();
-        lines.dedup_by(|older, newer| older.text == newer.text);
-        lines.truncate(LINES);
-        lines.reverse();
-        lines
+        newest(self.check.journal())
     }
+}
+
+/// The newest warnings and errors, each once in a row.
+fn newest(journal: &Journal) -> Vec<Line> {
+    let (mut lines, _) = journal.lines();
+    lines.retain(|line| line.level >= Level::Warn);
+    lines.reverse();
+    lines.dedup_by(|older, newer| older.text == newer.text);
+    lines.truncate(LINES);
+    lines.reverse();
+    lines
 }
 
 impl Slot {

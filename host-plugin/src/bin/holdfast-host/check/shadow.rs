@@ -1,6 +1,6 @@
 //! The shadow of the storage check: asked after it, with looks of its own, and not heeded.
 
-use super::{Domain, Looks, domain, state_of};
+use super::{Domain, Looks, domain, newest, state_of};
 use holdfast_extension_host::breaker::BreakerState;
 use holdfast_extension_host::outside::{Probes, Reach};
 use holdfast_extension_host::{CallError, ExtensionError, Loaded, StorageCheck};
@@ -10,6 +10,7 @@ use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::host::StorageState;
 use holdfast_model::id::{ExtensionName, HostName};
 use holdfast_model::shadow::{difference, storage};
+use holdfast_model::standing::Line;
 use holdfast_store::clock::wall;
 use std::sync::Arc;
 
@@ -75,6 +76,10 @@ impl Candidate for Trial {
 
     fn rests(&self) -> bool {
         self.check.breaker() != BreakerState::Closed
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        newest(self.check.journal())
     }
 }
 

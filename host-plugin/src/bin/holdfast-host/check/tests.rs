@@ -343,3 +343,34 @@ async fn a_shadow_is_compared_and_the_storage_is_as_the_installed_one_finds_it()
     let found = tokio::task::spawn_blocking(move || checker.check()).await;
     assert!(degraded(&found.expect("no panic")), "it is not heeded");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_shadow_writes_is_told_apart() {
+    let rig = Rig::new();
+    rig.unknown("is not installed").await;
+    rig.compile();
+    rig.install("0.1.0", &rig.wasm).await;
+    rig.storage("synced", |state| *state == StorageState::Synced)
+        .await;
+    let traps = component("bad-check-traps");
+    rig.compile_this(&traps);
+    rig.try_out("0.2.0", &traps).await;
+    let ours = digest(&traps);
+    let asked = |shadow: &ShadowStanding| shadow.digest == ours && shadow.counts.asked > 0;
+    let standing = shadow(&rig, "asked", asked).await;
+    assert!(standing.log.is_empty(), "nothing went wrong: {standing:?}");
+    // Without the storage it panics, and says where.
+    let storage = rig.dir.path().join("storage");
+    std::fs::rename(&storage, rig.dir.path().join("away")).expect("renamed");
+    let wrote = |shadow: &ShadowStanding| !shadow.log.is_empty();
+    let standing = shadow(&rig, "in words", wrote).await;
+    assert!(standing.counts.failed > 0, "{standing:?}");
+    let line = &standing.log[0];
+    assert_eq!(line.level, Level::Error);
+    assert!(line.text.contains("lib.rs"), "{line:?}");
+    // It is none of the installed one's.
+    let told = rig.checker.told(&name("life")).expect("it is heard");
+    let there = told.extensions.get(&name(NAME)).expect("it is wanted");
+    let mixed = there.log.iter().any(|line| line.text.contains("lib.rs"));
+    assert!(!mixed, "{there:?}");
+}

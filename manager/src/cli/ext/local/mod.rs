@@ -5,12 +5,14 @@ mod chaos;
 mod check;
 mod examine;
 mod new;
+mod replay;
 mod test;
 
 pub(super) use build::build;
 pub(super) use chaos::chaos;
 pub(super) use check::check;
 pub(super) use new::new;
+pub(super) use replay::replay;
 pub(super) use test::test;
 
 use super::super::error::CliError;
