@@ -196,6 +196,16 @@ async fn a_shadow_that_always_fails_rests_and_nobody_waits() {
     let wrote = rig.done(&["ext", "logs", NAME]).await;
     assert!(!wrote.contains("lib.rs"), "{wrote}");
     assert!(here["log"].is_null(), "{here:#}");
+    let told = rig.manager.scrape().await;
+    let labels = "{extension=\"label-match\",version=\"0.2.0\"";
+    for (metric, value) in [
+        (format!("ready{labels}}}"), 0.0),
+        (format!("answers_total{labels},outcome=\"failed\"}}"), 3.0),
+        (format!("answers_total{labels},outcome=\"agreed\"}}"), 0.0),
+    ] {
+        let series = format!("holdfast_extension_shadow_{metric}");
+        assert_eq!(told.get(&series), Some(&value), "{series}: {told:#?}");
+    }
     // That is no condition of the cluster: what is told of the extension is that of the installed version.
     let none = |status: &Value| {
         !status["conditions"]

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod extensions;
+mod shadows;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -71,6 +72,7 @@ pub fn text(scrape: &Scrape<'_>) -> String {
     let seen = scrape.seen.iter();
     let all = seen.flat_map(|seen| &seen.extensions).collect::<Vec<_>>();
     extensions::tell(&mut text, &all, scrape.manager);
+    shadows::tell(&mut text, &all, scrape.manager);
     if let Some(counts) = scrape.requests {
         requests(&mut text, counts);
     }

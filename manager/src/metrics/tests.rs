@@ -1,10 +1,12 @@
 //! The whole text for a small cluster, and for none.
 
 use super::*;
+use crate::extensions::ShadowShown;
 use crate::timeline::{IncidentKind, Summary};
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked, Manifest, Rights};
 use holdfast_model::id::Revision;
+use holdfast_model::shadow::{Counts, ShadowStanding};
 use holdfast_model::standing::{CallCosts, OnHost, Readiness};
 use holdfast_model::time::UnixMs;
 use holdfast_model::told::{EventPlace, ToldSoFar};
@@ -115,6 +117,49 @@ fn shown(extension: &str, kind: ExtensionKind, readiness: Readiness) -> Shown {
     }
 }
 
+/// The next version of one, tried beside it.
+fn shadow<const N: usize>(beside: &Shown, managers: [(&str, ShadowStanding); N]) -> ShadowShown {
+    let mut candidate = beside.installed.clone();
+    candidate.manifest.version = "0.3.0".to_owned();
+    candidate.digest = "d3".to_owned();
+    let managers = managers.into_iter();
+    ShadowShown {
+        candidate,
+        rights: Vec::new(),
+        newly: Vec::new(),
+        managers: managers
+            .map(|(manager, there)| (manager.to_owned(), there))
+            .collect(),
+        hosts: BTreeMap::new(),
+    }
+}
+
+/// It said the same so many times.
+fn standing(readiness: Readiness, agreed: u64, cpu_p99_us: u64) -> ShadowStanding {
+    ShadowStanding {
+        readiness,
+        digest: "d3".to_owned(),
+        counts: Counts {
+            asked: agreed + 4,
+            agreed,
+            differed: 3,
+            other_verdicts: 2,
+            other_order: 1,
+            other_first: 1,
+            failed: 1,
+            skipped: 5,
+        },
+        costs: CallCosts {
+            cpu_p50_us: 1_000,
+            cpu_p99_us,
+            memory_kib: 1_024,
+            ..CallCosts::default()
+        },
+        differences: Vec::new(),
+        log: Vec::new(),
+    }
+}
+
 fn extensions() -> Vec<Shown> {
     let ready = |digest: &str| Readiness::Ready {
         digest: digest.to_owned(),
@@ -149,8 +194,22 @@ fn extensions() -> Vec<Shown> {
         dropped: 50,
         behind: None,
     });
+    check.shadow = Some(shadow(&check, []));
+    if let Some(shadow) = &mut check.shadow {
+        shadow.hosts = [
+            (name("a1"), standing(ready("d3"), 20, 100_000)),
+            (name("b1"), standing(Readiness::Loading, 1, 0)),
+        ]
+        .into();
+    }
     // The version before is asked.
-    let rule = shown("rack-rule", ExtensionKind::Placement, ready("d1"));
+    let mut rule = shown("rack-rule", ExtensionKind::Placement, ready("d1"));
+    // What another manager counted is told by that one.
+    let counted = [
+        ("m-a", standing(ready("d3"), 30, 4_000)),
+        ("m-b", standing(ready("d3"), 70, 9_000)),
+    ];
+    rule.shadow = Some(shadow(&rule, counted));
     vec![check, notifier, rule]
 }
 
