@@ -318,6 +318,35 @@ async fn a_storage_check_is_shown_as_hosts_tell_of_it() {
         logs.contains("a1") && logs.contains("a brick is away"),
         "{logs}{hint}"
     );
+    // What is tried beside it has lines of its own, as the host tells them.
+    let mut tried: Installed =
+        serde_json::from_value(shown["installed"].clone()).expect("what is installed");
+    tried.digest = "another".to_owned();
+    tried.manifest.version = "0.2.0".to_owned();
+    put(
+        &rig.store,
+        Key::Shadow(support::name("gluster-check")),
+        &tried,
+    );
+    let there = serde_json::json!({
+        "readiness": {"state": "ready", "digest": digest},
+        "shadow": {
+            "readiness": {"state": "ready", "digest": "another"}, "digest": "another",
+            "log": [{"at": 2, "level": "error", "text": "a brick is too full"}],
+        },
+    });
+    put(&rig.store, key(), &on_host(there));
+    let told = |shown: &Value| shown["shadow"]["hosts"]["a1"]["log"].is_array();
+    rig.manager
+        .until("/extensions/gluster-check", "the shadow's words", told)
+        .await;
+    let (_, logs, hint) = rig.cli(&["ext", "logs", "gluster-check", "--shadow"]).await;
+    assert!(
+        logs.contains("a1") && logs.contains("a brick is too full"),
+        "{logs}{hint}"
+    );
+    let (_, logs, _) = rig.cli(&["ext", "logs", "gluster-check"]).await;
+    assert!(!logs.contains("too full"), "{logs}");
     let (code, _, err) = rig.cli(&["ext", "remove", "gluster-check", "--yes"]).await;
     assert!(
         code == 0 && err.contains("storage will be unknown on a1"),
