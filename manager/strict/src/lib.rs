@@ -312,6 +312,14 @@ mod tests {
                 "policy.toml, line 3, column 1: duplicate key",
             ),
             (
+                "[fencing.devices.a1]\nagent = \"x\"\n[fencing.devices.a1]\nagent = \"y\"\n",
+                "policy.toml, line 3, column 18: duplicate key",
+            ),
+            (
+                "[fencing.devices.a1]\nagent = \"x\"\norder = -1\n",
+                "`order`",
+            ),
+            (
                 "[timing]\ntaker_wiat_ms = 500\n",
                 "unknown key `taker_wiat_ms`; did you mean `taker_wait_ms`?",
             ),
