@@ -57,10 +57,7 @@ pub async fn apply(
         .map_err(|error| Problem::new("invalid", error.to_string()))?;
     carry_out(&app, &asking, |look| {
         let present = look.view.policy.as_ref();
-        let current = present.map(|seen| seen.revision);
-        if let Some(seen) = asking.revision.filter(|seen| Some(*seen) != current) {
-            return Err(Problem::stale("the policy", seen, current));
-        }
+        asking.still("the policy", present.map(|seen| seen.revision))?;
         if present.is_some_and(|present| present.value == policy) {
             return Ok(Decided::Nothing("the policy is unchanged".to_owned()));
         }

@@ -96,15 +96,8 @@ fn installed<'v>(
     asking: &Asking,
 ) -> Result<&'v Seen<Installed>, Problem> {
     let present = view.extensions.get(named).ok_or_else(|| unknown(named))?;
-    let current = present.revision;
-    match asking.revision.filter(|seen| *seen != current) {
-        Some(seen) => Err(Problem::stale(
-            &format!("extension {named}"),
-            seen,
-            Some(current),
-        )),
-        None => Ok(present),
-    }
+    asking.still(&format!("extension {named}"), Some(present.revision))?;
+    Ok(present)
 }
 
 /// Why one of this kind cannot have a shadow.
@@ -152,13 +145,7 @@ fn shadow_change(
 ) -> Result<Decided, Problem> {
     let key = Key::Shadow(named.clone());
     let seen = view.seen(&key).map(|(revision, _)| revision);
-    if let Some(known) = asking.revision.filter(|known| Some(*known) != seen) {
-        return Err(Problem::stale(
-            &format!("the shadow of {named}"),
-            known,
-            seen,
-        ));
-    }
+    asking.still(&format!("the shadow of {named}"), seen)?;
     let impossible = |detail: String| Err(Problem::new("not-possible", detail));
     let Some(present) = view.extensions.get(named) else {
         return impossible(format!(
@@ -234,10 +221,7 @@ pub async fn remove_shadow(
         let key = Key::Shadow(named.clone());
         let there = look.view.seen(&key);
         let (revision, _) = there.ok_or_else(|| no_shadow_of(&named))?;
-        if let Some(seen) = asking.revision.filter(|seen| *seen != revision) {
-            let what = format!("the shadow of {named}");
-            return Err(Problem::stale(&what, seen, Some(revision)));
-        }
+        asking.still(&format!("the shadow of {named}"), Some(revision))?;
         let mut change =
             Change::new(format!("drop the shadow of extension {named}")).remove(key, revision);
         let told = "what it was compared by is forgotten; the installed version is not touched";

@@ -224,9 +224,7 @@ pub async fn install(
     carry_out(&app, &asking, |look| {
         let present = look.view.extensions.get(&named);
         let current = present.map(|seen| seen.revision);
-        if let Some(seen) = asking.revision.filter(|seen| Some(*seen) != current) {
-            return Err(Problem::stale(&format!("extension {named}"), seen, current));
-        }
+        asking.still(&format!("extension {named}"), current)?;
         let version = &installed.manifest.version;
         let same = |there: &Installed| {
             Installed {
@@ -416,13 +414,7 @@ pub async fn remove(
         let key = Key::Extension(named.clone());
         // One that this version cannot read can be removed as well.
         let (revision, _) = look.view.seen(&key).ok_or_else(|| unknown(&named))?;
-        if let Some(seen) = asking.revision.filter(|seen| *seen != revision) {
-            return Err(Problem::stale(
-                &format!("extension {named}"),
-                seen,
-                Some(revision),
-            ));
-        }
+        asking.still(&format!("extension {named}"), Some(revision))?;
         if required(look.view).any(|name| *name == named) {
             let detail = format!(
                 "the policy requires extension {named}; take `required` out of [extensions.{named}] first \

@@ -72,9 +72,8 @@ pub async fn apply(
 ) -> Answer {
     let (asking, _) = asking(asker, options, &["revision"])?;
     let fresh = fresh_uuid()?;
-    let seen = asking.revision;
     carry_out(&app, &asking, |look| {
-        decide_apply(look, &vm, &file, &fresh, seen)
+        decide_apply(look, &vm, &file, &fresh, &asking)
     })
     .await
 }
@@ -84,14 +83,12 @@ fn decide_apply(
     vm: &VmName,
     file: &VmFile,
     fresh: &VmUuid,
-    seen: Option<Revision>,
+    asking: &Asking,
 ) -> Result<Decided, Problem> {
     let invalid = |error: String| Problem::new("invalid", error);
     let present = look.view.vms.get(vm).and_then(|vm| vm.spec.as_ref());
-    if let Some(seen) = seen.filter(|seen| present.map(|spec| spec.revision) != Some(*seen)) {
-        let current = present.map(|spec| spec.revision);
-        return Err(Problem::stale(&format!("VM {vm}"), seen, current));
-    }
+    let current = present.map(|spec| spec.revision);
+    asking.still(&format!("VM {vm}"), current)?;
     if present.is_some_and(|spec| spec.value.deleting) {
         return Err(not_possible(format!(
             "{vm} is being removed; wait until it is gone"
@@ -151,13 +148,7 @@ pub async fn delete(
     let (asking, _) = asking(asker, options, &["revision"])?;
     carry_out(&app, &asking, |look| {
         let present = spec_of(look, &vm)?;
-        if let Some(seen) = asking.revision.filter(|seen| *seen != present.revision) {
-            return Err(Problem::stale(
-                &format!("VM {vm}"),
-                seen,
-                Some(present.revision),
-            ));
-        }
+        asking.still(&format!("VM {vm}"), Some(present.revision))?;
         if present.value.deleting {
             return Ok(Decided::Nothing(format!("{vm} is being removed already")));
         }

@@ -89,6 +89,20 @@ pub struct Asking {
     pub revision: Option<Revision>,
 }
 
+impl Asking {
+    /// Whether the record stands at the revision that the caller has seen, if they say which. `what` it is, in words;
+    /// `current`: none if it is not there.
+    ///
+    /// # Errors
+    /// If somebody changed it meanwhile.
+    pub fn still(&self, what: &str, current: Option<Revision>) -> Result<(), Problem> {
+        match self.revision {
+            Some(seen) if Some(seen) != current => Err(Problem::stale(what, seen, current)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 impl Change {
     /// A change without anything in it yet.
     pub fn new(text: impl Into<String>) -> Self {
