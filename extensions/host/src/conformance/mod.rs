@@ -4,6 +4,7 @@
 //! It runs the guest as the daemons do, only with more CPU time, so that what is over a limit can be told as a share
 //! of it. Kind by kind; what has to be true for every kind is in `shared`.
 
+mod acting;
 pub mod chaos;
 mod events;
 mod fencing;

@@ -1,23 +1,18 @@
 //! How a host can misbehave at an event handler. It has to end within its limits, and may not say that it told what
 //! nobody can have heard.
 
+use super::super::acting::{Ends, GIANT_BYTES, hurried, wait, wait_almost, without};
 use super::super::chaos::{Drill, Happened, Planned, all};
-use super::super::shared::{outlasts, relaxed};
+use super::super::shared::relaxed;
 use super::questions::{event, unknown};
-use crate::error::{CallError, ExtensionError};
+use crate::error::ExtensionError;
 use crate::events::{EventHandler, Told};
 use crate::loaded::Loaded;
 use crate::outside::{Reach, Request, Response, Web, WebError};
 use holdfast_model::extension::{Limits, Manifest, Rights};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// What a call has by the clock where that is to run out: so much that a busy machine is not the guest's fault.
-const SHORT_WALL_MS: u64 = 2_000;
-/// So long before a call may not wait any more do late answers come.
-const LATE: Duration = Duration::from_millis(100);
-/// The most that a host hands over with an answer.
-const GIANT_BYTES: usize = 256 * 1024;
 /// Requests that are answered before the target goes away, at the most.
 const GOOD_MAX: usize = 3;
 /// Far more events than a batch has.
@@ -135,9 +130,6 @@ impl Hook {
     }
 
     fn answer(&self, until: Instant) -> Result<Response, WebError> {
-        let wait = |until: Instant| {
-            std::thread::sleep(until.saturating_duration_since(Instant::now()));
-        };
         let answer = |status, body: String| Ok(Response { status, body });
         let taken = || answer(200, "ok".to_owned());
         let away = || Err(WebError::Unreachable("made up: no way to it".to_owned()));
@@ -151,7 +143,7 @@ impl Hook {
                 lost()
             }
             How::Late => {
-                wait(until.checked_sub(LATE).unwrap_or(until));
+                wait_almost(until);
                 taken()
             }
             How::Loses => lost(),
@@ -169,15 +161,6 @@ impl Web for Hook {
         self.taken().push(is_taken(&answer));
         answer
     }
-}
-
-/// How the guest may end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ends {
-    /// Within its limits.
-    Within,
-    /// They were cut, so as it likes.
-    Anyhow,
 }
 
 impl Stage {
@@ -213,11 +196,10 @@ impl Stage {
                 Err("it says that it told, and nothing was sent".to_owned())
             }
             Ok(()) => Ok(format!("it took the events with {} requests", sent.len())),
-            Err(error @ CallError::Host(_)) => Err(error.to_string()),
-            Err(error) if ends == Ends::Within && outlasts(&error) => {
-                Err(format!("it does not end by itself: {error}"))
-            }
-            Err(error) => Ok(error.to_string()),
+            Err(error) => match ends.wrong(&error) {
+                Some(wrong) => Err(wrong),
+                None => Ok(error.to_string()),
+            },
         }
     }
 
@@ -227,10 +209,7 @@ impl Stage {
 
     /// With little time by the clock.
     fn hurried(&self, how: How) -> Happened {
-        let limits = Limits {
-            wall_ms: SHORT_WALL_MS,
-            ..self.limits
-        };
+        let limits = hurried(self.limits);
         self.tells(limits, &self.rights, &self.batch, how, Ends::Within)
     }
 }
@@ -271,10 +250,7 @@ fn dies(stage: &Stage) -> Happened {
 }
 
 fn rights(stage: &Stage) -> Happened {
-    let none = Rights {
-        log: stage.rights.log,
-        ..Rights::default()
-    };
+    let none = without(&stage.rights);
     stage.tells(stage.limits, &none, &stage.batch, How::Takes, Ends::Within)
 }
 

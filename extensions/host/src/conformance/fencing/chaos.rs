@@ -1,12 +1,13 @@
 //! How a host can misbehave at a fencing extension. It has to end within its limits, and may say nothing that no board
 //! has said.
 
+use super::super::acting::{Ends, GIANT_BYTES, hurried, is_hurried, wait, wait_almost, without};
 use super::super::chaos::{Drill, Happened, Planned, all};
-use super::super::shared::{outlasts, relaxed};
+use super::super::shared::relaxed;
 use super::board::{Board, Mood};
 use super::judge::{overstated, short};
 use super::{Asked, ask};
-use crate::error::{CallError, ExtensionError};
+use crate::error::ExtensionError;
 use crate::fencing::Fencing;
 use crate::loaded::Loaded;
 use crate::outside::{
@@ -17,14 +18,8 @@ use holdfast_model::id::TargetName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// What a call has by the clock where that is to run out: so much that a busy machine is not the guest's fault.
-const SHORT_WALL_MS: u64 = 2_000;
-/// So long before a call may not wait any more do late answers come.
-const LATE: Duration = Duration::from_millis(100);
-/// The most that a host hands over.
-const GIANT_BYTES: usize = 256 * 1024;
 /// Requests that are answered before something goes wrong, at the most: more than it takes to switch a host.
 const GOOD_MAX: usize = 4;
 /// Objects in objects.
@@ -108,13 +103,10 @@ impl Unruly {
 
     /// One more request; the nonsense that it gets, if it gets that.
     fn meets(&self, until: Instant) -> Option<usize> {
-        let wait = |until: Instant| {
-            std::thread::sleep(until.saturating_duration_since(Instant::now()));
-        };
         let before = self.asked.fetch_add(1, Ordering::Relaxed);
         match self.how {
             How::Waits => wait(until),
-            How::Late => wait(until.checked_sub(LATE).unwrap_or(until)),
+            How::Late => wait_almost(until),
             How::Dies { good } if before == good => self.board.turns(Mood::Hangs),
             How::Garbage { good, which } if before >= good => return Some(which),
             How::Plain | How::Giant | How::Dies { .. } | How::Garbage { .. } => {}
@@ -193,15 +185,6 @@ impl Programs for Unruly {
     }
 }
 
-/// How the guest may end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ends {
-    /// Within its limits.
-    Within,
-    /// They were cut, so as it likes.
-    Anyhow,
-}
-
 impl Stage {
     /// Asks it about each board; what it said, or the first of it that it may not say.
     fn asks(
@@ -214,9 +197,9 @@ impl Stage {
         let fencing = Fencing::new(&self.loaded, limits).map_err(|error| error.to_string())?;
         let mut said: BTreeMap<&str, usize> = BTreeMap::new();
         let mut ended = None;
-        let most = match limits.wall_ms {
-            SHORT_WALL_MS => 2,
-            _ => ASKED.len(),
+        let most = match is_hurried(limits) {
+            true => 2,
+            false => ASKED.len(),
         };
         for board in boards {
             for asked in ASKED.into_iter().take(most) {
@@ -227,14 +210,9 @@ impl Stage {
                     ..Reach::default()
                 };
                 let tried = ask(&fencing, asked, reach, &board.board);
+                let ended_so = tried.said.as_ref().err();
                 let wrong = overstated(&tried);
-                let wrong = wrong.or_else(|| match &tried.said {
-                    Err(error @ CallError::Host(_)) => Some(error.to_string()),
-                    Err(error) if ends == Ends::Within && outlasts(error) => {
-                        Some(format!("it does not end by itself: {error}"))
-                    }
-                    _ => None,
-                });
+                let wrong = wrong.or_else(|| ended_so.and_then(|error| ends.wrong(error)));
                 if let Some(wrong) = wrong {
                     return Err(format!("asked for {}: {wrong}", asked.words()));
                 }
@@ -261,10 +239,7 @@ impl Stage {
 
     /// With little time by the clock.
     fn hurried(&self, board: Arc<Unruly>) -> Happened {
-        let limits = Limits {
-            wall_ms: SHORT_WALL_MS,
-            ..self.limits
-        };
+        let limits = hurried(self.limits);
         self.asks(limits, &self.rights, [board], Ends::Within)
     }
 }
@@ -303,10 +278,7 @@ fn dies(stage: &Stage) -> Happened {
 /// By a board that would say off.
 fn rights(stage: &Stage) -> Happened {
     let board = Unruly::new(Mood::IsOff, How::Plain);
-    let none = Rights {
-        log: stage.rights.log,
-        ..Rights::default()
-    };
+    let none = without(&stage.rights);
     stage.asks(stage.limits, &none, [board], Ends::Within)
 }
 
