@@ -2,6 +2,7 @@
 
 mod common;
 mod probe_draw;
+mod vm_draw;
 
 use common::*;
 use holdfast_core::{planner::plan, verify::verify};
@@ -16,6 +17,7 @@ use holdfast_model::vm::*;
 use holdfast_model::world::World;
 use probe_draw::{ProbeDraw, may_be_suspect, probe_draw, put_probes};
 use proptest::prelude::*;
+use vm_draw::{put_vm, vm_draw};
 
 const HOSTS: [(&str, &str); 4] = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")];
 /// A device that may switch all of them.
@@ -88,100 +90,6 @@ fn host_draw() -> impl Strategy<Value = HostDraw> {
         probes: fourth.2,
         strip: fourth.3,
     })
-}
-
-/// Everything that can be different about a VM.
-#[derive(Debug, Clone)]
-struct VmDraw {
-    run: bool,
-    deleting: bool,
-    priority: i32,
-    site: u8,
-    must: bool,
-    memory_mib: u64,
-    holder: Option<(usize, u8)>,
-    incoming: Option<(usize, u8)>,
-    granted: bool,
-    intent: u8,
-    failures: u32,
-    by_hand: bool,
-    said: [Option<(u8, u8, u64)>; 4],
-    moving_to: Option<usize>,
-}
-
-fn vm_draw() -> impl Strategy<Value = VmDraw> {
-    let runner = || prop::option::weighted(0.7, (0..4usize, 1..3u8));
-    let wish = (
-        prop::bool::weighted(0.8),
-        prop::bool::weighted(0.1),
-        -2..3i32,
-        0..3u8,
-    );
-    let size = (prop::bool::weighted(0.2), 64..3_000u64);
-    let incoming = prop::option::weighted(0.3, (0..4usize, 1..3u8));
-    let owner = (
-        runner(),
-        incoming,
-        prop::bool::weighted(0.9),
-        0..6u8,
-        0..6u32,
-        any::<bool>(),
-    );
-    let said = prop::array::uniform4(prop::option::weighted(0.5, (0..16u8, 1..3u8, 6..8u64)));
-    (
-        wish,
-        size,
-        owner,
-        said,
-        prop::option::weighted(0.2, 0..4usize),
-    )
-        .prop_map(|(wish, size, owner, said, moving_to)| VmDraw {
-            run: wish.0,
-            deleting: wish.1,
-            priority: wish.2,
-            site: wish.3,
-            must: size.0,
-            memory_mib: size.1,
-            holder: owner.0,
-            incoming: owner.1,
-            granted: owner.2,
-            intent: owner.3,
-            failures: owner.4,
-            by_hand: owner.5,
-            said,
-            moving_to,
-        })
-}
-
-fn run_state(draw: u8) -> RunState {
-    let reason = || "drawn".to_owned();
-    match draw {
-        0 => RunState::Starting,
-        1 => RunState::Paused {
-            reason: PauseReason::IoError,
-        },
-        2 => RunState::Stopping,
-        3 => RunState::MigratingOut,
-        4 => RunState::MigrationFailed { reason: reason() },
-        5 => RunState::MigratedAway,
-        6 => RunState::Incoming { complete: false },
-        7 => RunState::Incoming { complete: true },
-        8 => RunState::NotHere,
-        9 => RunState::Exited {
-            how: ExitKind::GuestShutdown,
-        },
-        10 => RunState::Exited {
-            how: ExitKind::Stopped,
-        },
-        11 => RunState::Exited {
-            how: ExitKind::Crashed { reason: reason() },
-        },
-        12 => RunState::Exited {
-            how: ExitKind::StartFailed { reason: reason() },
-        },
-        13 => RunState::Unknown { reason: reason() },
-        _ => RunState::Running,
-    }
 }
 
 fn put_host(w: &mut World, (host_name, site): (&str, &str), draw: &HostDraw) {
@@ -271,65 +179,6 @@ fn put_power(w: &mut World, host: &str, device: &str, draw: PowerDraw) {
     };
     let of_host = w.power.entry(name(host)).or_default();
     of_host.insert(name(device), reading);
-}
-
-fn put_vm(w: &mut World, vm_name: &str, draw: &VmDraw) {
-    vm(
-        w,
-        vm_name,
-        ["", "a", "b"][usize::from(draw.site)],
-        draw.priority,
-        draw.memory_mib,
-    );
-    let slot = vm_mut(w, vm_name).spec.as_mut().unwrap();
-    slot.value.run = draw.run;
-    slot.value.deleting = draw.deleting;
-    slot.value.site_rule = if draw.must {
-        SiteRule::Must
-    } else {
-        SiteRule::Should
-    };
-    if draw.granted {
-        let place = |(host, life): (usize, u8)| runner(HOSTS[host].0, &format!("i{life}"));
-        let mut owner = owner(draw.holder.map(place), 7);
-        owner.incoming = draw.incoming.map(place);
-        if owner.incoming.as_ref().map(|r| &r.host) == owner.holder.as_ref().map(|r| &r.host) {
-            owner.incoming = None;
-        }
-        owner.intent = [
-            Intent::Run,
-            Intent::Stop,
-            Intent::Kill,
-            Intent::Resume,
-            Intent::Migrate,
-            Intent::AbortMigration,
-        ][usize::from(draw.intent)];
-        owner.failures.in_a_row = draw.failures;
-        owner.placed_by_hand = draw.by_hand;
-        set_owner(w, vm_name, owner);
-    }
-    for (i, said) in draw.said.iter().enumerate() {
-        let Some((state, life, generation)) = said else {
-            continue;
-        };
-        report(w, HOSTS[i].0, vm_name, *generation, run_state(*state));
-        let slot = host_mut(w, HOSTS[i].0)
-            .vms
-            .get_mut(&name::<VmName>(vm_name))
-            .unwrap();
-        slot.value.incarnation = name(&format!("i{life}"));
-    }
-    if let Some(to) = draw.moving_to {
-        let to = (to > 0).then(|| name(HOSTS[to].0));
-        op(
-            w,
-            &format!("op-{vm_name}"),
-            Request::Move {
-                vm: name(vm_name),
-                to,
-            },
-        );
-    }
 }
 
 fn any_world() -> impl Strategy<Value = World> {
