@@ -129,7 +129,7 @@ mod tests {
     /// Fewer would say little about the simulation.
     const FOUND_AT_LEAST: usize = 12;
     /// More seeds than that are no check that anybody runs.
-    const SEEDS_MAX: u64 = 600;
+    const SEEDS_MAX: u64 = 1_500;
 
     #[test]
     fn every_seeded_bug_still_fits_the_code() {
