@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod power_common;
 
 use common::*;
 use holdfast_core::planner::plan;
@@ -9,15 +10,12 @@ use holdfast_core::power::{PowerAnswer, PowerBook};
 use holdfast_core::verify::{Rule, verify};
 use holdfast_model::fence::Evidence;
 use holdfast_model::fence_device::FenceDevice;
-use holdfast_model::id::{DeviceName, HostName, Revision};
-use holdfast_model::plan::{Plan, Write};
-use holdfast_model::power::{PowerAsk, PowerReading, PowerState};
+use holdfast_model::id::Revision;
+use holdfast_model::plan::Write;
+use holdfast_model::power::{PowerAsk, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_model::world::World;
-
-fn a1() -> HostName {
-    name("a1")
-}
+use power_common::*;
 
 /// `web` runs on a1, which is suspect and has these devices: name, order, whether it takes all of that order.
 fn several(devices: &[(&str, u32, bool)]) -> (World, PowerBook) {
@@ -34,33 +32,6 @@ fn several(devices: &[(&str, u32, bool)]) -> (World, PowerBook) {
     world.policy.timing.taker_wait_ms = Some(600_000);
     silent(&mut world, "a1", 2_600);
     (world, PowerBook::default())
-}
-
-fn asks_nothing(world: &World) {
-    let plan = plan(world);
-    assert_eq!(verify(world, &plan), []);
-    assert_eq!(plan.asks, []);
-}
-
-fn reading<'w>(world: &'w mut World, device: &str) -> &'w mut PowerReading {
-    let of_host = world.power.get_mut(&a1()).unwrap();
-    of_host.get_mut(&name::<DeviceName>(device)).unwrap()
-}
-
-fn look(world: &mut World, book: &mut PowerBook) {
-    book.look(world);
-    world.power = book.readings().clone();
-}
-
-fn unknown(reason: &str) -> PowerState {
-    PowerState::Unknown {
-        reason: reason.to_owned(),
-    }
-}
-
-fn refused(world: &World, plan: &Plan, rule: Rule, why: &str) {
-    let found = verify(world, plan);
-    assert!(found.iter().any(|v| v.rule == rule), "{why}: {found:?}");
 }
 
 /// What a plan that passes the check asks, is asked.

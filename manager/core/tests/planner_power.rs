@@ -4,6 +4,7 @@
 #[path = "planner_power/check.rs"]
 mod check;
 mod common;
+mod power_common;
 
 use common::*;
 use holdfast_core::planner::plan;
@@ -13,13 +14,14 @@ use holdfast_model::event::EventKind;
 use holdfast_model::fence::{Evidence, FenceStage};
 use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::host::{GuardState, StoragePlane};
-use holdfast_model::id::{DeviceName, HostName, Incarnation, Revision};
+use holdfast_model::id::{HostName, Incarnation, Revision};
 use holdfast_model::lease::{AgentState, Found, Sighting, StorageClass};
 use holdfast_model::plan::{Plan, Write};
 use holdfast_model::policy::OnIsolation;
 use holdfast_model::power::{PowerAsk, PowerReading, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_model::world::World;
+use power_common::*;
 
 /// `web` runs on a1, which has a device named after it; devices are asked on suspicion.
 fn hasty() -> World {
@@ -53,10 +55,6 @@ fn leased() -> World {
     world
 }
 
-fn a1() -> HostName {
-    name("a1")
-}
-
 fn life() -> (HostName, Incarnation) {
     (a1(), name("i1"))
 }
@@ -71,12 +69,6 @@ fn asked(world: &World) -> PowerAsk {
     ask.clone()
 }
 
-fn asks_nothing(world: &World) {
-    let plan = plan(world);
-    assert_eq!(verify(world, &plan), []);
-    assert_eq!(plan.asks, []);
-}
-
 /// The device is asked and answers a second later.
 fn answer(world: &mut World, book: &mut PowerBook, state: PowerState) {
     let ask = asked(world);
@@ -87,22 +79,6 @@ fn answer(world: &mut World, book: &mut PowerBook, state: PowerState) {
     let read_at = Instant(world.now.0 - 100);
     book.answered(&ask, PowerAnswer { read_at, state }, world.now);
     look(world, book);
-}
-
-fn reading<'w>(world: &'w mut World, device: &str) -> &'w mut PowerReading {
-    let of_host = world.power.get_mut(&a1()).unwrap();
-    of_host.get_mut(&name::<DeviceName>(device)).unwrap()
-}
-
-fn look(world: &mut World, book: &mut PowerBook) {
-    book.look(world);
-    world.power = book.readings().clone();
-}
-
-fn unknown(reason: &str) -> PowerState {
-    PowerState::Unknown {
-        reason: reason.to_owned(),
-    }
 }
 
 fn saw(world: &mut World, by: &str, found: Found) {

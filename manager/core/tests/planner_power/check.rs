@@ -14,11 +14,6 @@ fn closing() -> (World, Plan) {
     (world, plan)
 }
 
-fn refused(world: &World, plan: &Plan, rule: Rule, why: &str) {
-    let found = verify(world, plan);
-    assert!(found.iter().any(|v| v.rule == rule), "{why}: {found:?}");
-}
-
 #[test]
 fn the_check_believes_no_reading_that_it_cannot_bear_out() {
     let (world, plan) = closing();
