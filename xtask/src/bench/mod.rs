@@ -9,6 +9,7 @@ mod sanlock;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use holdfast_lab::trial::median;
@@ -32,6 +33,9 @@ pub(crate) struct BenchArguments {
     /// VMs that are lost with a host (4, if not given) or a site (8)
     #[arg(long)]
     vms: Option<usize>,
+    /// With `crowd`: the host is lost among them for at least this long
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u64>,
     /// Write the figures to this file as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -121,6 +125,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
         profile: arguments.profile.clone(),
         hosts_per_site: arguments.hosts,
         vms: arguments.vms,
+        at_least: Duration::from_secs(60 * arguments.minutes.unwrap_or(0)),
     };
     let figures = match arguments.name {
         Name::Failover => runs::failover(&plan, &progress)?,

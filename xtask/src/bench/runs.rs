@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub hosts_per_site: usize,
     /// How many VMs are lost; each measurement has its own number otherwise.
     pub vms: Option<usize>,
+    /// Whatever the number of runs: the last series goes on until this time is over.
+    pub at_least: Duration,
 }
 
 impl Plan {
