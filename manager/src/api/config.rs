@@ -1,4 +1,5 @@
-//! Cluster policy: shown with its revision, applied whole after a check.
+//! Cluster policy: shown with its revision, applied whole after a check. One that cannot be read here is neither shown
+//! as the built-in one nor replaced unless that is asked for.
 
 use super::App;
 use super::input::{Asker, Body, Options};
@@ -28,41 +29,86 @@ pub struct Config {
     pub revision: Option<Revision>,
     /// The bounds that follow from it, in milliseconds.
     pub timing: Timing,
+    /// A newer one stands in etcd that this manager cannot read: it goes on by the one above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<Unread>,
+}
+
+/// A policy that stands in etcd and cannot be read here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unread {
+    /// Its revision.
+    pub revision: Revision,
+    /// Why, and what to do.
+    pub detail: String,
+}
+
+impl Unread {
+    /// None if there is none.
+    fn of(app: &App, view: &View) -> Option<Self> {
+        let (revision, why) = view.unread_policy()?;
+        let detail = format!(
+            "the policy that stands in etcd ({}) cannot be read by manager {} (Holdfast {}): \
+             {why}. Upgrade it, or ask a manager that can read it (--api); `holdfast config apply -f FILE \
+             --replace-unread` puts another one in its place, unseen",
+            Key::Policy.path(),
+            app.manager,
+            env!("CARGO_PKG_VERSION"),
+        );
+        Some(Self { revision, detail })
+    }
+}
+
+/// The policy in force, for what is told of it; none if none was written.
+///
+/// # Errors
+/// If it cannot be read here and never could be: what the built-in one says is not so.
+pub(super) fn in_force<'a>(app: &App, view: &'a View) -> Result<Option<&'a Policy>, Problem> {
+    view.policy_in_force().map_err(|why| {
+        let detail = Unread::of(app, view).map_or_else(|| why.to_owned(), |unread| unread.detail);
+        Problem::new("unreadable", detail)
+    })
 }
 
 /// `GET /v1/config`.
 pub async fn show(State(app): State<Arc<App>>) -> Result<Json<Config>, Problem> {
     app.look(|look| {
-        let seen = look.view.policy.as_ref();
-        let policy = seen.map(|seen| seen.value.clone()).unwrap_or_default();
+        let policy = in_force(&app, look.view)?.cloned().unwrap_or_default();
         let timing = policy.timing.resolve();
-        Json(Config {
+        Ok(Json(Config {
             policy,
-            revision: seen.map(|seen| seen.revision),
+            revision: look.view.policy.as_ref().map(|seen| seen.revision),
             timing,
-        })
-    })
+            unread: Unread::of(&app, look.view),
+        }))
+    })?
 }
 
-/// `PUT /v1/config?revision=N`.
+/// `PUT /v1/config?revision=N&replace_unread`.
 pub async fn apply(
     State(app): State<Arc<App>>,
     asker: Asker,
     options: Options,
     Body(policy): Body<Policy>,
 ) -> Result<Json<Outcome>, Problem> {
-    let (asking, _) = asking(asker, options, &["revision"])?;
+    let (asking, options) = asking(asker, options, &["revision", "replace_unread"])?;
+    let replaces_unread = options.flag("replace_unread")?;
     policy
         .check()
         .map_err(|error| Problem::new("invalid", error.to_string()))?;
     carry_out(&app, &asking, |look| {
         let present = look.view.policy.as_ref();
-        asking.still("the policy", present.map(|seen| seen.revision))?;
-        if present.is_some_and(|present| present.value == policy) {
-            return Ok(Decided::Nothing("the policy is unchanged".to_owned()));
+        let unread = Unread::of(&app, look.view);
+        if let Some(unread) = unread.as_ref().filter(|_| !replaces_unread) {
+            let detail = format!("nothing was changed: {}", unread.detail);
+            return Err(Problem::new("not-possible", detail));
         }
         // A record that cannot be read stands there too: its revision guards the write.
         let seen = look.view.seen(&Key::Policy).map(|(revision, _)| revision);
+        asking.still("the policy", seen)?;
+        if unread.is_none() && present.is_some_and(|present| present.value == policy) {
+            return Ok(Decided::Nothing("the policy is unchanged".to_owned()));
+        }
         let mut change = Change::new("apply the policy").put(Key::Policy, &policy, seen);
         let before = present.map(|present| &present.value);
         has_what_it_requires(look.view, look.asked.now, before, &policy)?;

@@ -54,6 +54,11 @@ const KINDS: &[(&str, StatusCode, &str)] = &[
         "Others keep changing it",
     ),
     (
+        "unreadable",
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "This version cannot read it",
+    ),
+    (
         "internal",
         StatusCode::INTERNAL_SERVER_ERROR,
         "Something went wrong here",

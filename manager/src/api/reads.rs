@@ -1,5 +1,6 @@
 //! Reads, all from this manager's cache.
 
+use super::config::in_force;
 use super::input::{Name, Options};
 use super::problem::Problem;
 use super::{App, Look};
@@ -94,15 +95,15 @@ pub async fn status(State(app): State<Arc<App>>) -> Answer<Status> {
 /// `GET /v1/rto`.
 pub async fn rto(State(app): State<Arc<App>>) -> Answer<rto::Rto> {
     app.look(|look| {
-        let policy = look.view.policy.as_ref().map(|policy| policy.value.clone());
+        let policy = in_force(&app, look.view)?.cloned();
         let mut sessions = look
             .view
             .hosts
             .values()
             .filter_map(|host| host.session.as_ref());
         let leased = sessions.any(|session| session.value.has_storage_plane());
-        Json(rto::bounds(&policy.unwrap_or_default(), leased))
-    })
+        Ok(Json(rto::bounds(&policy.unwrap_or_default(), leased)))
+    })?
 }
 
 /// `GET /v1/openapi.json`.

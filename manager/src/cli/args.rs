@@ -307,6 +307,9 @@ pub enum ConfigCommand {
         /// Only if it still is at this revision (see `config show`)
         #[arg(long)]
         revision: Option<i64>,
+        /// Even if the manager that is asked cannot read the one that stands there
+        #[arg(long)]
+        replace_unread: bool,
         /// Trial
         #[command(flatten)]
         dry: DryRun,

@@ -79,8 +79,9 @@ impl Session {
             Command::Config(ConfigCommand::Apply {
                 file,
                 revision,
+                replace_unread,
                 dry,
-            }) => self.config_apply(file, *revision, *dry),
+            }) => self.config_apply(file, *revision, *replace_unread, *dry),
         }
     }
 

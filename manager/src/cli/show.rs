@@ -180,6 +180,13 @@ impl Session {
             Some(revision) => hint(&format!("revision {revision}")),
             None => hint("no policy was applied yet: these are the built-in values"),
         }
+        if let Some(unread) = config.unread {
+            let text = format!(
+                "this is the one that was read last, and not the newest: {}",
+                unread.detail
+            );
+            hint(&Line::new().add(Tone::Warn, "note: ").text(text).draw());
+        }
         Ok(())
     }
 

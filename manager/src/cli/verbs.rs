@@ -98,10 +98,15 @@ impl Session {
         &self,
         file: &Path,
         revision: Option<i64>,
+        replaces_unread: bool,
         dry: DryRun,
     ) -> Result<(), CliError> {
         let policy = files::policy(file)?;
-        let path = with("/config", &[("revision", revision.map(|r| r.to_string()))]);
+        let options = [
+            ("revision", revision.map(|r| r.to_string())),
+            ("replace_unread", replaces_unread.then(|| "true".to_owned())),
+        ];
+        let path = with("/config", &options);
         let outcome = self
             .client
             .change(Verb::Put, &trial(&path, dry), Some(&policy))?;

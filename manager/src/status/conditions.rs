@@ -7,7 +7,7 @@ use holdfast_model::host::{
 };
 use holdfast_model::id::HostName;
 use holdfast_model::status::{Condition, Severity, SiteState, Status, VmState};
-use std::collections::BTreeSet;
+use holdfast_store::keyspace::Key;
 
 /// Names shown in one condition before "and N more".
 const NAMED: usize = 6;
@@ -17,7 +17,7 @@ impl Scene<'_> {
         let mut found = Found::default();
         self.store(status, &mut found);
         self.leadership(status, &mut found);
-        self.set_up(&mut found);
+        self.policy(&mut found);
         sites(status, &mut found);
         for host in &status.hosts {
             self.host_conditions(host, status, &mut found);
@@ -25,7 +25,9 @@ impl Scene<'_> {
         vms(status, &mut found);
         self.extension_conditions(status, &mut found);
         self.device_conditions(status, &mut found);
-        for (key, why) in &self.view.unreadable {
+        let policy = Key::Policy.path();
+        let others = self.view.unreadable.iter();
+        for (key, why) in others.filter(|(key, _)| **key != policy) {
             found.add(
                 Severity::Warning,
                 "unreadable-record",
@@ -132,35 +134,6 @@ impl Scene<'_> {
                     manager.name
                 ),
             );
-        }
-    }
-
-    fn set_up(&self, found: &mut Found) {
-        let Some(policy) = self.view.policy.as_ref().map(|policy| &policy.value) else {
-            found.add(
-                Severity::Warning,
-                "no-policy",
-                "no policy was applied: built-in values are in force (profile `patient`) and sites \
-                 are taken from the hosts. `holdfast config apply -f policy.toml` sets one"
-                    .to_owned(),
-            );
-            return;
-        };
-        let known: BTreeSet<_> = policy.sites.iter().map(|site| &site.name).collect();
-        for (name, host) in &self.view.hosts {
-            let Some(site) = host.spec.as_ref().map(|spec| &spec.value.site) else {
-                continue;
-            };
-            if !known.contains(site) {
-                found.add(
-                    Severity::Warning,
-                    "unknown-site",
-                    format!(
-                        "host {name} says it stands at site {site}, which the policy does not \
-                         have; correct its host.toml or add the site to the policy"
-                    ),
-                );
-            }
         }
     }
 

@@ -8,6 +8,7 @@ mod conditions;
 mod devices;
 mod extensions;
 mod hosts;
+mod policy;
 mod rollouts;
 mod vms;
 

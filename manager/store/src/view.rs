@@ -12,6 +12,7 @@
 //!   [`View::excluded`] names them;
 //! - of the policy the last readable one stays in force; [`View::can_plan`] refuses if there never
 //!   was one, and who may sign extensions is not known then ([`View::extension_signers`]).
+//!   [`View::unread_policy`] tells of it.
 //!
 //! Keys that this version does not know are left alone.
 

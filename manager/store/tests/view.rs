@@ -362,19 +362,20 @@ fn the_last_readable_policy_stays_in_force() {
         .can_plan()
         .expect_err("no policy was ever readable");
     assert!(error.contains("upgrade this manager"), "{error}");
+    let (unread, why) = bench.view.unread_policy().expect("it stands there");
+    assert!(unread > Revision(0) && error.contains(why), "{error}");
     let mut policy = Policy::default();
     policy.budgets.events_kept = 7;
     bench.put(&Key::Policy, &policy);
     bench.watch(20);
     bench.view.can_plan().expect("readable");
+    assert_eq!(bench.view.unread_policy(), None);
     bench.raw(&Key::Policy.path(), br#"{"from_the_future": 2}"#);
     bench.watch(30);
     bench.view.can_plan().expect("the last one");
     assert_eq!(bench.world().policy.budgets.events_kept, 7);
-    assert!(
-        bench.view.unreadable.contains_key(&Key::Policy.path()),
-        "and it is told"
-    );
+    let (later, _) = bench.view.unread_policy().expect("and it is told");
+    assert!(later > unread && bench.view.policy.as_ref().expect("it").revision < later);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use super::View;
 use crate::keyspace::Key;
-use holdfast_model::id::SignerName;
+use holdfast_model::id::{Revision, SignerName};
 use holdfast_model::policy::Policy;
 use holdfast_model::signature::PublicKey;
 use std::collections::BTreeMap;
@@ -28,13 +28,21 @@ impl View {
         }
     }
 
+    /// The policy that stands in the store, if this version cannot read it: its revision, and why. One that was read
+    /// before stays in force.
+    pub fn unread_policy(&self) -> Option<(Revision, &str)> {
+        let why = self.unreadable.get(&Key::Policy.path())?;
+        let (revision, _) = self.seen(&Key::Policy)?;
+        Some((revision, why))
+    }
+
     /// Why this view is no ground for a plan, if it is not.
     pub fn can_plan(&self) -> Result<(), String> {
         let known = self.policy_in_force().map(drop);
         known.map_err(|why| {
             format!(
                 "the cluster policy cannot be read by this version ({why}); upgrade this manager, \
-                 or apply the policy again with `holdfast config apply -f FILE`"
+                 or replace the policy unseen with `holdfast config apply -f FILE --replace-unread`"
             )
         })
     }
@@ -47,7 +55,7 @@ impl View {
         let policy = self.policy_in_force().map_err(|why| {
             format!(
                 "the policy cannot be read by this version, so who may sign is not known ({why}); upgrade Holdfast \
-                 here, or apply the policy again with `holdfast config apply -f FILE`"
+                 here, or replace the policy unseen with `holdfast config apply -f FILE --replace-unread`"
             )
         })?;
         let signers = policy.map(|policy| policy.extension_signers.clone());

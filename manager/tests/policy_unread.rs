@@ -1,0 +1,119 @@
+//! A policy that stands in the store and that this version cannot read: it is not taken for the built-in one, nor
+//! replaced by who did not ask for that.
+
+mod support;
+
+use holdfast_store::keyspace::Key;
+use holdfast_store::memory::MemoryStore;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use support::requests::{JSON, check_problem, one_manager};
+use support::{Manager, file, policy, put};
+
+/// What a newer version wrote.
+fn from_the_future() -> Value {
+    json!({ "from_the_future": true })
+}
+
+fn stands(store: &MemoryStore) -> (i64, Value) {
+    let item = store.get_now(&Key::Policy.path()).expect("a policy");
+    let value = serde_json::from_slice(&item.value).expect("JSON");
+    (item.revision.0, value)
+}
+
+fn body() -> Option<(&'static str, String)> {
+    let text = serde_json::to_string(&policy()).expect("JSON");
+    Some((JSON, text))
+}
+
+/// A manager that never could read it.
+async fn never_read() -> (MemoryStore, Manager) {
+    let store = MemoryStore::new();
+    put(&store, Key::Policy, &from_the_future());
+    let manager = Manager::start(Arc::new(store.clone()), "m-a", "a").await;
+    let told = |status: &Value| status["conditions"].to_string().contains("never could");
+    manager.until("/status", "the condition", told).await;
+    (store, manager)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_never_could_be_read_is_not_shown_as_the_built_in_one() {
+    let (_store, manager) = never_read().await;
+    let (_, status) = manager.get("/status").await;
+    let conditions = status["conditions"].to_string();
+    assert!(conditions.contains("policy-unreadable"), "{conditions}");
+    assert!(!conditions.contains("no-policy"), "{conditions}");
+    for path in ["/config", "/rto"] {
+        let answer = manager.get(path).await;
+        let says = "in etcd (/holdfast/v1/policy) cannot be read by manager m-a";
+        check_problem(&answer, (500, "unreadable"), says);
+    }
+    for output in ["table", "json"] {
+        let ran = manager.cli(&["config", "show", "-o", output]).await;
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+        let to_do = "Upgrade it, or ask a manager that can read it (--api)";
+        assert!(ran.err.contains(to_do), "{ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_not_read_is_replaced_only_if_that_is_asked_for() {
+    let (store, manager) = never_read().await;
+    let (revision, _) = stands(&store);
+    let known = format!("/config?revision={revision}");
+    for path in ["/config", "/config?dry_run", &known] {
+        let refused = manager.ask("PUT", path, body()).await;
+        check_problem(&refused, (409, "not-possible"), "--replace-unread");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = file(&dir, "policy.json", &body().expect("a body").1);
+    let apply = async |more: &[&str]| {
+        let args = [&["config", "apply", "-f", path.as_str()], more].concat();
+        manager.cli(&args).await
+    };
+    let ran = apply(&[]).await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.err.contains("nothing was changed: the policy"), "{ran:?}");
+    let ran = apply(&["--replace-unread", "--revision", "1"]).await;
+    assert_eq!(ran.code, 3, "another one was meant: {ran:?}");
+    assert_eq!(stands(&store), (revision, from_the_future()), "nobody wrote");
+    let revision = revision.to_string();
+    let ran = apply(&["--replace-unread", "--revision", &revision]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let (_, config) = manager.get("/config").await;
+    assert_eq!(config["policy"]["timing"]["profile"], "fast", "{config:#}");
+    assert_eq!(config["unread"], Value::Null, "{config:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_read_before_is_shown_as_such_and_hides_no_newer_one() {
+    let (store, manager) = one_manager().await;
+    let (read, _) = stands(&store);
+    put(&store, Key::Policy, &from_the_future());
+    let (newer, _) = stands(&store);
+    assert!(newer > read);
+    let unread = |config: &Value| config["unread"]["revision"] == newer;
+    let config = manager.until("/config", "the newer one", unread).await;
+    assert_eq!(config["revision"], read, "{config:#}");
+    assert_eq!(config["policy"]["timing"]["profile"], "fast", "{config:#}");
+    let ran = manager.cli(&["config", "show"]).await;
+    assert!(ran.code == 0 && ran.out.contains("profile = \"fast\""), "{ran:?}");
+    let told = ran.err.contains("read last, and not the newest") && ran.err.contains("m-a");
+    assert!(told, "{ran:?}");
+    let (_, status) = manager.get("/status").await;
+    let goes_on = format!("goes on by the one before it (revision {read})");
+    let conditions = status["conditions"].to_string();
+    assert!(conditions.contains(&goes_on), "{conditions}");
+    // As it was shown: that is neither what stands there nor unchanged.
+    for path in ["/config".to_owned(), format!("/config?revision={read}")] {
+        let refused = manager.ask("PUT", &path, body()).await;
+        check_problem(&refused, (409, "not-possible"), "--replace-unread");
+    }
+    let path = format!("/config?replace_unread&revision={read}");
+    let refused = manager.ask("PUT", &path, body()).await;
+    check_problem(&refused, (409, "stale-revision"), &format!("revision {newer}"));
+    assert_eq!(stands(&store), (newer, from_the_future()), "nobody wrote");
+    let path = format!("/config?replace_unread&revision={newer}");
+    let (code, answer) = manager.ask("PUT", &path, body()).await;
+    assert!(code == 200 && answer["changed"] == true, "{answer:#}");
+}
