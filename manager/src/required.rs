@@ -27,12 +27,14 @@ pub(crate) fn present(view: &View, now: Instant) -> impl Iterator<Item = &Manage
 }
 
 /// Those that the policy requires.
-pub(crate) fn required(view: &View) -> impl Iterator<Item = &ExtensionName> {
-    let policy = view.policy.iter();
-    policy
-        .flat_map(|seen| &seen.value.extensions)
-        .filter(|(_, own)| own.required)
-        .map(|(name, _)| name)
+///
+/// # Errors
+/// Why that is not known, if the policy cannot be read here and never could be: any of them may be required then.
+pub(crate) fn required(view: &View) -> Result<Vec<&ExtensionName>, &str> {
+    let policy = view.policy_in_force()?;
+    let all = policy.into_iter().flat_map(|policy| &policy.extensions);
+    let required = all.filter(|(_, own)| own.required);
+    Ok(required.map(|(name, _)| name).collect())
 }
 
 /// Where one cannot be asked among those that are there and are to ask it: who, and why, in words.
@@ -84,7 +86,8 @@ fn lacks(readiness: Option<&Readiness>) -> Option<String> {
 }
 
 /// Whether this manager cannot ask all that is required, and another one that does not lead now can: that one should
-/// lead next.
+/// lead next. One that does not know what is required, for it never could read the policy, decides nothing while it
+/// leads: any other is fitter.
 pub(crate) fn another_is_fitter(
     view: &View,
     now: Instant,
@@ -95,15 +98,18 @@ pub(crate) fn another_is_fitter(
         let installed = view.extensions.get(*name);
         installed.is_some_and(|seen| seen.value.manifest.kind != ExtensionKind::StorageCheck)
     };
-    let required: Vec<&ExtensionName> = required(view).filter(asked_by_managers).collect();
+    let led = view.leader_epoch.as_ref().map(|seen| &seen.value.manager);
+    let mut others =
+        present(view, now).filter(|other| other.name != *me && Some(&other.name) != led);
+    let Ok(required) = required(view) else {
+        return others.next().is_some();
+    };
+    let required: Vec<&ExtensionName> = required.into_iter().filter(asked_by_managers).collect();
     let is_fit = |there: &BTreeMap<ExtensionName, Readiness>| {
         required
             .iter()
             .all(|name| lacks(there.get(*name)).is_none())
     };
-    let led = view.leader_epoch.as_ref().map(|seen| &seen.value.manager);
-    let mut others =
-        present(view, now).filter(|other| other.name != *me && Some(&other.name) != led);
     !is_fit(own) && others.any(|other| is_fit(&other.extensions))
 }
 
@@ -116,6 +122,13 @@ mod tests {
     use serde_json::{Value, json};
 
     fn view(records: &[(Key, Value)]) -> View {
+        let view = seen(records);
+        assert!(view.unreadable.is_empty(), "{:?}", view.unreadable);
+        view
+    }
+
+    /// Likewise, and some of them may be unreadable.
+    fn seen(records: &[(Key, Value)]) -> View {
         let mut view = View::default();
         for (number, (key, value)) in (1..).zip(records) {
             let item = KeyValue {
@@ -129,7 +142,6 @@ mod tests {
             };
             view.apply(&batch, Instant(1_000));
         }
-        assert!(view.unreadable.is_empty(), "{:?}", view.unreadable);
         view
     }
 
@@ -249,5 +261,21 @@ mod tests {
         );
         let unfit = [&records[..], &[manager("m-a", failed())]].concat();
         assert!(!another_is_fitter(&view(&unfit), now, &me, &own(failed())));
+    }
+
+    #[test]
+    fn what_a_policy_requires_that_never_could_be_read_is_not_known() {
+        assert_eq!(required(&view(&[])), Ok(Vec::new()), "none was written");
+        let rule: ExtensionName = "rule".parse().expect("a name");
+        let future = (Key::Policy, json!({"from_the_future": true}));
+        let unread = seen(&[future.clone(), manager("m-b", ready())]);
+        required(&unread).expect_err("any of them may be");
+        let (me, now) = ("m-b".parse().expect("a name"), Instant(2_000));
+        let own = BTreeMap::new();
+        assert!(!another_is_fitter(&unread, now, &me, &own), "nobody else");
+        let with = seen(&[future.clone(), manager("m-a", failed())]);
+        assert!(another_is_fitter(&with, now, &me, &own), "it decides nothing");
+        let last = seen(&[policy(), future]);
+        assert_eq!(required(&last), Ok(vec![&rule]), "the last one that was read");
     }
 }

@@ -8,7 +8,7 @@ use holdfast_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use support::requests::{JSON, check_problem, one_manager};
-use support::{Manager, file, policy, put};
+use support::{Manager, file, name, policy, put};
 
 /// What a newer version wrote.
 fn from_the_future() -> Value {
@@ -116,4 +116,24 @@ async fn one_that_was_read_before_is_shown_as_such_and_hides_no_newer_one() {
     let path = format!("/config?replace_unread&revision={newer}");
     let (code, answer) = manager.ask("PUT", &path, body()).await;
     assert!(code == 200 && answer["changed"] == true, "{answer:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_requires_that_never_could_be_read_is_not_known() {
+    let (store, manager) = never_read().await;
+    let told = |status: &Value| {
+        let conditions = status["conditions"].to_string();
+        conditions.contains("extension-required")
+            && conditions.contains("which extensions the policy requires is not known")
+    };
+    manager.until("/status", "the condition", told).await;
+    let manifest = json!({"name": "rule", "version": "1.0.0", "kind": "placement", "summary": "Test."});
+    let installed = json!({"manifest": manifest, "digest": "d", "bytes": 1, "granted": {}, "then": "closed",
+                           "by": "me", "at": 1});
+    put(&store, Key::Extension(name("rule")), &installed);
+    let there = |list: &Value| list.as_array().is_some_and(|all| all.len() == 1);
+    manager.until("/extensions", "the extension", there).await;
+    let refused = manager.ask("DELETE", "/extensions/rule", None).await;
+    let says = "whether the policy requires extension rule is not known";
+    check_problem(&refused, (409, "not-possible"), says);
 }

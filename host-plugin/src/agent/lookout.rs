@@ -10,11 +10,13 @@ use holdfast_core::lease::lookout::{Case, Lookout, is_news, sighting};
 use holdfast_model::host::StoragePlane;
 use holdfast_model::id::{HostName, Incarnation};
 use holdfast_model::lease::Sighting;
+use holdfast_model::policy::Policy;
 use holdfast_model::time::Instant;
 use holdfast_model::world::Seen;
 use holdfast_store::cache::Cache;
 use holdfast_store::guards::{HostWrite, encode};
 use holdfast_store::keyspace::Key;
+use holdfast_store::view::View;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -88,10 +90,8 @@ async fn look(
             .get(own)
             .map(|host| host.saw.clone())
             .unwrap_or_default();
-        let policy = view.policy.as_ref().map(|seen| seen.value.clone());
-        (cases, told, policy.unwrap_or_default())
+        (cases, told, known_policy(view))
     });
-    let timing = policy.timing.resolve();
     for (host, seen) in &told {
         if cases.iter().all(|case| case.host != *host) {
             let write = HostWrite::ForgetSaw {
@@ -126,8 +126,7 @@ async fn look(
         else {
             continue;
         };
-        let wait_ms = timing.taker_wait_ms.max(declared.unwrap_or(0));
-        let quiet_ms = policy.fencing.quiet_ms(&case.host, &timing);
+        let (wait_ms, quiet_ms) = silences(policy.as_ref(), &case.host, declared);
         let Some(next) = sighting(case, finding, wait_ms, quiet_ms) else {
             continue;
         };
@@ -146,6 +145,28 @@ async fn look(
     cases
 }
 
+/// The policy in force; none if it cannot be read here and never could be. The built-in one if none was written.
+fn known_policy(view: &View) -> Option<Policy> {
+    let policy = view.policy_in_force().ok()?;
+    Some(policy.cloned().unwrap_or_default())
+}
+
+/// The silences that count, as [`sighting`] takes them, by the policy and by what the heartbeat of that life declares.
+/// Without a policy only what it declares is known, and no silence is long enough if it declares nothing; nor is it
+/// known whether anybody may be asked to switch its host off.
+fn silences(
+    policy: Option<&Policy>,
+    host: &HostName,
+    declared_ms: Option<u64>,
+) -> (u64, Option<u64>) {
+    let Some(policy) = policy else {
+        return (declared_ms.unwrap_or(u64::MAX), None);
+    };
+    let timing = policy.timing.resolve();
+    let wait_ms = timing.taker_wait_ms.max(declared_ms.unwrap_or(0));
+    (wait_ms, policy.fencing.quiet_ms(host, &timing))
+}
+
 async fn tell(
     tools: &Tools,
     incarnation: &Incarnation,
@@ -161,5 +182,48 @@ async fn tell(
         // Its own last write is not in the view yet: the next look knows.
         Ok(_) | Err(WriteError::Changed) => {}
         Err(error) => tracing::warn!(host = %of, %error, "a sighting was not told"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_model::id::Revision;
+    use holdfast_store::api::{Batch, Change, KeyValue};
+
+    fn see(view: &mut View, revision: i64, policy: &[u8]) {
+        let revision = Revision(revision);
+        let item = KeyValue {
+            key: Key::Policy.path(),
+            value: policy.to_vec(),
+            revision,
+        };
+        let changes = vec![Change::Put(item)];
+        view.apply(&Batch { revision, changes }, Instant(1));
+    }
+
+    #[test]
+    fn a_policy_that_never_could_be_read_is_not_the_built_in_one() {
+        let host: HostName = "a1".parse().expect("a name");
+        let silences = |view: &View, declared_ms| {
+            let policy = known_policy(view);
+            super::silences(policy.as_ref(), &host, declared_ms)
+        };
+        let mut view = View::default();
+        let built_in = Policy::default().timing.resolve();
+        assert_eq!(silences(&view, None), (built_in.taker_wait_ms, None));
+        see(&mut view, 1, br#"{"from_the_future": 1}"#);
+        assert_eq!(silences(&view, Some(2_750)), (2_750, None), "as declared");
+        assert_eq!(silences(&view, None), (u64::MAX, None), "none is enough");
+        let mut policy = Policy::default();
+        let device = serde_json::json!({"agent": "fence_x"});
+        let device = serde_json::from_value(device).expect("a device");
+        let name = "a1".parse().expect("a name");
+        policy.fencing.devices.insert(name, device);
+        see(&mut view, 2, &encode(&policy));
+        let as_read = (built_in.taker_wait_ms, Some(built_in.runner_deadline_ms));
+        assert_eq!(silences(&view, Some(1)), as_read);
+        see(&mut view, 3, br#"{"from_the_future": 2}"#);
+        assert_eq!(silences(&view, Some(1)), as_read, "the last one");
     }
 }

@@ -415,7 +415,14 @@ pub async fn remove(
         // One that this version cannot read can be removed as well.
         let (revision, _) = look.view.seen(&key).ok_or_else(|| unknown(&named))?;
         asking.still(&format!("extension {named}"), Some(revision))?;
-        if required(look.view).any(|name| *name == named) {
+        let required = required(look.view).map_err(|why| {
+            let detail = format!(
+                "whether the policy requires extension {named} is not known, for this manager cannot read it ({why}); \
+                 ask one that can (--api)"
+            );
+            Problem::new("not-possible", detail)
+        })?;
+        if required.contains(&&named) {
             let detail = format!(
                 "the policy requires extension {named}; take `required` out of [extensions.{named}] first \
                  (`holdfast config apply`)"

@@ -80,11 +80,12 @@ fn leads_now(actor: &str, epoch: Revision) -> Event {
     }
 }
 
-/// The oldest events beyond those that are kept.
+/// The oldest events beyond those that are kept; none while it is not known how many are.
 fn too_old(view: &View) -> Vec<String> {
-    let kept = match &view.policy {
-        Some(policy) => policy.value.budgets.events_kept,
-        None => Budgets::default().events_kept,
+    let kept = match view.policy_in_force() {
+        Ok(Some(policy)) => policy.budgets.events_kept,
+        Ok(None) => Budgets::default().events_kept,
+        Err(_) => return Vec::new(),
     };
     let kept = usize::try_from(kept).unwrap_or(usize::MAX);
     // A tenth more may pile up, so that not every new event costs a removal.

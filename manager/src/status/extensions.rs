@@ -103,7 +103,17 @@ impl Scene<'_> {
 
     /// What the policy requires and somebody lacks.
     fn required(&self, found: &mut Found) {
-        for name in required(self.view) {
+        let required = match required(self.view) {
+            Ok(required) => required,
+            Err(why) => {
+                let text = format!(
+                    "which extensions the policy requires is not known, for this manager cannot read it ({why}): none \
+                     can be removed here, and any other manager leads rather than this one"
+                );
+                return found.add(Severity::Critical, "extension-required", text);
+            }
+        };
+        for name in required {
             let gaps = gaps(self.view, self.context.now, name);
             if !gaps.is_empty() {
                 let text = format!(

@@ -62,17 +62,29 @@ fn due(view: &View, shared: &Shared, memory: &Mutex<Memory>) -> Vec<Due> {
     if view.errands.is_empty() {
         return Vec::new();
     }
-    let timing = match &view.policy {
-        Some(policy) => policy.value.timing.resolve(),
-        None => Policy::default().timing.resolve(),
+    let holds_ms = match view.policy_in_force() {
+        Ok(policy) => {
+            let timing = policy.map_or_else(|| Policy::default().timing, |p| p.timing.clone());
+            Some(timing.resolve().leader_wait_ms)
+        }
+        Err(_) => None,
     };
     let memory = lock(memory);
     let all = view.errands.values();
     let each = all.map(|seen| {
         let duty = duty(&shared.me.name, &shared.me.life, &seen.value, &memory);
-        (seen.clone(), duty, timing.leader_wait_ms)
+        match (duty, holds_ms) {
+            (Duty::Take, None) => (seen.clone(), Duty::Say(holds_how_long()), 0),
+            (duty, holds_ms) => (seen.clone(), duty, holds_ms.unwrap_or_default()),
+        }
     });
     each.filter(|(_, duty, _)| *duty != Duty::Nothing).collect()
+}
+
+/// Only the policy says for how long it may be asked.
+fn holds_how_long() -> ErrandStage {
+    let reason = "not asked: it cannot read the policy".to_owned();
+    ErrandStage::Declined { reason }
 }
 
 /// Takes it, and asks the device if that was accepted. Ends within twice the device's bound and what the store
