@@ -6,6 +6,10 @@ use holdfast_extension_kit::{Folder, Language, Start, new, wit};
 use holdfast_model::extension::ExtensionKind;
 
 fn each(check: impl Fn(&Start, &Path)) {
+    each_source(|start, folder, _| check(start, folder));
+}
+
+fn each_source(check: impl Fn(&Start, &Path, &Path)) {
     for kind in ExtensionKind::ALL {
         for language in Language::ALL {
             let dir = tempfile::tempdir().expect("a directory");
@@ -18,7 +22,7 @@ fn each(check: impl Fn(&Start, &Path)) {
             };
             let source = new(&folder, &start).expect("a new extension");
             assert!(source.is_file(), "{source:?}");
-            check(&start, &folder);
+            check(&start, &folder, &source);
         }
     }
 }
@@ -61,6 +65,24 @@ fn the_contracts_resolve_and_export_the_kind() {
         for name in exports.map(|key| resolve.name_world_key(key)) {
             assert!(name.starts_with(&wanted), "{name}");
         }
+    });
+}
+
+/// Of all that can become of an order only one leaves open whether it was carried out.
+#[test]
+fn an_order_that_was_not_sent_is_told_from_one_without_an_answer() {
+    each_source(|start, _, source| {
+        if start.kind != ExtensionKind::Fencing {
+            return;
+        }
+        let apart = match start.language {
+            Language::Rust => "error @ Error::Unanswered(_)) => Ordered::Unknown",
+            Language::JavaScript => "UNSENT.includes(thrown(error)?.tag)",
+            Language::Python => "Ordered_Unknown(said) if unanswered else",
+            Language::C => "HOLDFAST_HOST_HTTP_ERROR_UNANSWERED ?",
+        };
+        let text = std::fs::read_to_string(source).expect("a source");
+        assert!(text.contains(apart), "{}:\n{text}", start.language);
     });
 }
 

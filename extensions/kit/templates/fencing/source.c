@@ -24,7 +24,10 @@ static text setting(const device *from, const char *name, text otherwise) {
   return otherwise;
 }
 
-/* Sends a request; the status, or 0 if nobody knows what became of it. `body` is on the heap. */
+/* Instead of a status: nobody knows what became of the request; and: it was certainly not sent. */
+enum { UNANSWERED = 0, UNSENT = -1 };
+
+/* Sends a request; the status, or one of these. `body` is on the heap. */
 static int ask(const device *about, uint8_t method, const char *action, const char *json, text *body) {
   char path[PATH_MAX];
   text system = setting(about, "system", (text){(uint8_t *)"1", 1});
@@ -36,8 +39,9 @@ static int ask(const device *about, uint8_t method, const char *action, const ch
   holdfast_host_http_response_t answer;
   holdfast_host_http_error_t error;
   if (!holdfast_host_http_send(&target, method, &where, json ? &what : NULL, &answer, &error)) {
+    int ended = error.tag == HOLDFAST_HOST_HTTP_ERROR_UNANSWERED ? UNANSWERED : UNSENT;
     holdfast_host_http_error_free(&error);
-    return 0;
+    return ended;
   }
   *body = answer.body;
   return answer.status;
@@ -49,9 +53,10 @@ static void reset(device *about, const char *json, ordered *ret) {
       ask(about, HOLDFAST_HOST_HTTP_METHOD_POST, "/Actions/ComputerSystem.Reset", json, &body);
   if (status >= 200 && status <= 299) {
     ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_ORDERED_ACCEPTED;
-  } else if (status >= 400 && status <= 499) {
+  } else if (status == UNSENT || (status >= 400 && status <= 499)) {
     ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_ORDERED_REFUSED;
-    extension_string_dup(&ret->val.refused, "the board will not");
+    const char *why = status == UNSENT ? "the board was not asked" : "the board will not";
+    extension_string_dup(&ret->val.refused, why);
   } else {
     ret->tag = EXPORTS_HOLDFAST_FENCING_FENCE_ORDERED_UNKNOWN;
     extension_string_dup(&ret->val.unknown, "no clear answer of the board");

@@ -13,10 +13,13 @@ const BOARD = "bmc";
 const system = (device) => `/redfish/v1/Systems/${setting(device, "system", "1")}`;
 
 // What `http.send` throws: { tag, val }, perhaps inside an Error.
+const thrown = (error) => error?.payload ?? error;
 const words = (error) => {
-  const cause = error?.payload ?? error;
+  const cause = thrown(error);
   return cause?.tag ? `${cause.tag}: ${cause.val}` : String(error);
 };
+// These were certainly not sent.
+const UNSENT = ["no-target", "not-allowed", "too-many", "unreachable"];
 
 function reset(device, kind) {
   const path = `${system(device)}/Actions/ComputerSystem.Reset`;
@@ -26,8 +29,8 @@ function reset(device, kind) {
     const said = `the board answered ${status}`;
     return { tag: status >= 400 && status < 500 ? "refused" : "unknown", val: said };
   } catch (error) {
-    // Perhaps it was done: nobody knows.
-    return { tag: "unknown", val: words(error) };
+    // Only one that is unanswered may have been done; of what is no error of `http.send` nobody knows either.
+    return { tag: UNSENT.includes(thrown(error)?.tag) ? "refused" : "unknown", val: words(error) };
   }
 }
 
