@@ -184,18 +184,17 @@ impl Sushy {
         let word = |key: &str| system[key].as_str().unwrap_or_default().to_owned();
         let (host, power) = (word("name"), word("power_state"));
         let before = self.told().power.insert(host.clone(), power.clone());
-        let present = lab.power(&host).unwrap_or(Power::Off);
-        let done = match (before.as_deref(), power.as_str()) {
-            (None | Some("On"), "Off") => {
+        let done = lab.power(&host).and_then(|present| {
+            let due = due(before.as_deref(), &power);
+            if due == Some(Power::Off) {
                 self.told().off.push((now_ms(), host.clone(), present));
-                match present {
-                    Power::Off => Ok(()),
-                    Power::On => lab.power_off(&[&host]).map(drop),
-                }
             }
-            (Some("Off"), "On") if present == Power::Off => lab.power_on(&[&host]),
-            _ => Ok(()),
-        };
+            match due {
+                Some(Power::Off) if present == Power::On => lab.power_off(&[&host]).map(drop),
+                Some(Power::On) if present == Power::Off => lab.power_on(&[&host]),
+                _ => Ok(()),
+            }
+        });
         match done {
             Ok(()) => say(stream, "204 No Content", ""),
             Err(error) => {
@@ -224,6 +223,15 @@ impl Sushy {
                 .map(|(.., power)| *power)
                 .ok_or_else(|| format!("so far {:?}", told.off))
         })
+    }
+}
+
+/// What becomes of a machine when the emulator's word for its power changes.
+fn due(before: Option<&str>, says: &str) -> Option<Power> {
+    match (before, says) {
+        (None | Some("On"), "Off") => Some(Power::Off),
+        (Some("Off"), "On") => Some(Power::On),
+        _ => None,
     }
 }
 
@@ -326,4 +334,57 @@ fn start(place: &Path, program: &Path) -> Result<Running> {
         }
     })?;
     Ok(running)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+    use crate::options::LabOptions;
+    use crate::state::{LabRecord, StateDir};
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// A lab of which nothing runs.
+    fn lab(root: &Path) -> Lab {
+        let record = LabRecord {
+            options: LabOptions::default(),
+            layout: Layout::new(2).unwrap(),
+            real_boot_id: String::new(),
+            made_dirs: Vec::new(),
+            domain_type: "qemu".to_owned(),
+            complete: true,
+        };
+        let state = StateDir::new(root).unwrap();
+        Lab { state, record }
+    }
+
+    #[test]
+    fn a_machine_whose_power_cannot_be_read_is_not_off() {
+        let lab = lab(Path::new("/nonexistent/holdfast-lab"));
+        let sushy = Sushy {
+            told: Mutex::default(),
+            pin: String::new(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let answer = |host: &str| {
+            let mut told = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let body = format!("{{\"name\": \"{host}\", \"power_state\": \"Off\"}}");
+            let length = body.len();
+            write!(told, "PUT / HTTP/1.1\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+            let (stream, _) = listener.accept().unwrap();
+            sushy.hear(&lab, &stream).unwrap();
+            drop(stream);
+            let mut said = String::new();
+            told.read_to_string(&mut said).unwrap();
+            said
+        };
+        assert!(answer("a1").starts_with("HTTP/1.1 204 "), "it is off");
+        assert_eq!(sushy.told().off.len(), 1);
+        sushy.expect_obeyed().unwrap();
+        assert!(answer("nobody").starts_with("HTTP/1.1 500 "), "who knows");
+        assert_eq!(sushy.told().off.len(), 1, "nothing was seen of it");
+        let failed = sushy.expect_obeyed().unwrap_err().to_string();
+        assert!(failed.contains("nobody is not Off"), "{failed}");
+    }
 }
