@@ -2,12 +2,17 @@
 
 mod support;
 
+use holdfast_manager::daemon::Means;
+use holdfast_manager::requests::{Ended, RequestCounts, Requested, Requests};
 use holdfast_model::host::ExitKind;
+use holdfast_model::time::UnixMs;
 use holdfast_store::keyspace::Key;
+use holdfast_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use support::requests::{JSON, check_problem, one_manager};
-use support::{Cluster, domain_xml, name, put};
+use support::{Cluster, Manager, cli, domain_xml, name, policy, put};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_fails_is_told_by_why() {
@@ -196,6 +201,69 @@ async fn lists_come_in_pages() {
         (rest["items"][0]["name"].as_str(), &rest["next"]),
         (Some("b2"), &Value::Null)
     );
+}
+
+/// What was sent from one manager.
+struct Sent(Requested);
+
+impl Requests for Sent {
+    fn newest(&self) -> Vec<Requested> {
+        vec![self.0.clone()]
+    }
+
+    fn counts(&self) -> RequestCounts {
+        RequestCounts::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_managers_are_asked_for_what_they_have_sent() {
+    let store = MemoryStore::new();
+    put(&store, Key::Policy, &policy());
+    let start = async |id: &str, site: &str, at: u64| {
+        let requested = Requested {
+            at: UnixMs(at),
+            about: "fencing of a1".to_owned(),
+            target: "a1-board".to_owned(),
+            place: "https://192.0.2.111:443".to_owned(),
+            method: "POST".to_owned(),
+            path: format!("/off-by-{id}"),
+            outcome: Ended::Answered { status: 204 },
+            ended_at: None,
+        };
+        let means = Means {
+            requests: Some(Arc::new(Sent(requested))),
+            ..Means::default()
+        };
+        Manager::with_means(Arc::new(store.clone()), ("lab", id, site), means).await
+    };
+    let (one, _two) = (start("m-a", "a", 2).await, start("m-b", "b", 1).await);
+    let knows = |here: &Value| here["others"]["m-b"].is_string();
+    one.until("/requests", "it to know the other", knows).await;
+    // Only one of them is named, and both tell: the earlier one first.
+    let ran = one.cli(&["ext", "requests"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let lines: Vec<&str> = ran
+        .out
+        .lines()
+        .filter(|line| line.contains("/off-by"))
+        .collect();
+    let by = |line: &str, id: &str| line.contains(id) && line.contains(&format!("/off-by-{id}"));
+    assert!(
+        lines.len() == 2 && by(lines[0], "m-b") && by(lines[1], "m-a"),
+        "{}",
+        ran.out
+    );
+    // One that is away is told.
+    let api = format!("{},http://127.0.0.1:1", one.url);
+    let ran = cli(&api, &["ext", "requests", "-o", "json"]).await;
+    let told: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(told["managers"], json!(["m-a", "m-b"]), "{told:#}");
+    assert_eq!(
+        told["silent"][0]["manager"], "http://127.0.0.1:1",
+        "{told:#}"
+    );
+    assert_eq!(told["requests"][0]["manager"], "m-b", "{told:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

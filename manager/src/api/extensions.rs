@@ -7,6 +7,7 @@
 
 use super::App;
 use super::extension_hosts::{on_hosts, removal};
+use super::extension_log::others;
 use super::extension_sites::{first_at, sited};
 use super::extension_versions::{is_used, settle_shadow, shadow_shown, take_shadow_along};
 use super::input::{Asker, Body, Name, Options, name};
@@ -90,6 +91,9 @@ pub struct RequestsHere {
     pub manager: ManagerName,
     /// Oldest first.
     pub requests: Vec<Requested>,
+    /// Where the API of the other managers listens that are there: each has what was sent from it.
+    #[serde(default)]
+    pub others: BTreeMap<ManagerName, String>,
 }
 
 /// What extensions have had this manager send: the newest.
@@ -98,6 +102,8 @@ pub async fn requests(State(app): State<Arc<App>>) -> Json<RequestsHere> {
     Json(RequestsHere {
         manager: app.manager.clone(),
         requests: requests.map_or_else(Vec::new, |requests| requests.newest()),
+        // What was sent from here is told without etcd as well.
+        others: app.glance(|look| others(&app, look)).unwrap_or_default(),
     })
 }
 

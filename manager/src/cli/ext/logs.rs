@@ -30,7 +30,9 @@ impl Session {
         let managers: Vec<String> = by_manager.keys().cloned().collect();
         let told = match shared {
             Some(told) => told,
-            None => json!({"managers": managers, "silent": silent, "lines": merged(by_manager)}),
+            None => {
+                json!({"managers": managers, "silent": silent, "lines": merged(by_manager, "lines")})
+            }
         };
         if self.output == Output::Json {
             return print_json(&told);
@@ -63,11 +65,14 @@ impl Session {
     }
 }
 
-/// Those of all managers in the order of their time, each with its manager.
-fn merged(by_manager: impl IntoIterator<Item = (String, Value)>) -> Vec<Value> {
+/// What all managers have in a list of this name, in the order of its time, each with its manager.
+pub(super) fn merged(
+    by_manager: impl IntoIterator<Item = (String, Value)>,
+    list: &str,
+) -> Vec<Value> {
     let mut all: Vec<Value> = Vec::new();
     for (manager, mut told) in by_manager {
-        let Some(lines) = told["lines"].as_array_mut() else {
+        let Some(lines) = told[list].as_array_mut() else {
             continue;
         };
         for mut line in std::mem::take(lines) {
@@ -116,14 +121,15 @@ mod tests {
     fn lines_of_all_managers_are_one_list() {
         let line = |at: u64, text: &str| json!({"at": at, "level": "info", "text": text});
         let told = |lines: Vec<Value>| json!({"lines": lines});
-        let all = merged([
+        let by_manager = [
             (
                 "m-a".to_owned(),
                 told(vec![line(1, "one"), line(3, "three"), line(3, "third")]),
             ),
             ("m-b".to_owned(), told(vec![line(2, "two")])),
             ("m-c".to_owned(), json!({})),
-        ]);
+        ];
+        let all = merged(by_manager, "lines");
         let short = all.iter().map(|line| drawn(line).plain());
         let short: Vec<String> = short.map(|line| line[24..].trim().to_owned()).collect();
         assert_eq!(
