@@ -9,11 +9,13 @@ use holdfast_manager::daemon::fence::NoDevices;
 use holdfast_model::host::ExitKind;
 use holdfast_model::id::Revision;
 use holdfast_model::plan::{Plan, Step, Write};
-use holdfast_store::keyspace::Key;
+use holdfast_store::api::{Txn, TxnOp};
+use holdfast_store::keyspace::{Key, ROOT};
 use holdfast_store::memory::MemoryStore;
 use holdfast_store::view::View;
 use std::sync::Arc;
-use support::{Cluster, Manager, name, policy, put, shared};
+use std::time::Duration;
+use support::{BOUND, Cluster, Manager, name, policy, put, shared};
 use tokio::sync::watch;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,4 +258,33 @@ async fn a_deposed_leader_s_plan_is_dropped() {
     let ready = prepare(&View::default(), &plan, epoch, &shared);
     assert_eq!(execute(&shared, ready, epoch, &seen).await.refused, 1);
     assert!(store.get_now(&Key::HostState(name("a1")).path()).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errands_of_older_versions_do_not_stay_in_the_store() {
+    let store = MemoryStore::new();
+    put(&store, Key::Policy, &policy());
+    let raw = |path: &str| {
+        let ops = vec![TxnOp::Put(path.to_owned(), b"{}".to_vec())];
+        let compares = Vec::new();
+        store.txn_now(Txn { compares, ops });
+    };
+    let old = format!("{ROOT}errands/a1");
+    // Of this version, if nobody can read it, and of one to come.
+    let others = ["errands/a1/board", "errands/a1/board/2", "errand-book/a1"];
+    let others = others.map(|path| format!("{ROOT}{path}"));
+    raw(&old);
+    others.iter().for_each(|path| raw(path));
+    let manager = Manager::start(Arc::new(store.clone()), "m-a", "a").await;
+    let poll = async {
+        while store.get_now(&old).is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let gone = tokio::time::timeout(BOUND, poll).await;
+    gone.expect("the leader removes it");
+    for path in &others {
+        assert!(store.get_now(path).is_some(), "{path} is not its business");
+    }
+    manager.stop().await.expect("a clean end");
 }

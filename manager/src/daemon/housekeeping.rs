@@ -1,5 +1,5 @@
 //! What the leader does besides deciding: it tells that it leads, makes the key for probes once, and removes old
-//! events and errands that are over.
+//! events, errands that are over, and those that older versions left behind.
 
 use super::probes::make_key;
 use super::{Shared, stopped};
@@ -42,6 +42,10 @@ pub async fn run(mut shared: Shared, mut cache: Cache, epoch: watch::Receiver<Op
             let id = event_id(&event, shared.numbers.fetch_add(1, Ordering::Relaxed));
             let put = TxnOp::Put(Key::Event(id).path(), encode(&event));
             write(&shared, leads, vec![put]).await;
+            // Nobody writes such a one while this version leads, so once in a term is enough.
+            for (path, seen) in cache.read(View::old_errands) {
+                forget(&shared, leads, path, seen).await;
+            }
         }
         if cache.read(|view| view.seen(&Key::ProbeKey).is_none())
             && let Err(error) = make_key(&shared, leads).await
@@ -64,6 +68,18 @@ async fn write(shared: &Shared, epoch: Revision, ops: Vec<TxnOp>) {
     let compares = vec![Compare::Revision(Key::LeaderEpoch.path(), epoch)];
     if let Err(error) = shared.store.txn(Txn { compares, ops }).await {
         tracing::warn!(%error, "events not written");
+    }
+}
+
+/// Removes a record as it was seen. One that cannot be removed is tried again in the next term.
+async fn forget(shared: &Shared, epoch: Revision, path: String, seen: Revision) {
+    let compares = vec![
+        Compare::Revision(Key::LeaderEpoch.path(), epoch),
+        Compare::Revision(path.clone(), seen),
+    ];
+    let ops = vec![TxnOp::Delete(path.clone())];
+    if let Err(error) = shared.store.txn(Txn { compares, ops }).await {
+        tracing::warn!(key = path, %error, "an errand of an older version is not removed");
     }
 }
 

@@ -46,6 +46,15 @@ pub const COMPONENTS: &str = "/holdfast/components/v1/index/";
 /// All events.
 pub const EVENTS: &str = "/holdfast/v1/events/";
 
+/// All errands.
+const ERRANDS: &str = "/holdfast/v1/errands/";
+
+/// Whether an errand stands under this key as versions wrote it that knew one device of a host: `errands/HOST`.
+pub fn is_old_errand(path: &str) -> bool {
+    let rest = path.strip_prefix(ERRANDS);
+    rest.is_some_and(|host| HostName::from_str(host).is_ok())
+}
+
 /// Everything of one host.
 pub fn host_prefix(host: &HostName) -> String {
     format!("{ROOT}hosts/{host}/")

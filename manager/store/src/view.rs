@@ -14,13 +14,13 @@
 //!   was one, and who may sign extensions is not known then ([`View::extension_signers`]).
 //!   [`View::unread_policy`] tells of it.
 //!
-//! Keys that this version does not know are left alone.
+//! Keys that this version does not know are left alone, but for those of [`View::old_errands`].
 
 mod in_force;
 
 use crate::api::{Batch, KeyValue, Listing};
 use crate::events::Events;
-use crate::keyspace::Key;
+use crate::keyspace::{Key, is_old_errand};
 use crate::record::{ReadChange, Record, What};
 use holdfast_model::errand::Errand;
 use holdfast_model::extension::Installed;
@@ -194,6 +194,13 @@ impl View {
             None => self.index.get(&key.path()).copied(),
         };
         readable.or_else(known)
+    }
+
+    /// Errands that older versions wrote, and that no version reads any more: key and revision. Looks at every key.
+    pub fn old_errands(&self) -> Vec<(String, Revision)> {
+        let all = self.index.iter().filter(|(path, _)| is_old_errand(path));
+        all.map(|(path, (revision, _))| (path.clone(), *revision))
+            .collect()
     }
 
     /// The slot of a lease volume that a VM has.
