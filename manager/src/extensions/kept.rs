@@ -1,65 +1,143 @@
 //! Answers that are kept: a VM that waits is asked about again with every plan, and the same question gets the same
 //! answer.
+//!
+//! ```text
+//! kept, asked for again ─> young ── full ─> old ── young is full again ─> forgotten
+//!                            ^ └─────────────┘ asked for again
+//! ```
+//! So there is an end to what is kept, and what is asked with every plan is not forgotten all at once.
 
-use holdfast_model::advice::{Question, Said};
-use holdfast_model::id::VmName;
+use holdfast_model::advice::{Candidate, Peer, Question, Said, Score};
+use holdfast_model::id::{SiteName, VmName};
 use std::collections::HashMap;
+use std::mem::{size_of, take};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// So many; then all of them are forgotten, which costs a call each.
-const MOST: usize = 4_096;
+/// Answers in each of the two: a decision of 20 extensions about 1,000 VMs, and a little.
+const MOST: usize = 20_480;
+/// Bytes of each of the two. With 20 hosts, labels and words for each, such a decision takes some 25 MiB.
+const BYTES_MOST: usize = 32 << 20;
+/// What an entry of a map takes beside its key and its value, about.
+const ENTRY_BYTES: usize = 48;
 
 #[derive(Default)]
 pub(super) struct Kept(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
+    young: Part,
+    old: Part,
+}
+
+#[derive(Default)]
+struct Part {
     /// By the component's digest.
     about: HashMap<VmName, HashMap<Question, HashMap<String, Said>>>,
     /// How many.
     answers: usize,
+    /// What they and their questions take, about.
+    bytes: usize,
 }
 
 impl Kept {
     fn known(&self) -> MutexGuard<'_, Known> {
-        // Each change is one insertion or a clearing.
+        // Each change is one insertion, or one part in the place of the other.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether anything that was said about this VM is kept.
     pub(super) fn is_about(&self, vm: &VmName) -> bool {
-        self.known().about.contains_key(vm)
+        let known = self.known();
+        let parts = [&known.young, &known.old];
+        parts.iter().any(|part| part.about.contains_key(vm))
     }
 
     /// What the component of this digest said to this question.
     pub(super) fn get(&self, digest: &str, question: &Question) -> Option<Said> {
-        let known = self.known();
-        let about = known.about.get(&question.vm.name)?;
-        about.get(question)?.get(digest).cloned()
+        let mut known = self.known();
+        if let Some(said) = known.young.get(digest, question) {
+            return Some(said.clone());
+        }
+        let said = known.old.get(digest, question)?.clone();
+        known.insert(digest, question, said.clone());
+        Some(said)
     }
 
     pub(super) fn insert(&self, digest: &str, question: &Question, said: Said) {
-        let mut known = self.known();
-        if known.answers >= MOST {
-            *known = Known::default();
+        self.known().insert(digest, question, said);
+    }
+}
+
+impl Known {
+    fn insert(&mut self, digest: &str, question: &Question, said: Said) {
+        if self.young.answers >= MOST || self.young.bytes >= BYTES_MOST {
+            self.old = take(&mut self.young);
         }
-        let about = known.about.entry(question.vm.name.clone()).or_default();
-        let before = match about.get_mut(question) {
-            Some(answers) => answers.insert(digest.to_owned(), said),
+        self.young.insert(digest, question, said);
+    }
+}
+
+impl Part {
+    fn get(&self, digest: &str, question: &Question) -> Option<&Said> {
+        let about = self.about.get(&question.vm.name)?;
+        about.get(question)?.get(digest)
+    }
+
+    fn insert(&mut self, digest: &str, question: &Question, said: Said) {
+        let about = self.about.entry(question.vm.name.clone()).or_default();
+        let answers = match about.get_mut(question) {
+            Some(answers) => answers,
             None => {
-                let answers = HashMap::from([(digest.to_owned(), said)]);
-                about.insert(question.clone(), answers);
-                None
+                self.bytes += question_bytes(question);
+                about.entry(question.clone()).or_default()
             }
         };
-        known.answers += usize::from(before.is_none());
+        let bytes = answer_bytes(digest, &said);
+        if answers.insert(digest.to_owned(), said).is_none() {
+            self.answers += 1;
+            self.bytes += bytes;
+        }
     }
+}
+
+/// What a question takes, about. Labels of hosts are shared with the view.
+fn question_bytes(question: &Question) -> usize {
+    let Question { vm, candidates } = question;
+    let site = |site: &Option<SiteName>| site.as_ref().map_or(0, |site| site.as_str().len());
+    let peer = |peer: &Peer| {
+        let words = peer.name.as_str().len() + peer.host.as_str().len() + site(&peer.site);
+        size_of::<Peer>() + words
+    };
+    let candidate = |candidate: &Candidate| {
+        size_of::<Candidate>() + candidate.host.as_str().len() + site(&candidate.site)
+    };
+    let label = |(key, value): (&String, &String)| ENTRY_BYTES + key.len() + value.len();
+    let own = size_of::<Question>() + ENTRY_BYTES + vm.name.as_str().len();
+    own + vm.group.as_ref().map_or(0, String::len)
+        + vm.labels.iter().map(label).sum::<usize>()
+        + vm.peers.iter().map(peer).sum::<usize>()
+        + candidates.iter().map(candidate).sum::<usize>()
+}
+
+/// What an answer takes, about.
+fn answer_bytes(digest: &str, said: &Said) -> usize {
+    let words = match said {
+        Said::Answer { refusals, scores } => {
+            let text = |why: &Option<String>| why.as_ref().map_or(0, String::len);
+            refusals.len() * size_of::<Option<String>>()
+                + refusals.iter().map(text).sum::<usize>()
+                + scores.len() * size_of::<Score>()
+        }
+        Said::Nothing { reason, .. } => reason.len(),
+    };
+    size_of::<Said>() + ENTRY_BYTES + size_of::<String>() + digest.len() + words
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use holdfast_model::advice::{Fallback, Labels, VmFacts};
+    use std::sync::Arc;
 
     /// Which host for this VM, which needs so much memory?
     pub fn question(vm: &str, memory_mib: u64) -> Question {
@@ -102,6 +180,50 @@ pub(super) mod tests {
         assert!(kept.is_about(&asked.vm.name) && !kept.is_about(&question("web2", 1).vm.name));
     }
 
+    /// A question about twenty hosts, and what is said of each.
+    fn of_twenty(vm: usize) -> (Question, Said) {
+        let mut asked = question(&format!("vm-{vm:04}"), 512);
+        let host = |n: usize| Candidate {
+            host: format!("host-{n:02}").parse().expect("a name"),
+            site: Some("site-a".parse().expect("a name")),
+            labels: Arc::default(),
+            memory_mib: 65_536,
+            memory_free_mib: 4_096,
+            vcpus: 32,
+            vcpus_used: 16,
+            vms: 8,
+        };
+        asked.candidates = (0..20).map(host).collect();
+        let why = |n: usize| (n % 4 == 0).then(|| "another one of its group is there".to_owned());
+        let said = Said::Answer {
+            refusals: (0..20).map(why).collect(),
+            scores: vec![Score::default(); 20],
+        };
+        (asked, said)
+    }
+
+    #[test]
+    fn a_decision_of_twenty_extensions_about_a_thousand_vms_is_kept() {
+        let kept = Kept::default();
+        let digests: Vec<String> = (0..20).map(|n| format!("{n:064}")).collect();
+        let all = || (0..1_000).flat_map(|vm| digests.iter().map(move |digest| (vm, digest)));
+        for (vm, digest) in all() {
+            let (asked, said) = of_twenty(vm);
+            kept.insert(digest, &asked, said);
+        }
+        {
+            let known = kept.known();
+            let Part { answers, bytes, .. } = known.young;
+            assert_eq!((answers, known.old.answers), (20_000, 0), "{bytes} bytes");
+            assert!((8 << 20..BYTES_MOST).contains(&bytes), "{bytes}");
+        }
+        // The next decision asks the same, in the same order: none of it is asked again.
+        for (vm, digest) in all() {
+            let (asked, said) = of_twenty(vm);
+            assert_eq!(kept.get(digest, &asked), Some(said), "{vm} {digest}");
+        }
+    }
+
     #[test]
     fn there_is_an_end_to_what_is_kept() {
         let kept = Kept::default();
@@ -110,9 +232,34 @@ pub(super) mod tests {
         for n in (0..MOST - 1).chain([0, MOST - 1]) {
             kept.insert("c1", &asked(n), said(n));
         }
+        assert_eq!(kept.known().young.answers, MOST);
+        for n in MOST..2 * MOST {
+            kept.insert("c1", &asked(n), said(n));
+        }
+        assert_eq!(kept.known().old.answers, MOST);
+        assert_eq!(kept.get("c1", &asked(0)), Some(said(0)), "asked for again");
+        let known = kept.known();
+        assert_eq!((known.young.answers, known.old.answers), (1, MOST));
+        drop(known);
+        assert_eq!(kept.get("c1", &asked(1)), None, "nobody asked for it");
         assert_eq!(kept.get("c1", &asked(0)), Some(said(0)));
-        kept.insert("c1", &asked(MOST), said(MOST));
-        assert_eq!(kept.get("c1", &asked(0)), None);
         assert_eq!(kept.get("c1", &asked(MOST)), Some(said(MOST)));
+    }
+
+    #[test]
+    fn long_answers_are_counted_by_their_bytes() {
+        let kept = Kept::default();
+        let long = Said::Nothing {
+            reason: "x".repeat(1 << 20),
+            then: Fallback::Open,
+        };
+        for n in 0..100 {
+            kept.insert("c1", &question("web1", n), long.clone());
+        }
+        let known = kept.known();
+        let bytes = known.young.bytes + known.old.bytes;
+        let most = 2 * (BYTES_MOST + (2 << 20));
+        assert!((BYTES_MOST..most).contains(&bytes), "{bytes}");
+        assert!(known.young.answers + known.old.answers < 70);
     }
 }
