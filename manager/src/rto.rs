@@ -7,10 +7,14 @@
 //! ```
 //! Both waits run at once: a host that loses its power stops writing to both planes at the same time.
 
+use holdfast_core::errand::{ANSWER_MS, CANDIDATES_MAX, TAKEN_WITHIN_MS};
 use holdfast_core::lease::keeper::period_ms;
-use holdfast_model::policy::Policy;
+use holdfast_model::fence_device::FenceDevice;
+use holdfast_model::id::HostName;
+use holdfast_model::policy::{FencingPolicy, Policy};
 use holdfast_model::timing::Timing;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Two transactions (evidence, grant) and the way of both through etcd and a watch, with a margin
 /// for a busy disk. Healthy etcd: some 20 ms in all.
@@ -24,6 +28,9 @@ const LOOK_MS: u64 = 300;
 /// etcd's members agree on a new leader: election time-out 1 s by default, twice that at worst,
 /// and a managers' watch is set up again.
 const STORE_ELECTION_MS: u64 = 3_000;
+
+/// An errand that two managers do not take, and that the third takes and does not answer, beyond what its device has.
+const ERRAND_MS: u64 = CANDIDATES_MAX as u64 * TAKEN_WITHIN_MS + ANSWER_MS;
 
 /// The bound for one kind of failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +77,7 @@ pub fn bounds(policy: &Policy, leased: bool) -> Rto {
     let fencing = &policy.fencing;
     if fencing.on_suspicion && !fencing.devices.is_empty() {
         bounds.insert(1, by_device(&timing));
+        bounds.splice(2..2, by_last_device(fencing, &timing));
     }
     Rto {
         profile: serde_json::to_value(policy.timing.profile)
@@ -171,9 +179,9 @@ fn failures(timing: &Timing, leased: bool) -> Vec<Bound> {
     ]
 }
 
-/// A host that is lost and has a device that is asked on suspicion.
-fn by_device(timing: &Timing) -> Bound {
-    let noticed = match timing.probe_suspect_ms {
+/// How it is noticed that a host is lost whose devices are asked on suspicion.
+fn noticed(timing: &Timing) -> (&'static str, u64) {
+    match timing.probe_suspect_ms {
         0 => ("silence, until it is suspect", timing.suspect_after_ms),
         // The last heartbeat came right before it was lost, or else the last answer to a probe.
         probe_ms => (
@@ -182,17 +190,63 @@ fn by_device(timing: &Timing) -> Bound {
                 .session_quiet_ms()
                 .max(probe_ms + 2 * timing.probe_again_ms()),
         ),
-    };
+    }
+}
+
+/// A host that is lost and has a device that is asked on suspicion.
+fn by_device(timing: &Timing) -> Bound {
     bound(
         "host-loss-device",
         "host lost whose fencing device answers (what that takes comes on top)",
         "started again elsewhere, by priority; a device that does not answer: as without one",
         &[
-            noticed,
+            noticed(timing),
             ("evidence and grant", DECIDE_MS),
             ("start", START_MS),
         ],
     )
+}
+
+/// The same where only devices of its last order answer: those of each order before it are asked in vain first. Of the
+/// host of which that takes longest; none if no host has devices of several orders.
+fn by_last_device(fencing: &FencingPolicy, timing: &Timing) -> Option<Bound> {
+    let devices = fencing.devices.iter();
+    let hosts: BTreeSet<HostName> = devices.flat_map(|(name, it)| it.hosts_of(name)).collect();
+    let in_vain = |host: &HostName| -> Vec<(u32, u64)> {
+        let mut orders: BTreeMap<u32, u64> = BTreeMap::new();
+        for (_, device) in fencing.devices_of(host) {
+            let slowest = orders.entry(device.order).or_default();
+            *slowest = (*slowest).max(asked_in_vain_ms(device));
+        }
+        orders.pop_last();
+        orders.into_iter().collect()
+    };
+    let each = hosts.iter().map(|host| (host, in_vain(host)));
+    let several = each.filter(|(_, before)| !before.is_empty());
+    let (host, before) = several.max_by_key(|(_, b)| b.iter().map(|(_, ms)| ms).sum::<u64>())?;
+    let words: Vec<_> = before
+        .iter()
+        .map(|(order, ms)| (format!("devices of order {order} of {host}, in vain"), *ms))
+        .collect();
+    let mut parts = vec![noticed(timing)];
+    parts.extend(words.iter().map(|(text, ms)| (text.as_str(), *ms)));
+    parts.extend([("evidence and grant", DECIDE_MS), ("start", START_MS)]);
+    Some(bound(
+        "host-loss-last-device",
+        "the same, and only devices of its last `order` answer (what they take comes on top)",
+        "started again elsewhere, by priority; sooner where silence alone proves it, as above",
+        &parts,
+    ))
+}
+
+/// A device that does not answer is given up after this: an order to switch off, and the status after it. Where another
+/// manager asks it, that has to be found and to answer as well.
+fn asked_in_vain_ms(device: &FenceDevice) -> u64 {
+    let errand_ms = match device.from.is_empty() {
+        true => 0,
+        false => ERRAND_MS,
+    };
+    2 * device.timeout_ms + errand_ms
 }
 
 /// A host that loses etcd and keeps its storage.
@@ -241,6 +295,7 @@ fn bound(failure: &str, title: &str, outcome: &str, parts: &[(&str, u64)]) -> Bo
 mod tests {
     use super::*;
     use holdfast_model::timing::Profile;
+    use serde_json::json;
 
     #[test]
     fn the_sum_is_that_of_the_parts_and_follows_the_policy() {
@@ -282,5 +337,54 @@ mod tests {
         assert_eq!(by_device(&policy), Some(3_250));
         policy.timing.probe_suspect_ms = Some(0);
         assert_eq!(by_device(&policy), Some(4_500));
+    }
+
+    fn add(policy: &mut Policy, name: &str, device: serde_json::Value) {
+        let device = serde_json::from_value(device).expect("a device");
+        let name = name.parse().expect("a name");
+        policy.fencing.devices.insert(name, device);
+    }
+
+    #[test]
+    fn orders_before_the_last_one_take_their_time() {
+        let mut policy = Policy::default();
+        policy.timing.profile = Profile::Default;
+        policy.fencing.on_suspicion = true;
+        add(
+            &mut policy,
+            "a1",
+            json!({"agent": "fence_x", "timeout_ms": 3_000}),
+        );
+        add(
+            &mut policy,
+            "a2",
+            json!({"agent": "fence_x", "timeout_ms": 60_000}),
+        );
+        let last = |policy: &Policy| {
+            let bounds = bounds(policy, true).bounds.into_iter();
+            let mut found = bounds.filter(|bound| bound.failure == "host-loss-last-device");
+            found.next()
+        };
+        assert_eq!(last(&policy), None, "one order of each");
+        // Of one order the slowest counts, of the last none.
+        let of_a1 = |order: u32, timeout_ms: u64| json!({"agent": "fence_y", "hosts": ["a1"], "order": order, "timeout_ms": timeout_ms});
+        add(&mut policy, "left", of_a1(1, 4_000));
+        add(&mut policy, "right", of_a1(3, 50_000));
+        let mut errand = of_a1(2, 1_000);
+        errand["from"] = json!(["a"]);
+        add(&mut policy, "strip", errand);
+        let found = last(&policy).expect("several orders");
+        let of_orders: Vec<(&str, u64)> = found.parts[1..3]
+            .iter()
+            .map(|part| (part.text.as_str(), part.ms))
+            .collect();
+        assert_eq!(
+            of_orders,
+            [
+                ("devices of order 1 of a1, in vain", 8_000),
+                ("devices of order 2 of a1, in vain", 7_500),
+            ]
+        );
+        assert_eq!(found.total_ms, 3_250 + 8_000 + 7_500);
     }
 }

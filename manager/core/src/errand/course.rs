@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 /// written.
 pub const TAKEN_WITHIN_MS: u64 = 1_500;
 /// On top of the two calls to the device: for the way of the answer.
-const ANSWER_MS: u64 = 1_000;
+pub const ANSWER_MS: u64 = 1_000;
 
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]

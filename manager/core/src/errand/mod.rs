@@ -13,7 +13,7 @@
 mod course;
 mod duty;
 
-pub use course::{Course, Outcome, TAKEN_WITHIN_MS, Turn};
+pub use course::{ANSWER_MS, Course, Outcome, TAKEN_WITHIN_MS, Turn};
 pub use duty::{Duty, Memory, duty};
 
 use holdfast_model::errand::{Addressee, Errand};
@@ -24,7 +24,7 @@ use holdfast_model::world::Seen;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Managers that are tried for one ask; after that it is asked anew, in due time.
-const CANDIDATES_MAX: usize = 3;
+pub const CANDIDATES_MAX: usize = 3;
 
 /// Who may be asked to do it: managers at these sites, those first that were heard of last. Never `own`.
 pub fn candidates(
