@@ -274,8 +274,15 @@ mod tests {
         let own = BTreeMap::new();
         assert!(!another_is_fitter(&unread, now, &me, &own), "nobody else");
         let with = seen(&[future.clone(), manager("m-a", failed())]);
-        assert!(another_is_fitter(&with, now, &me, &own), "it decides nothing");
+        assert!(
+            another_is_fitter(&with, now, &me, &own),
+            "it decides nothing"
+        );
         let last = seen(&[policy(), future]);
-        assert_eq!(required(&last), Ok(vec![&rule]), "the last one that was read");
+        assert_eq!(
+            required(&last),
+            Ok(vec![&rule]),
+            "the last one that was read"
+        );
     }
 }

@@ -73,10 +73,17 @@ async fn one_that_was_not_read_is_replaced_only_if_that_is_asked_for() {
     };
     let ran = apply(&[]).await;
     assert_eq!(ran.code, 3, "{ran:?}");
-    assert!(ran.err.contains("nothing was changed: the policy"), "{ran:?}");
+    assert!(
+        ran.err.contains("nothing was changed: the policy"),
+        "{ran:?}"
+    );
     let ran = apply(&["--replace-unread", "--revision", "1"]).await;
     assert_eq!(ran.code, 3, "another one was meant: {ran:?}");
-    assert_eq!(stands(&store), (revision, from_the_future()), "nobody wrote");
+    assert_eq!(
+        stands(&store),
+        (revision, from_the_future()),
+        "nobody wrote"
+    );
     let revision = revision.to_string();
     let ran = apply(&["--replace-unread", "--revision", &revision]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -97,7 +104,10 @@ async fn one_that_was_read_before_is_shown_as_such_and_hides_no_newer_one() {
     assert_eq!(config["revision"], read, "{config:#}");
     assert_eq!(config["policy"]["timing"]["profile"], "fast", "{config:#}");
     let ran = manager.cli(&["config", "show"]).await;
-    assert!(ran.code == 0 && ran.out.contains("profile = \"fast\""), "{ran:?}");
+    assert!(
+        ran.code == 0 && ran.out.contains("profile = \"fast\""),
+        "{ran:?}"
+    );
     let told = ran.err.contains("read last, and not the newest") && ran.err.contains("m-a");
     assert!(told, "{ran:?}");
     let (_, status) = manager.get("/status").await;
@@ -111,7 +121,11 @@ async fn one_that_was_read_before_is_shown_as_such_and_hides_no_newer_one() {
     }
     let path = format!("/config?replace_unread&revision={read}");
     let refused = manager.ask("PUT", &path, body()).await;
-    check_problem(&refused, (409, "stale-revision"), &format!("revision {newer}"));
+    check_problem(
+        &refused,
+        (409, "stale-revision"),
+        &format!("revision {newer}"),
+    );
     assert_eq!(stands(&store), (newer, from_the_future()), "nobody wrote");
     let path = format!("/config?replace_unread&revision={newer}");
     let (code, answer) = manager.ask("PUT", &path, body()).await;
@@ -127,7 +141,8 @@ async fn what_one_requires_that_never_could_be_read_is_not_known() {
             && conditions.contains("which extensions the policy requires is not known")
     };
     manager.until("/status", "the condition", told).await;
-    let manifest = json!({"name": "rule", "version": "1.0.0", "kind": "placement", "summary": "Test."});
+    let manifest =
+        json!({"name": "rule", "version": "1.0.0", "kind": "placement", "summary": "Test."});
     let installed = json!({"manifest": manifest, "digest": "d", "bytes": 1, "granted": {}, "then": "closed",
                            "by": "me", "at": 1});
     put(&store, Key::Extension(name("rule")), &installed);

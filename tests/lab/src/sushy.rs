@@ -371,7 +371,11 @@ mod tests {
             let mut told = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let body = format!("{{\"name\": \"{host}\", \"power_state\": \"Off\"}}");
             let length = body.len();
-            write!(told, "PUT / HTTP/1.1\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+            write!(
+                told,
+                "PUT / HTTP/1.1\r\ncontent-length: {length}\r\n\r\n{body}"
+            )
+            .unwrap();
             let (stream, _) = listener.accept().unwrap();
             sushy.hear(&lab, &stream).unwrap();
             drop(stream);
