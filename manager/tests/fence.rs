@@ -344,3 +344,76 @@ async fn a_device_is_not_asked_when_the_host_has_renewed_its_session() {
     answered.await.expect("an answer");
     assert_eq!(off.asked(), ["off a1 by a1", "status a1 by a1"], "once");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_has_devices_asked_and_nothing_switched() {
+    let mut policy = policy();
+    let devices = &mut policy.fencing.devices;
+    devices.insert(name("a1"), device());
+    let mut strip = device();
+    (strip.hosts, strip.order) = (vec![name("a1")], 2);
+    devices.insert(name("strip"), strip);
+    let mut far = device();
+    far.from = vec![name("b")];
+    devices.insert(name("b1"), far);
+    let fake = Fake::beside_a_strip(Some(Ok(Power::On)));
+    let cluster = Cluster::with_devices(policy, fake.clone()).await;
+    let ran = cluster.manager.cli(&["fence", "status"]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let line = |words: &[&str]| {
+        let mut lines = ran.out.lines();
+        lines.any(|line| words.iter().all(|word| line.contains(word)))
+    };
+    assert!(line(&["a1 ", "1", "m-a", "on", " ms"]), "{}", ran.out);
+    // Off, of a host that renews its session.
+    assert!(
+        line(&["strip", "2", "off", "the host is online"]),
+        "{}",
+        ran.out
+    );
+    assert!(
+        line(&["b1", "not asked", "only managers at b"]),
+        "{}",
+        ran.out
+    );
+    assert!(ran.err.contains("no fencing device: a2, b2"), "{}", ran.err);
+    // Those of one host, in the order in which they would be asked, for scripts.
+    let ran = cluster
+        .manager
+        .cli(&["fence", "status", "a1", "-o", "json"])
+        .await;
+    let told: Value = serde_json::from_str(&ran.out).expect("JSON");
+    let said = |at: usize, key: &str| told["devices"][at][key].clone();
+    assert_eq!(
+        told["devices"].as_array().map(Vec::len),
+        Some(2),
+        "{told:#}"
+    );
+    assert_eq!(
+        (said(0, "device"), said(0, "answer")),
+        ("a1".into(), "on".into())
+    );
+    assert_eq!(said(1, "answer"), "wrong-off", "{told:#}");
+    let ran = cluster.manager.cli(&["fence", "status", "a2"]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.err.contains("no fencing device of the policy switches"),
+        "{ran:?}"
+    );
+    let asked = fake.asked();
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    assert!(
+        asked.iter().all(|line| line.starts_with("status ")),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_does_not_answer_an_operator_is_given_up() {
+    let mut policy = policy();
+    policy.fencing.devices.insert(name("a1"), device());
+    let cluster = Cluster::with_devices(policy, Fake::new(None)).await;
+    let ran = cluster.manager.cli(&["fence", "status", "a1"]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("no answer in 500 ms"), "{ran:?}");
+}

@@ -7,6 +7,7 @@
 //! POST /v1/hosts/H/{drain,resume,confirm-off,forget}   /v1/sites/S/{drain,resume}
 //! PUT, DELETE /v1/vms/V    POST /v1/vms/V/{start,stop,restart,move[?to=H]}
 //! GET, PUT /v1/config
+//! GET  /v1/fencing/power[?host=H]
 //! GET  /v1/extensions[/E]  E/log[?shadow]  E/decisions
 //! PUT, DELETE /v1/extensions/E[/shadow]   PUT /v1/components/DIGEST[?large]
 //! POST /v1/extensions/E/{promote,rollback}
@@ -22,6 +23,7 @@ mod extension_log;
 mod extension_sites;
 mod extension_versions;
 pub mod extensions;
+pub mod fencing;
 pub mod hosts;
 pub mod input;
 mod metrics;
@@ -292,6 +294,7 @@ pub fn router(app: Arc<App>) -> Router {
             "/extensions/{name}/rollback",
             post(extension_versions::rollback),
         );
+    let v1 = v1.route("/fencing/power", get(fencing::power));
     let v1 = v1.route("/requests", get(extensions::requests)).route(
         "/extensions/{name}/decisions",
         get(extension_decisions::decisions),

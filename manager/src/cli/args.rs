@@ -93,6 +93,9 @@ pub enum Command {
     },
     /// How long a VM can be away after each kind of failure
     Rto,
+    /// Fencing devices
+    #[command(subcommand)]
+    Fence(FenceCommand),
     /// Cluster policy
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -285,6 +288,16 @@ pub enum WhyCommand {
     Host {
         /// Its name
         host: HostName,
+    },
+}
+
+/// `holdfast fence …`
+#[derive(Debug, Subcommand)]
+pub enum FenceCommand {
+    /// Ask them how the power of their hosts stands, as it would be asked in need; nothing is switched
+    Status {
+        /// Only those of this host
+        host: Option<HostName>,
     },
 }
 

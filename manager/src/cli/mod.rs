@@ -7,6 +7,7 @@ mod confirm;
 mod doctor;
 mod error;
 mod ext;
+mod fence;
 mod files;
 mod lease;
 mod paint;
@@ -74,6 +75,7 @@ impl Session {
             Command::Doctor { volume } => self.doctor(volume.as_deref()),
             Command::Lease(command) => lease::run(command, self.output),
             Command::Ext(command) => self.ext(command),
+            Command::Fence(command) => self.fence(command),
             Command::Config(ConfigCommand::Show) => self.config_show(),
             Command::Config(ConfigCommand::Schema { of }) => self.config_schema(*of),
             Command::Config(ConfigCommand::Apply {

@@ -55,4 +55,8 @@ impl FenceDevices for DevicesByMeans {
     async fn status(&self, target: &Target) -> Result<Power, String> {
         self.of(target)?.status(target).await
     }
+
+    async fn look(&self, target: &Target) -> Result<Power, String> {
+        self.of(target)?.look(target).await
+    }
 }

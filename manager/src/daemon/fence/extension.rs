@@ -30,6 +30,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Of the time that a call to a device has, so much is spent on looking, in percent.
 const LOOK_PERCENT: u32 = 80;
 
+/// What a device is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// To switch a host off, and whether it is.
+    Fence,
+    /// How its power stands. What would order something is not sent then, whatever the extension does.
+    Look,
+}
+
+/// What an extension hears that orders something when it is only asked.
+const NOT_ORDERED: &str = "not sent: it is only asked how the power stands";
+
 /// Why nothing was read.
 enum Unread {
     /// The next look may see more.
@@ -71,16 +83,21 @@ impl FenceExtensions {
     async fn call<T: Send + 'static>(
         &self,
         target: &Target,
+        why: Why,
         name: &ExtensionName,
         work: impl FnOnce(&Fencing, &Device, Reach) -> Called<T> + Send + 'static,
     ) -> Result<T, String> {
         let ready = self.extensions.fencing(name)?;
         let reach = Reach {
-            about: about(target),
+            about: about(target, why),
             rights: ready.rights,
             bound: target.device.bind.clone(),
-            web: self.web.clone(),
+            web: self.web.clone().map(|web| match why {
+                Why::Fence => web,
+                Why::Look => Arc::new(OnlyLooks(web)) as Arc<dyn Web>,
+            }),
             programs: Some(Arc::new(ForHost {
+                why,
                 agents: self.agents.clone(),
                 host: target.host.clone(),
                 names_plug: target.device.hosts.len() > 1,
@@ -104,8 +121,8 @@ impl FenceExtensions {
         answer.map_err(|error| format!("extension {name}: {error}"))
     }
 
-    async fn said(&self, target: &Target, name: &ExtensionName) -> Result<Says, String> {
-        let said = self.call(target, name, Fencing::status);
+    async fn said(&self, target: &Target, why: Why, name: &ExtensionName) -> Result<Says, String> {
+        let said = self.call(target, why, name, Fencing::status);
         match said.await? {
             fencing::Power::On => Ok(Says::On),
             fencing::Power::Off => Ok(Says::Off),
@@ -114,12 +131,12 @@ impl FenceExtensions {
     }
 
     /// What this manager reads itself. With a time of its own for each look.
-    async fn read(&self, target: &Target) -> Result<Says, Unread> {
+    async fn read(&self, target: &Target, why: Why) -> Result<Says, Unread> {
         let device = &target.device;
         if let Some(back) = device.read_back.clone() {
             let web = self.web.clone();
             let web = web.ok_or_else(|| Unread::Never("this manager sends no requests".into()))?;
-            let (host, about) = (target.host.clone(), about(target));
+            let (host, about) = (target.host.clone(), about(target, why));
             let until = Instant::now() + Duration::from_millis(device.timeout_ms);
             let reading =
                 tokio::task::spawn_blocking(move || read_web(&*web, &back, &host, about, until));
@@ -142,10 +159,22 @@ impl FenceExtensions {
 impl FenceDevices for FenceExtensions {
     async fn switch_off(&self, target: &Target) -> Result<(), String> {
         let name = extension(target)?;
-        match self.call(target, name, Fencing::off).await? {
+        match self.call(target, Why::Fence, name, Fencing::off).await? {
             Ordered::Accepted | Ordered::Already => Ok(()),
             Ordered::Refused(why) => Err(format!("extension {name}: refused: {why}")),
             Ordered::Unknown(why) => Err(format!("extension {name}: {why}")),
+        }
+    }
+
+    async fn look(&self, target: &Target) -> Result<Power, String> {
+        let name = extension(target)?;
+        let (said, read) = tokio::join!(
+            self.said(target, Why::Look, name),
+            self.read(target, Why::Look)
+        );
+        match believed(&said, &read.map_err(Unread::words))? {
+            Says::Off => Ok(Power::Off),
+            Says::On => Ok(Power::On),
         }
     }
 
@@ -155,7 +184,10 @@ impl FenceDevices for FenceExtensions {
         let time = Duration::from_millis(target.device.timeout_ms) * LOOK_PERCENT / 100;
         let until = Instant::now() + time;
         loop {
-            let (said, read) = tokio::join!(self.said(target, name), self.read(target));
+            let (said, read) = tokio::join!(
+                self.said(target, Why::Fence, name),
+                self.read(target, Why::Fence)
+            );
             let never = matches!(read, Err(Unread::Never(_)));
             let found = believed(&said, &read.map_err(Unread::words));
             let over = never || Instant::now() + LOOK_EVERY > until;
@@ -175,14 +207,29 @@ fn extension(target: &Target) -> Result<&ExtensionName, String> {
     name.ok_or_else(|| "its device names no extension".to_owned())
 }
 
+/// Sends what asks, and nothing else.
+struct OnlyLooks(Arc<dyn Web>);
+
+impl Web for OnlyLooks {
+    fn send(&self, request: &Request, until: Instant) -> Result<Response, WebError> {
+        match request.method {
+            Method::Get => self.0.send(request, until),
+            _ => Err(WebError::Unreachable(NOT_ORDERED.to_owned())),
+        }
+    }
+}
+
 /// What a request is written down with.
-fn about(target: &Target) -> String {
+fn about(target: &Target, why: Why) -> String {
     let Target {
         host,
         incarnation,
         attempt,
         ..
     } = target;
+    if why == Why::Look {
+        return format!("power of {host}, asked by an operator");
+    }
     format!("fencing of {host}, life {incarnation}, attempt {attempt}")
 }
 
@@ -240,6 +287,7 @@ struct ForHost {
     agents: Arc<FenceAgents>,
     host: HostName,
     names_plug: bool,
+    why: Why,
     runtime: Handle,
 }
 
@@ -251,6 +299,9 @@ impl Programs for ForHost {
         arguments: &[(String, String)],
         until: Instant,
     ) -> Result<Ended, ProgramError> {
+        if self.why == Why::Look && action != Action::Status {
+            return Err(ProgramError::NotAllowed(NOT_ORDERED.to_owned()));
+        }
         let program: DeviceName = program
             .as_str()
             .parse()

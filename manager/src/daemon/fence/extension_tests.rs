@@ -276,7 +276,7 @@ async fn nothing_but_what_was_granted_is_sent() {
     assert!(why.ends_with(words), "{why}");
     assert!(board.asked.lock().expect("no panic").is_empty());
     let name = "bad-fence-strays".parse().expect("a name");
-    let said = rig.devices.said(&rig.target, &name);
+    let said = rig.devices.said(&rig.target, Why::Fence, &name);
     let why = said.await.expect_err("it asks until it may not");
     assert!(why.ends_with("16 too-many"), "{why}");
 }
@@ -329,4 +329,31 @@ async fn one_that_is_not_there_says_so_at_once() {
         assert!(why.contains("`holdfast ext install`"), "{why}");
     }
     assert!(board.asked.lock().expect("no panic").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_is_one_look_and_orders_nothing() {
+    let board = Board::new(Manner::Obeys);
+    let rig = Rig::new("redfish", &board, Path::new("/nowhere"));
+    assert_eq!(rig.devices.look(&rig.target).await, Ok(Power::On));
+    let asked = board.asked.lock().expect("no panic").len();
+    // The extension: which system, and its power; and the read-back. A status after an order looks for longer.
+    assert!((2..=3).contains(&asked), "{asked}");
+    assert_eq!(board.orders(), 0);
+    let abouts = board.abouts.lock().expect("no panic").clone();
+    let alike = abouts
+        .iter()
+        .all(|about| about == "power of a1, asked by an operator");
+    assert!(alike, "{abouts:?}");
+    // Whatever an extension does when it is asked for the power.
+    let request = Request {
+        about: String::new(),
+        target: "a1-board".parse().expect("a name"),
+        method: Method::Post,
+        path: "/redfish/v1/Systems/1/Actions/ComputerSystem.Reset".to_owned(),
+        body: None,
+    };
+    let refused = OnlyLooks(board.clone()).send(&request, Instant::now());
+    assert!(matches!(refused, Err(WebError::Unreachable(why)) if why == NOT_ORDERED));
+    assert_eq!(board.orders(), 0);
 }

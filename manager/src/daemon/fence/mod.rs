@@ -40,6 +40,9 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 /// Devices that are asked at a time: a site's loss must not start a process for each of its hosts at once.
 const UNDER_WAY: usize = 64;
 
+/// Devices that are asked at a time by operators who try them: apart from the others, which are never held up by it.
+const LOOKS: usize = 16;
+
 /// Which device, for which host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -72,6 +75,10 @@ pub trait FenceDevices: Send + Sync {
     async fn switch_off(&self, target: &Target) -> Result<(), String>;
     /// How the power stands now.
     async fn status(&self, target: &Target) -> Result<Power, String>;
+    /// The same where nothing was ordered before: one look, by which nothing can be switched.
+    async fn look(&self, target: &Target) -> Result<Power, String> {
+        self.status(target).await
+    }
 }
 
 /// Nothing can be asked.
@@ -98,6 +105,7 @@ pub struct Fencer {
     counts: Mutex<FencingCounts>,
     answered: Notify,
     room: Semaphore,
+    looks: Semaphore,
 }
 
 #[derive(Default)]
@@ -165,6 +173,7 @@ impl Fencer {
             counts: Mutex::default(),
             answered: Notify::new(),
             room: Semaphore::new(UNDER_WAY),
+            looks: Semaphore::new(LOOKS),
         })
     }
 
@@ -261,14 +270,28 @@ impl Fencer {
                 state: unknown(why.to_owned()),
             });
         }
-        let elsewhere = self
-            .courier
-            .as_ref()
-            .filter(|courier| !courier.reaches(&target.device));
+        let courier = self.courier.as_ref();
+        let elsewhere = courier.filter(|_| !self.reaches(&target.device));
         match elsewhere {
             Some(courier) => courier.run(ask, &target.device, mandate).await,
             None => here(self.ask_here(target).await),
         }
+    }
+
+    /// Whether this manager is one that asks this device itself.
+    pub fn reaches(&self, device: &FenceDevice) -> bool {
+        let courier = self.courier.as_ref();
+        courier.is_none_or(|courier| courier.reaches(device))
+    }
+
+    /// What a device says of a host's power, in the time that it has: for operators. Nothing is ordered, and nothing
+    /// remembered.
+    ///
+    /// # Errors
+    /// Why it gives no answer of use, in words.
+    pub async fn look(&self, target: &Target) -> Result<Power, String> {
+        let _turn = self.looks.acquire().await;
+        bounded(target, self.devices.look(target)).await
     }
 
     /// The leader of this epoch removes what other managers were to ask, and nobody waits for any more.
