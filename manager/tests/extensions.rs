@@ -197,6 +197,45 @@ async fn what_does_not_fit_is_refused_and_nothing_is_installed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trial_looks_at_a_component_and_stores_nothing() {
+    let rig = Rig::start().await;
+    let kept = || {
+        let code = std::fs::read_dir(rig.dir.path().join("code")).expect("a directory");
+        code.count()
+    };
+    for more in [&["--dry-run"][..], &["--dry-run", "--shadow"]] {
+        let (code, out, err) = rig.install("label-match", more).await;
+        let tried = match more {
+            // There is none yet that it could be tried beside.
+            [_, _] => code != 0 && err.contains("label-match"),
+            _ => code == 0 && out.contains("would install"),
+        };
+        assert!(tried, "{more:?}: {out}{err}");
+        let stored = entries(&rig.store).await.expect("an answer");
+        assert_eq!((stored.len(), kept()), (0, 0), "{more:?}: {stored:?}");
+    }
+    // What does not fit is found out all the same.
+    let wasm = file(&rig.dir, "no.wasm", "no component");
+    let manifest = guest("label-match").join("extension.toml");
+    let manifest = manifest.display().to_string();
+    let install = [
+        "ext",
+        "install",
+        &wasm,
+        "--manifest",
+        &manifest,
+        "--dry-run",
+    ];
+    let (code, out, err) = rig.cli(&install).await;
+    assert!(code == 1 && !err.contains("upload it first"), "{out}{err}");
+    // It was handed over for one trial.
+    let (code, _, err) = rig.install("label-match", &[]).await;
+    assert_eq!(code, 0, "{err}");
+    let stored = entries(&rig.store).await.expect("an answer");
+    assert_eq!((stored.len(), kept()), (1, 1), "{stored:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_manager_that_starts_later_has_it_from_the_store() {
     let rig = Rig::start().await;
     let (code, _, err) = rig.install("site-affinity", &[]).await;

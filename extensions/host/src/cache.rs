@@ -110,6 +110,22 @@ impl Cache {
         Ok(loaded)
     }
 
+    /// The same, but that what is compiled is not kept.
+    ///
+    /// # Errors
+    /// If it cannot be compiled, or fits no contract.
+    pub fn load_or_try(
+        &self,
+        runtime: &Runtime,
+        compiler: &Compiler,
+        wasm: &[u8],
+    ) -> Result<Loaded, ExtensionError> {
+        match self.load(runtime, &digest(wasm)) {
+            Some(loaded) => Ok(loaded),
+            None => native(runtime, &compiler.compile(wasm)?),
+        }
+    }
+
     /// Whole or not at all, also when the machine loses its power meanwhile.
     fn keep(&self, runtime: &Runtime, digest: &str, code: &[u8]) -> Result<(), ExtensionError> {
         let path = self.path(runtime, digest);

@@ -95,6 +95,24 @@ impl Workshop {
     /// # Errors
     /// If it cannot be compiled, or fits no contract.
     pub async fn load(&self, wasm: Vec<u8>) -> Result<Loaded, ExtensionError> {
+        self.work(wasm, Cache::load_or_compile).await
+    }
+
+    /// The same of one that is only looked at: its machine code is not kept.
+    ///
+    /// # Errors
+    /// If it cannot be compiled, or fits no contract.
+    pub async fn try_out(&self, wasm: Vec<u8>) -> Result<Loaded, ExtensionError> {
+        self.work(wasm, Cache::load_or_try).await
+    }
+
+    async fn work(
+        &self,
+        wasm: Vec<u8>,
+        how: impl FnOnce(&Cache, &Runtime, &Compiler, &[u8]) -> Result<Loaded, ExtensionError>
+        + Send
+        + 'static,
+    ) -> Result<Loaded, ExtensionError> {
         let workshop = self.clone();
         let work = move || {
             let Workshop {
@@ -102,7 +120,7 @@ impl Workshop {
                 cache,
                 compiler,
             } = workshop;
-            cache.load_or_compile(&runtime, &compiler, &wasm)
+            how(&cache, &runtime, &compiler, &wasm)
         };
         let loaded = tokio::task::spawn_blocking(work).await;
         loaded.unwrap_or_else(|panic| Err(ExtensionError::Compile(panic.to_string())))

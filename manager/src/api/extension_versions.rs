@@ -129,7 +129,7 @@ pub async fn install_shadow(
         return Err(Problem::new("invalid", why));
     }
     vouched(&app, &candidate)?;
-    let bytes = fit(&app, &candidate).await?;
+    let bytes = fit(&app, &candidate, asking.dry_run).await?;
     let candidate = Installed { bytes, ..candidate };
     carry_out(&app, &asking, |look| {
         shadow_change(look.view, &named, &candidate, &asking)
@@ -254,7 +254,7 @@ pub async fn promote(
     })??;
     // As if it were installed now: its component is still there, and fits this version of Holdfast.
     let vouched = vouched(&app, &candidate)?;
-    fit(&app, &candidate).await?;
+    fit(&app, &candidate, false).await?;
     carry_out(&app, &asking, |look| {
         let view = look.view;
         let present = installed(view, &named, &asking)?;
@@ -348,7 +348,7 @@ pub async fn rollback(
     let before = app.look(|look| before(look.view, &named))??;
     // Whoever signed it may be trusted no more.
     let vouched = vouched(&app, &before)?;
-    fit(&app, &before).await?;
+    fit(&app, &before, false).await?;
     carry_out(&app, &asking, |look| {
         let present = installed(look.view, &named, &asking)?;
         let back = present.value.back(&asking.by, wall());

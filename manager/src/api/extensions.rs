@@ -6,6 +6,7 @@
 //! ```
 
 use super::App;
+use super::component_trial::HELD;
 use super::extension_hosts::{on_hosts, removal};
 use super::extension_log::others;
 use super::extension_sites::{first_at, sited};
@@ -147,14 +148,15 @@ pub(super) fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Show
     })
 }
 
-/// `PUT /v1/components/{DIGEST}?large=true`.
+/// `PUT /v1/components/{DIGEST}?large=true&dry_run=true`.
 pub async fn upload(
     State(app): State<Arc<App>>,
     Path(digest): Path<String>,
     options: Options,
     bytes: Bytes,
 ) -> Answer {
-    let large = options.only(&["large"])?.flag("large")?;
+    let options = options.only(&["large", "dry_run"])?;
+    let (large, dry_run) = (options.flag("large")?, options.flag("dry_run")?);
     let most = match large {
         true => COMPONENT_MAX_LARGE,
         false => COMPONENT_MAX,
@@ -178,6 +180,11 @@ pub async fn upload(
         );
         return Err(Problem::new("invalid", detail));
     }
+    if dry_run {
+        hold(&app, &digest, bytes);
+        let text = format!("look at component {}", short(&digest));
+        return Ok(Json(uploaded(text, true, true)));
+    }
     let known = components::entry(&*app.store, &digest).await;
     let known = known.map_err(|error| Problem::store(&error))?.is_some();
     if !known {
@@ -185,15 +192,30 @@ pub async fn upload(
         let stored = components::put(&*app.store, &digest, &bytes, wall()).await;
         stored.map_err(|error| Problem::store(&error))?;
     }
-    Ok(Json(Outcome {
-        changed: !known,
-        dry_run: false,
+    let text = format!("store component {}", short(&digest));
+    Ok(Json(uploaded(text, !known, false)))
+}
+
+fn uploaded(text: String, changed: bool, dry_run: bool) -> Outcome {
+    Outcome {
+        changed,
+        dry_run,
         revision: None,
-        text: format!("store component {}", short(&digest)),
+        text,
         warnings: Vec::new(),
         would: Vec::new(),
         waits: Vec::new(),
-    }))
+    }
+}
+
+/// For the trial that follows at once; not for longer.
+fn hold(app: &Arc<App>, digest: &str, bytes: Bytes) {
+    app.on_trial.hold(digest, bytes);
+    let (app, digest) = (app.clone(), digest.to_owned());
+    tokio::spawn(async move {
+        tokio::time::sleep(HELD).await;
+        app.on_trial.take(&digest);
+    });
 }
 
 /// Components that nobody uses and nobody is about to.
@@ -225,7 +247,7 @@ pub async fn install(
     let installed = checked(&named, wanted, &asking.by)?;
     let vouched = vouched(&app, &installed)?;
     // Looked at before it is there for anybody; in a trial as well.
-    let bytes = fit(&app, &installed).await?;
+    let bytes = fit(&app, &installed, asking.dry_run).await?;
     let installed = Installed { bytes, ..installed };
     carry_out(&app, &asking, |look| {
         let present = look.view.extensions.get(&named);
@@ -352,31 +374,41 @@ pub(super) fn checked(
     })
 }
 
-/// The component is there, is what it is said to be, fits its contract and compiles: its size.
+/// The component is there, is what it is said to be, fits its contract and compiles: its size. In a trial it may be one
+/// that was only handed over for that: nothing of it is kept then.
 #[cfg(feature = "extensions")]
-pub(super) async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem> {
+pub(super) async fn fit(app: &App, installed: &Installed, dry_run: bool) -> Result<u64, Problem> {
     use holdfast_extension_host::contract::mismatches;
     let invalid = |detail: String| Problem::new("invalid", detail);
     let Some(workshop) = &app.workshop else {
         let detail = "this manager cannot run extensions (its log says why); ask another one";
         return Err(Problem::new("not-possible", detail));
     };
-    let found = components::get(&*app.store, &installed.digest).await;
-    let wasm = found
-        .map_err(|error| Problem::store(&error))?
-        .ok_or_else(|| {
-            let digest = short(&installed.digest);
-            invalid(format!(
-                "component {digest} is not there; upload it first (PUT /v1/components/DIGEST)"
-            ))
-        })?;
+    let held = dry_run.then(|| app.on_trial.take(&installed.digest));
+    let held = held.flatten();
+    let only_tried = held.is_some();
+    let wasm = match held {
+        Some(held) => held.to_vec(),
+        None => {
+            let found = components::get(&*app.store, &installed.digest).await;
+            found.map_err(|error| Problem::store(&error))?.ok_or_else(|| {
+                let digest = short(&installed.digest);
+                invalid(format!(
+                    "component {digest} is not there; upload it first (PUT /v1/components/DIGEST)"
+                ))
+            })?
+        }
+    };
     if crate::extensions::digest(&wasm) != installed.digest {
         let detail = "what is stored as this component is another one; remove it from the store and upload it again";
         return Err(Problem::new("not-possible", detail));
     }
     let bytes = wasm.len() as u64;
     let parsed = wasm.clone();
-    let loaded = workshop.load(wasm).await;
+    let loaded = match only_tried {
+        true => workshop.try_out(wasm).await,
+        false => workshop.load(wasm).await,
+    };
     let loaded = loaded.map_err(|error| invalid(error.to_string()))?;
     let wrong = mismatches(loaded.surface(), &installed.manifest);
     if !wrong.is_empty() {
@@ -398,7 +430,7 @@ pub(super) async fn fit(app: &App, installed: &Installed) -> Result<u64, Problem
 }
 
 #[cfg(not(feature = "extensions"))]
-pub(super) async fn fit(_: &App, _: &Installed) -> Result<u64, Problem> {
+pub(super) async fn fit(_: &App, _: &Installed, _: bool) -> Result<u64, Problem> {
     let detail = "this manager was built without extensions; ask another one";
     Err(Problem::new("not-possible", detail))
 }

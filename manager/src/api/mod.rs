@@ -9,12 +9,13 @@
 //! GET, PUT /v1/config
 //! GET  /v1/fencing/power[?host=H]
 //! GET  /v1/extensions[/E]  E/log[?shadow]  E/decisions
-//! PUT, DELETE /v1/extensions/E[/shadow]   PUT /v1/components/DIGEST[?large]
+//! PUT, DELETE /v1/extensions/E[/shadow]   PUT /v1/components/DIGEST[?large&dry_run]
 //! POST /v1/extensions/E/{promote,rollback}
 //! GET  /metrics
 //! ```
 //! What changes something takes `?dry_run`; what replaces a record takes `?revision=N`.
 
+mod component_trial;
 pub mod config;
 pub mod events;
 mod extension_decisions;
@@ -43,6 +44,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post, put};
+use component_trial::OnTrial;
 use holdfast_model::id::{ClusterName, ManagerName, Revision};
 use holdfast_model::plan::Plan;
 use holdfast_model::time::Instant;
@@ -80,6 +82,7 @@ pub struct App {
     pub own: Own,
     /// What looks at a component that is to be installed; none: this manager cannot.
     pub workshop: Option<Workshop>,
+    on_trial: OnTrial,
     explained: Mutex<Option<(Revision, Instant, Arc<Plan>)>>,
 }
 
@@ -128,6 +131,7 @@ impl App {
             violations,
             own,
             workshop,
+            on_trial: OnTrial::default(),
             explained,
         }
     }

@@ -91,12 +91,9 @@ impl Session {
             manifest,
             signed,
         };
-        let large = if arguments.allow_large {
-            "?large=true"
-        } else {
-            ""
-        };
-        let upload = format!("/components/{digest}{large}");
+        // Of a trial nothing is stored.
+        let (large, dry_run) = (arguments.allow_large, arguments.sure.dry.dry_run);
+        let upload = format!("/components/{digest}?large={large}&dry_run={dry_run}");
         self.client.upload(&upload, &wasm, INSTALL)?;
         let path = match arguments.shadow {
             true => format!("/extensions/{name}/shadow"),
