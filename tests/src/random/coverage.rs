@@ -4,11 +4,12 @@ use super::families::FAMILIES;
 use super::faults::Drawn;
 use super::probes::PROBED;
 use super::rules::RULED;
+use super::several::SEVERAL;
 use super::states;
 use std::collections::BTreeMap;
 
 /// Words of a line that say what kind of fault it is; the others name hosts, sites, VMs and times.
-const KINDS: [&str; 28] = [
+const KINDS: [&str; 30] = [
     "guard",
     "torn",
     "zeroed",
@@ -33,6 +34,8 @@ const KINDS: [&str; 28] = [
     "hangs",
     "refuses",
     "mumbles",
+    "idles",
+    "lies",
     "keeps-off",
     "prefers",
     "fails",
@@ -54,7 +57,7 @@ impl Default for Coverage {
     fn default() -> Self {
         Self {
             faults: BTreeMap::new(),
-            together: (FAMILIES.iter().chain(&PROBED).chain(&RULED))
+            together: (FAMILIES.iter().chain(&PROBED).chain(&RULED).chain(&SEVERAL))
                 .map(|(name, _)| (*name, 0))
                 .collect(),
             states: states::all(),

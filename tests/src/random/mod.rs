@@ -6,6 +6,7 @@
 
 pub mod away;
 pub mod coverage;
+mod devices;
 mod draw;
 mod families;
 mod faults;
@@ -14,6 +15,7 @@ pub mod large;
 mod probes;
 mod rules;
 pub mod set_back;
+mod several;
 pub mod shrink;
 pub mod soak;
 mod states;
@@ -26,6 +28,7 @@ use history::History;
 use holdfast_model::timing::{Profile, Timing};
 use probes::of_probes;
 use rules::of_rules;
+use several::of_several;
 
 /// After each round everything is mended and must run again: a state without a way out does not wait
 /// for a later fault that happens to end it.
@@ -116,12 +119,18 @@ pub fn run(seed: u64) -> Seeded {
         "none" => String::new(),
         class => format!("volume {class}"),
     };
-    let devices = devices(&mut random);
+    let devices = devices::of_some(&mut random);
     // In every third cluster managers ask hosts directly; what is hard on that is drawn apart as well.
     let mut probed = (seed % 3 == 1).then_some(Random(seed.rotate_left(17) ^ !0));
     let (probes, devices) = match &probed {
-        Some(_) => ("probes", hasty(&devices)),
+        Some(_) => ("probes", devices::hasty(&devices)),
         None => ("", devices),
+    };
+    // In every fourth hosts have several devices each.
+    let mut several = (seed % 4 == 3).then_some(Random(seed.rotate_left(47) ^ !0));
+    let devices = match &several {
+        Some(_) => devices::several(&devices),
+        None => devices,
     };
     history.set_up(name, &volume, &devices, probes);
     if slow_kills {
@@ -156,6 +165,11 @@ pub fn run(seed: u64) -> Seeded {
             {
                 carry_out(&mut history, &of_rules(own));
             }
+            if let Some(own) = several.as_mut()
+                && own.below(3) == 0
+            {
+                carry_out(&mut history, &of_several(own));
+            }
             pause(&mut history, &mut random);
         }
         mend(&mut history, ruled.is_some());
@@ -167,33 +181,6 @@ pub fn run(seed: u64) -> Seeded {
         history.carry_out(line);
     }
     history.end()
-}
-
-/// Every other cluster has fencing devices, some for all of its hosts; they are asked early or late.
-fn devices(random: &mut Random) -> String {
-    let mut lines = Vec::new();
-    if random.below(2) == 0 {
-        let few = random.below(2) == 0;
-        for host in HOSTS.iter().filter(|host| !few || host.ends_with('1')) {
-            let device = "{ agent = \"ipmi\", timeout_ms = 4000 }";
-            lines.push(format!("policy fencing.devices.{host} = {device}"));
-        }
-        let hasty = random.below(2) == 0;
-        lines.push(format!("policy fencing.on_suspicion = {hasty}"));
-    }
-    lines.join("\n")
-}
-
-/// Where managers ask hosts directly every host has a device, and it is asked on suspicion: what is suspect
-/// then is of consequence.
-fn hasty(devices: &str) -> String {
-    let other = |line: &&str| !line.contains("on_suspicion") && !line.contains("devices.");
-    let mut lines: Vec<String> = (devices.lines().filter(other).map(str::to_owned)).collect();
-    let device = "{ agent = \"ipmi\", timeout_ms = 4000 }";
-    let all = HOSTS.iter();
-    lines.extend(all.map(|host| format!("policy fencing.devices.{host} = {device}")));
-    lines.push("policy fencing.on_suspicion = true".to_owned());
-    lines.join("\n")
 }
 
 /// Carries faults out; those that were are counted.

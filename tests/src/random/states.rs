@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 
 /// States, and what every line of the log about one of them says.
-const STATES: [(&str, &str); 39] = [
+const STATES: [(&str, &str); 43] = [
     ("agent: guard absent", "agent: its guard is absent"),
     (
         "guard: started again",
         "guard: started, goes on from its table",
     ),
-    ("run over: guard away at its deadline", " BEYOND: "),
+    (
+        "run over: guard away at its deadline",
+        "'s guard was away when it had to kill: ",
+    ),
     ("agent: session opened again", "agent: session open again"),
     ("agent: life over", " is over"),
     ("view listed anew", "; it lists anew"),
@@ -25,6 +28,13 @@ const STATES: [(&str, &str); 39] = [
     ("fence: powered off", ": powered off, says "),
     ("device: switches off", "switched off by its fencing device"),
     ("device: contradicted", ": not believed"),
+    ("device: contradicted by another", " says on: not believed"),
+    ("device: a supply is cut", ": its supply "),
+    (
+        "device: two say off together",
+        ": powered off, says a2-left and a2-right",
+    ),
+    ("device: the next order is asked", " (order 2; "),
     ("probes: a host is silent", " does not answer"),
     ("probes: a host is suspect", ", no answer to probes of "),
     ("fence: lapsed", ": lapsed: no heartbeat for"),

@@ -28,6 +28,10 @@ fn repairs(sim: &Sim) -> Vec<String> {
     lines.extend(hosts().map(|host| format!("power host {host} on")));
     lines.extend(hosts().map(|host| format!("agent {host} start")));
     lines.extend(hosts().map(|host| format!("fence {host} answers")));
+    // By their own names as well.
+    let odd = sim.odd_devices().map(ToString::to_string);
+    let odd = odd.filter(|device| hosts().all(|host| host != *device));
+    lines.extend(odd.map(|device| format!("fence {device} answers")));
     lines.extend(vms.map(|vm| format!("lose-finish {vm} off")));
     lines.extend(sites().map(|site| format!("voter {site} start")));
     let watchers = sites().chain(hosts());

@@ -31,7 +31,8 @@
 //!            lose-replies S|H [TIMES]                     to its next plan's steps, or its reports
 //! storage    storage A synced|syncing|unusable            A: a site or a host
 //! fencing    fence H answers [TIME]                       its device, TIME a call; in use if a policy names one
-//!            fence H lies|half-lies|hangs|refuses|mumbles (`sim::fence::Behaviour`)
+//!            fence H lies|half-lies|hangs|refuses|idles|mumbles (`sim::fence::Behaviour`)
+//!                                                         H: a host, or one device of the policy
 //! repair     mend                                         all of the above that can be put right (see `mend`)
 //! operator   stop V | start V|all | delete V | restart V | move V [H] | drain H | resume H|all
 //!            confirm-off H
@@ -394,9 +395,10 @@ fn fence(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
         "half-lies" => Behaviour::LiesWhileHeard,
         "hangs" => Behaviour::Hangs,
         "refuses" => Behaviour::Refuses,
+        "idles" => Behaviour::Idles,
         "mumbles" => Behaviour::Mumbles,
         _ => {
-            let known = "use answers, lies, half-lies, hangs, refuses or mumbles";
+            let known = "use answers, lies, half-lies, hangs, refuses, idles or mumbles";
             return Err(bad("behaviour", &behaviour, known));
         }
     };

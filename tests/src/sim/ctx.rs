@@ -77,15 +77,21 @@ impl Ctx {
     /// An invariant is broken; unless a guard was away when it had to kill, which is beyond what is
     /// assumed and makes all that follows prove nothing.
     pub fn violation(&mut self, text: String) {
-        if self.truth.beyond.is_none() {
-            self.truth.beyond = self.beyond(&text);
-            if let Some(why) = self.truth.beyond.clone() {
-                self.log("BEYOND", format!("{why}: {text}"));
-            }
+        if self.truth.beyond.is_some() {
+            return;
         }
+        if let Some(why) = self.beyond(&text) {
+            return self.goes_beyond(why, &text);
+        }
+        self.log("VIOLATION", &text);
+        self.truth.violations.push(text);
+    }
+
+    /// What happens is beyond what is assumed: nothing that follows proves anything.
+    pub(super) fn goes_beyond(&mut self, why: String, what: &str) {
         if self.truth.beyond.is_none() {
-            self.log("VIOLATION", &text);
-            self.truth.violations.push(text);
+            self.log("BEYOND", format!("{why}: {what}"));
+            self.truth.beyond = Some(why);
         }
     }
 

@@ -39,6 +39,10 @@ impl Sim {
     pub fn power_host(&mut self, name: &HostName, on: bool) -> Result<(), FaultError> {
         let machine = &self.host_mut(name)?.m;
         let (same, site) = (machine.powered == on, machine.site.clone());
+        // It may run on with some of its supplies.
+        if same && on && self.restore_supplies(name) {
+            return Ok(());
+        }
         if same || self.dark.contains(&site) {
             return Err(FaultError::Nothing(format!("power of {name}")));
         }
@@ -56,11 +60,14 @@ impl Sim {
             false => {
                 host.stop_agent(ctx);
                 host.m.power_off(ctx);
+                let boot = host.m.boot_id.clone();
+                ctx.truth.boots.insert(name.clone(), boot);
             }
             true => {
                 host.m.powered = true;
                 let event = Event::HostBooted(name.clone(), host.m.boot);
                 ctx.after(HOST_BOOT_MS, event);
+                self.restore_supplies(name);
             }
         }
     }

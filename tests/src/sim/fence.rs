@@ -4,6 +4,7 @@
 //! ```text
 //! a leader's step was accepted ─> asked ── it acts, or nothing comes ─> acted ── likewise ─> says ─> leader
 //! ```
+//! A device with `all_of` is the outlet of one of its host's supplies ([`super::supplies`]).
 
 use super::Sim;
 use super::event::{Client, Event, FenceCall, FenceStage, Inbox};
@@ -29,6 +30,8 @@ pub enum Behaviour {
     Hangs,
     /// It says that it will not.
     Refuses,
+    /// It does nothing, and says how things stand.
+    Idles,
     /// It does what it is told, and says that it failed.
     Mumbles,
 }
@@ -63,23 +66,33 @@ impl Sim {
         Ok(())
     }
 
+    /// Those that were told how to behave, and do not behave as usual.
+    pub fn odd_devices(&self) -> impl Iterator<Item = &HostName> {
+        let odd = self.devices.iter().filter(|(_, device)| {
+            device.behaviour != Behaviour::Answers || device.takes_ms != USUAL_MS
+        });
+        odd.map(|(name, _)| name)
+    }
+
     /// A leader asks a device, or it goes on with what it was asked.
     pub(super) fn fence(&mut self, mut call: Box<FenceCall>) {
-        let host = call.ask.host.clone();
         let device = self.behaves(&call);
         match call.stage {
             FenceStage::Asked => self.fence_takes(call, device, FenceStage::Acted),
             FenceStage::Acted => {
-                if call.answered && self.obeys(&host, device) {
-                    self.ctx.log(&host, "is switched off by its fencing device");
-                    self.set_host_power(&host, false);
-                    self.look_at_migrations();
+                if call.answered && self.obeys(&call.ask.host, device) {
+                    self.switch_off(&call.ask.host, &call.ask.device);
                 }
                 call.read_at = self.ctx.now;
                 self.fence_takes(call, device, FenceStage::Says);
             }
             FenceStage::Says => {
                 let state = self.fence_says(&call, device);
+                let is_off = self.is_off(&call.ask.host, &call.ask.device);
+                // One that shows is not one that somebody else has to contradict.
+                if state == PowerState::Off && !is_off && device.behaviour == Behaviour::Lies {
+                    self.ctx.truth.words.lied(&call.ask, call.read_at);
+                }
                 let client = call.client.clone();
                 let answer = Inbox::Power(Box::new(call.ask), call.read_at, state);
                 self.ctx.after(1, Event::To(client, answer));
@@ -113,7 +126,7 @@ impl Sim {
         device.map_or(USUAL_MS, |device: &FenceDevice| device.timeout_ms)
     }
 
-    /// The way from the leader to the board, which has the site's power.
+    /// The way from the manager that asks to the device, which has the site's power; a board has its host's.
     fn reaches_device(&self, call: &FenceCall) -> bool {
         let (Some(host), Client::Manager(name, _)) = (self.hosts.get(&call.ask.host), &call.client)
         else {
@@ -126,22 +139,21 @@ impl Sim {
             site: site.clone(),
             host: None,
         };
-        let lit = !self.dark.contains(&host.m.site);
+        let lit =
+            !self.dark.contains(&host.m.site) && self.has_power(&call.ask.host, &call.ask.device);
         lit && self
             .ctx
             .net
             .connects(&place(&manager.site), &place(&host.m.site))
     }
 
-    /// It is on, and its device switches it off.
+    /// It does what it is told.
     fn obeys(&self, host: &HostName, device: Device) -> bool {
-        let powered = self.hosts.get(host).is_some_and(|host| host.m.powered);
-        let obeys = match device.behaviour {
+        match device.behaviour {
             Behaviour::Answers | Behaviour::Mumbles => true,
             Behaviour::LiesWhileHeard => !self.is_heard(host),
-            Behaviour::Lies | Behaviour::Hangs | Behaviour::Refuses => false,
-        };
-        powered && obeys
+            Behaviour::Lies | Behaviour::Hangs | Behaviour::Refuses | Behaviour::Idles => false,
+        }
     }
 
     /// Its last heartbeat that the store acknowledged is newer than any on which it could be asked about.
@@ -157,12 +169,17 @@ impl Sim {
         if !call.answered {
             return unknown(format!("no answer in {} ms", self.timeout_ms(call)));
         }
-        let off = self.hosts.get(host).is_some_and(|host| !host.m.powered);
+        let off = self.is_off(host, &call.ask.device);
         match device.behaviour {
             Behaviour::Lies => PowerState::Off,
             Behaviour::LiesWhileHeard if self.is_heard(host) => PowerState::Off,
-            Behaviour::Answers | Behaviour::LiesWhileHeard if off => PowerState::Off,
+            Behaviour::Answers | Behaviour::LiesWhileHeard | Behaviour::Idles if off => {
+                PowerState::Off
+            }
             Behaviour::Answers | Behaviour::LiesWhileHeard => PowerState::On,
+            Behaviour::Idles => PowerState::StillOn {
+                reason: "it will not".to_owned(),
+            },
             Behaviour::Hangs | Behaviour::Refuses | Behaviour::Mumbles => {
                 unknown("it refused".to_owned())
             }

@@ -203,6 +203,10 @@ impl Manager {
                 self.on_step(ctx, now, &why, ask, answer);
             }
             Inbox::Power(ask, read_at, state) => {
+                if state.says_on() {
+                    let words = &mut ctx.truth.words;
+                    words.says_on(&ask, self.client(), ctx.now);
+                }
                 let read_at = self.clock.at(read_at);
                 let answer = PowerAnswer { read_at, state };
                 self.process.power.answered(&ask, answer, now);

@@ -36,14 +36,17 @@ mod rests;
 mod rounds;
 pub mod san;
 mod session;
+mod supplies;
+mod switched;
 mod telling;
 pub mod truth;
 pub mod voters;
 mod watchdog;
+pub mod words;
 
 use ctx::Ctx;
 use event::{Client, Event, Inbox};
-use holdfast_model::id::{HostName, ManagerName, VmName};
+use holdfast_model::id::{DeviceName, HostName, ManagerName, VmName};
 use host::Host;
 use manager::Manager;
 use migration::Migration;
@@ -75,6 +78,8 @@ pub struct Sim {
     dark: BTreeSet<holdfast_model::id::SiteName>,
     /// How hosts' fencing devices behave, where not as usual.
     devices: BTreeMap<HostName, fence::Device>,
+    /// Per host, its supplies that were cut since its power was switched on.
+    cut_supplies: BTreeMap<HostName, BTreeSet<DeviceName>>,
     /// Hosts that are added have a slot on a lease volume of this class.
     volume: Option<holdfast_model::lease::StorageClass>,
     /// What the store is set back to.

@@ -46,6 +46,8 @@ impl Sim {
             machine.lease = Some(Lease::new(slot, class));
         }
         machine.probes = self.probing;
+        let boots = &mut self.ctx.truth.boots;
+        boots.insert(host.clone(), machine.boot_id.clone());
         self.hosts.insert(host.clone(), Host::new(machine));
         if self.started {
             self.start_host(&host);

@@ -11,12 +11,15 @@
 //! - `evidence-first`: a new grant is written only when every earlier possible runner is resolved.
 //! - `own-epoch`, `own-session`: what leaders and hosts write is written by the present leader, and
 //!   by the life whose session is open.
+//! - `off-is-off`: no life is recorded as powered off while its host has had power all along, unless a fencing device
+//!   lied and no other one of that host contradicted it.
 //! - `needless-power-off`: no fencing device is asked about a host that was heard of within the wait.
 //! - `clean-session`: a new life begins only where no domain of an earlier one is left.
 //! - `needless-stop`: no running VM is ended by Holdfast while its host is connected and its grant
 //!   stands.
 
-use holdfast_model::id::{Generation, HostName, Incarnation, SiteName, VmName};
+use super::words::Words;
+use holdfast_model::id::{BootId, Generation, HostName, Incarnation, SiteName, VmName};
 use std::collections::BTreeMap;
 
 /// One span in which a domain's vCPUs ran.
@@ -87,6 +90,10 @@ pub struct Truth {
     pub beyond: Option<String>,
     /// Per site and host, when the host could not have answered the site's managers.
     pub unheard: BTreeMap<SiteName, BTreeMap<HostName, super::probes::Unheard>>,
+    /// Per host, its present boot, or the one to come: its power was off in between.
+    pub boots: BTreeMap<HostName, BootId>,
+    /// What fencing devices said.
+    pub words: Words,
     /// Per host, its life that was asked to release everything, and heard it.
     pub asked: BTreeMap<HostName, Incarnation>,
 }

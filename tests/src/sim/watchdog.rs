@@ -10,7 +10,6 @@ use holdfast_model::host::{RunState, Session, SessionState, VmReport};
 use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
 use holdfast_model::leader::LeaderEpoch;
 use holdfast_model::lease::StorageClass;
-use holdfast_model::policy::Policy;
 use holdfast_model::vm::{Intent, Owner, Runner};
 use holdfast_store::api::{Txn, TxnOp};
 use holdfast_store::keyspace::Key;
@@ -120,6 +119,7 @@ impl Ctx {
                 Some(Key::Fence(host, life)) => {
                     self.by_the_leader(client, path);
                     if let Some(record) = value.and_then(decode::<FenceRecord>) {
+                        self.check_off(client, &host, &life, &record);
                         self.check_closed(&host, &life, &record);
                     }
                 }
@@ -139,30 +139,6 @@ impl Ctx {
                 }
                 _ => {}
             }
-        }
-    }
-
-    /// A device is about to be asked to switch a host off: was it silent for as long as that takes?
-    fn check_ask(&mut self, host: &HostName) {
-        let policy: Policy = self.record(&Key::Policy).unwrap_or_default();
-        let timing = policy.timing.resolve();
-        let wait_ms = match policy.fencing.on_suspicion {
-            true => timing.suspect_after_ms,
-            false => timing.runner_deadline_ms,
-        };
-        let silence_ms = self.truth.silence(host, self.now).control_ms;
-        // A clock may run slow or fast by the allowed drift.
-        let lasts = |ms: u64| silence_ms >= ms * 998 / 1_000;
-        // Two turns less: the ground truth looks no more often.
-        let in_vain_ms = timing.probe_suspect_ms - 2 * timing.probe_again_ms();
-        let probed = policy.fencing.on_suspicion
-            && timing.probe_suspect_ms > 0
-            && lasts(timing.session_quiet_ms())
-            && self.unheard_at(host, in_vain_ms, timing.suspect_after_ms) >= 2;
-        if !lasts(wait_ms) && !probed {
-            self.violation(format!(
-                "needless-power-off: the device of {host} is asked {silence_ms} ms after a heartbeat"
-            ));
         }
     }
 

@@ -1,0 +1,82 @@
+//! Fencing devices of random clusters: none, one for some hosts or for each of them, or several for each.
+
+use super::HOSTS;
+use super::draw::Random;
+
+const BOARD: &str = "{ agent = \"ipmi\", timeout_ms = 4000 }";
+
+/// What every fourth cluster has: two of one order, a board and the outlets of two supplies, two orders, two supplies
+/// alone. One call may take a board with another behind it for long.
+const SEVERAL: [(&str, &str); 9] = [
+    ("a1", "agent = \"ipmi\", timeout_ms = 4000"),
+    (
+        "a1-strip",
+        "hosts = [\"a1\"], options = { plug = \"1\" }, agent = \"pdu\", timeout_ms = 4000",
+    ),
+    ("a2", "agent = \"ipmi\", timeout_ms = 4000"),
+    (
+        "a2-left",
+        "hosts = [\"a2\"], options = { plug = \"2\" }, agent = \"pdu\", timeout_ms = 4000, order = 2, all_of = true",
+    ),
+    (
+        "a2-right",
+        "hosts = [\"a2\"], options = { plug = \"3\" }, agent = \"pdu\", timeout_ms = 4000, order = 2, all_of = true",
+    ),
+    ("b1", "agent = \"ipmi\", timeout_ms = 20000"),
+    (
+        "b1-strip",
+        "hosts = [\"b1\"], options = { plug = \"4\" }, agent = \"pdu\", timeout_ms = 4000, order = 2",
+    ),
+    (
+        "b2-left",
+        "hosts = [\"b2\"], options = { plug = \"5\" }, agent = \"pdu\", timeout_ms = 4000, all_of = true",
+    ),
+    (
+        "b2-right",
+        "hosts = [\"b2\"], options = { plug = \"6\" }, agent = \"pdu\", timeout_ms = 4000, all_of = true",
+    ),
+];
+
+/// Every other cluster has fencing devices, some for all of its hosts; they are asked early or late.
+pub fn of_some(random: &mut Random) -> String {
+    let mut lines = Vec::new();
+    if random.below(2) == 0 {
+        let few = random.below(2) == 0;
+        for host in HOSTS.iter().filter(|host| !few || host.ends_with('1')) {
+            lines.push(format!("policy fencing.devices.{host} = {BOARD}"));
+        }
+        let hasty = random.below(2) == 0;
+        lines.push(format!("policy fencing.on_suspicion = {hasty}"));
+    }
+    lines.join("\n")
+}
+
+/// Where managers ask hosts directly every host has a device, and it is asked on suspicion: what is suspect
+/// then is of consequence.
+pub fn hasty(devices: &str) -> String {
+    let mut lines = others(devices, &["on_suspicion", "devices."]);
+    let all = HOSTS.iter();
+    lines.extend(all.map(|host| format!("policy fencing.devices.{host} = {BOARD}")));
+    lines.push("policy fencing.on_suspicion = true".to_owned());
+    lines.join("\n")
+}
+
+/// Several for each host, instead of those; asked on suspicion, unless that was drawn otherwise.
+pub fn several(devices: &str) -> String {
+    let mut lines = others(devices, &["devices."]);
+    let each = SEVERAL.map(|(name, how)| format!("\"{name}\" = {{ {how} }}"));
+    lines.push(format!(
+        "policy fencing.devices = {{ {} }}",
+        each.join(", ")
+    ));
+    if !devices.contains("on_suspicion") {
+        lines.push("policy fencing.on_suspicion = true".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// The lines that say nothing of these.
+fn others(lines: &str, these: &[&str]) -> Vec<String> {
+    let other = |line: &&str| !these.iter().any(|word| line.contains(word));
+    lines.lines().filter(other).map(str::to_owned).collect()
+}

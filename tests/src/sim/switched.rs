@@ -1,0 +1,65 @@
+//! What of the ground truth is about switching hosts off: that one was silent when its device is asked, and is off when
+//! that is what its life was closed by.
+
+use super::ctx::Ctx;
+use super::event::Client;
+use holdfast_model::fence::{Evidence, FenceRecord};
+use holdfast_model::host::Session;
+use holdfast_model::id::{HostName, Incarnation};
+use holdfast_model::policy::Policy;
+use holdfast_store::keyspace::Key;
+
+impl Ctx {
+    /// A device is about to be asked to switch a host off: was it silent for as long as that takes?
+    pub(super) fn check_ask(&mut self, host: &HostName) {
+        let policy: Policy = self.record(&Key::Policy).unwrap_or_default();
+        let timing = policy.timing.resolve();
+        let wait_ms = match policy.fencing.on_suspicion {
+            true => timing.suspect_after_ms,
+            false => timing.runner_deadline_ms,
+        };
+        let silence_ms = self.truth.silence(host, self.now).control_ms;
+        // A clock may run slow or fast by the allowed drift.
+        let lasts = |ms: u64| silence_ms >= ms * 998 / 1_000;
+        // Two turns less: the ground truth looks no more often.
+        let in_vain_ms = timing.probe_suspect_ms - 2 * timing.probe_again_ms();
+        let probed = policy.fencing.on_suspicion
+            && timing.probe_suspect_ms > 0
+            && lasts(timing.session_quiet_ms())
+            && self.unheard_at(host, in_vain_ms, timing.suspect_after_ms) >= 2;
+        if !lasts(wait_ms) && !probed {
+            self.violation(format!(
+                "needless-power-off: the device of {host} is asked {silence_ms} ms after a heartbeat"
+            ));
+        }
+    }
+
+    /// By the word of devices: has its host been without power since that life began?
+    pub(super) fn check_off(
+        &mut self,
+        client: &Client,
+        host: &HostName,
+        life: &Incarnation,
+        record: &FenceRecord,
+    ) {
+        let Evidence::PoweredOff { by } = &record.evidence else {
+            return;
+        };
+        let session: Option<Session> = self.record(&Key::HostSession(host.clone()));
+        let of_life = session.filter(|session| session.incarnation == *life);
+        let boot = self.truth.boots.get(host);
+        if !of_life.is_some_and(|session| boot == Some(&session.boot_id)) {
+            return;
+        }
+        let text = format!(
+            "off-is-off: {host}/{life} is recorded as powered off, by the word of {by}, and has power"
+        );
+        match self.truth.words.liar(host, life, by, client).cloned() {
+            Some(liar) => {
+                let why = format!("{liar} lied about {host} and nobody contradicted it");
+                self.goes_beyond(why, &text);
+            }
+            None => self.violation(text),
+        }
+    }
+}
