@@ -37,6 +37,15 @@ const SEVERAL: [(&str, &str); 9] = [
     ),
 ];
 
+/// From where each of them is reached: every site, its own, its own and another one, the witness alone.
+const FROM: [&str; 5] = [
+    "",
+    "",
+    ", from = [\"SITE\"]",
+    ", from = [\"SITE\", \"w\"]",
+    ", from = [\"w\"]",
+];
+
 /// Every other cluster has fencing devices, some for all of its hosts; they are asked early or late.
 pub fn of_some(random: &mut Random) -> String {
     let mut lines = Vec::new();
@@ -62,9 +71,13 @@ pub fn hasty(devices: &str) -> String {
 }
 
 /// Several for each host, instead of those; asked on suspicion, unless that was drawn otherwise.
-pub fn several(devices: &str) -> String {
+pub fn several(devices: &str, random: &mut Random) -> String {
     let mut lines = others(devices, &["devices."]);
-    let each = SEVERAL.map(|(name, how)| format!("\"{name}\" = {{ {how} }}"));
+    let from = random.of(&FROM);
+    let each = SEVERAL.map(|(name, how)| {
+        let from = from.replace("SITE", &name[..1]);
+        format!("\"{name}\" = {{ {how}{from} }}")
+    });
     lines.push(format!(
         "policy fencing.devices = {{ {} }}",
         each.join(", ")

@@ -128,8 +128,8 @@ pub fn run(seed: u64) -> Seeded {
     };
     // In every fourth hosts have several devices each.
     let mut several = (seed % 4 == 3).then_some(Random(seed.rotate_left(47) ^ !0));
-    let devices = match &several {
-        Some(_) => devices::several(&devices),
+    let devices = match &mut several {
+        Some(own) => devices::several(&devices, own),
         None => devices,
     };
     history.set_up(name, &volume, &devices, probes);

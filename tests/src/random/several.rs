@@ -1,17 +1,21 @@
 //! Faults of several fencing devices of one host ([`super::devices`]): each fails in its own way, one supply holds
 //! where the other is cut, one says off and the other that it is on.
 
+use super::SITES;
 use super::draw::Random;
 use super::families::{Family, wait};
 use super::faults::Drawn;
 
 /// All of them, with what they are called when they are counted.
-pub const SEVERAL: [Family; 5] = [
+pub const SEVERAL: [Family; 8] = [
     ("one supply is cut, the other holds", one_supply),
     ("a lie is contradicted", contradicted),
     ("the next order is asked", next_order),
     ("devices, each in its own way", each_its_way),
     ("a device answers for a life that is over", late),
+    ("a manager dies in an errand", dies_in_an_errand),
+    ("a manager stands still in an errand", stands_still),
+    ("a host comes back in an errand", comes_back),
 ];
 
 /// A host, and its devices by their order.
@@ -139,5 +143,58 @@ fn late(random: &mut Random) -> Vec<String> {
         wait(random, 1_000, 9_000),
         "fence b1 answers".to_owned(),
     ]);
+    lines
+}
+
+/// What a leader has another manager ask of a device that takes a while, if not every site reaches it.
+fn errand(random: &mut Random) -> (&'static str, Vec<String>) {
+    let (host, devices) = random.of(&DEVICES);
+    let slow = |device: &&str| format!("fence {device} answers {}ms", 400 + random.below(3_200));
+    let mut lines: Vec<String> = devices.iter().map(slow).collect();
+    lines.push(lost(random, host));
+    (host, lines)
+}
+
+/// Before it has taken it, while the device is being asked, or before it has said so.
+fn dies_in_an_errand(random: &mut Random) -> Vec<String> {
+    let (_, mut lines) = errand(random);
+    lines.push(wait(random, 500, 6_000));
+    lines.push(format!("manager {} kill", random.of(&SITES)));
+    lines.push(wait(random, 500, 9_000));
+    lines.push("heal".to_owned());
+    lines
+}
+
+/// For as long as another one is asked instead, or the leader gives up.
+fn stands_still(random: &mut Random) -> Vec<String> {
+    let (_, mut lines) = errand(random);
+    lines.push(wait(random, 500, 4_000));
+    lines.push(format!(
+        "manager {} pause {}ms",
+        random.of(&SITES),
+        300 + random.below(9_000)
+    ));
+    lines.push(wait(random, 1_000, 12_000));
+    lines.push("heal".to_owned());
+    lines
+}
+
+/// And the way to the store is slow for the manager that has it, or its watch brings nothing.
+fn comes_back(random: &mut Random) -> Vec<String> {
+    let (host, devices) = random.of(&DEVICES);
+    let site = random.of(&SITES);
+    let mut lines = vec![random.of(&["slow SITE all MS", "watch gap SITE MS"])];
+    lines.push("freeze agent HOST STOP");
+    let ms = format!("{}ms", 200 + random.below(1_200));
+    let stop = format!("{}ms", 1_000 + random.below(3_500));
+    let each = lines.iter().map(|line| {
+        let line = line.replace("SITE", site).replace("HOST", host);
+        line.replace("MS", &ms).replace("STOP", &stop)
+    });
+    let mut lines: Vec<String> = each.collect();
+    let slow = |device: &&str| format!("fence {device} answers {}ms", 100 + random.below(900));
+    lines.extend(devices.iter().map(slow));
+    lines.push(wait(random, 1_000, 9_000));
+    lines.push("heal".to_owned());
     lines
 }

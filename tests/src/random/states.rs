@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// States, and what every line of the log about one of them says.
-const STATES: [(&str, &str); 43] = [
+const STATES: [(&str, &str); 50] = [
     ("agent: guard absent", "agent: its guard is absent"),
     (
         "guard: started again",
@@ -35,6 +35,19 @@ const STATES: [(&str, &str); 43] = [
         ": powered off, says a2-left and a2-right",
     ),
     ("device: the next order is asked", " (order 2; "),
+    ("errand: sent", ": sends an errand to "),
+    ("errand: taken", ": takes an errand of "),
+    ("errand: declined", ": declines an errand of "),
+    ("errand: not taken in time", " did not take it in "),
+    (
+        "errand: meant for an earlier life",
+        "it has been started anew since",
+    ),
+    ("errand: an earlier life had it", "an earlier life of m-"),
+    (
+        "errand: nothing was heard of it",
+        "did not say what became of it in ",
+    ),
     ("probes: a host is silent", " does not answer"),
     ("probes: a host is suspect", ", no answer to probes of "),
     ("fence: lapsed", ": lapsed: no heartbeat for"),

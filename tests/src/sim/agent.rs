@@ -205,7 +205,7 @@ impl Agent {
             Inbox::Reply(Tag::HostSpec, answer) => {
                 self.spec_asked = matches!(answer, Answer::Txn(Ok(_)));
             }
-            Inbox::Reply(..) | Inbox::Power(..) => {}
+            Inbox::Reply(..) | Inbox::Power(..) | Inbox::Errand(..) => {}
         }
         self.look(m, ctx);
     }

@@ -44,6 +44,8 @@ pub const START_MARGIN_MS: u64 = 1_000;
 /// An agent that cannot open its session yet looks again after this.
 pub const OPEN_RETRY_MS: u64 = 500;
 
+/// A manager says this often that it is there.
+pub const PRESENCE_MS: u64 = 2_000;
 /// Steps of a plan that a manager has under way at a time.
 pub const STEPS_UNDER_WAY: usize = 4;
 /// A manager of whose plan nothing was accepted plans again after this.

@@ -2,7 +2,7 @@
 
 use super::net::Place;
 use super::san::{IoCall, IoEnd};
-use holdfast_model::id::{Generation, HostName, ManagerName, Revision, SiteName, VmName};
+use holdfast_model::id::{ErrandId, Generation, HostName, ManagerName, Revision, SiteName, VmName};
 use holdfast_model::power::{PowerAsk, PowerState};
 use holdfast_store::Txn;
 use holdfast_store::guarded::Answer;
@@ -83,15 +83,19 @@ pub enum Inbox {
     Watch(Revision),
     /// What a fencing device answered, and when it was asked for that.
     Power(Box<PowerAsk>, u64, PowerState),
+    /// The same of one that was asked for another manager.
+    Errand(ErrandId, PowerState),
 }
 
-/// What a leader has asked of a fencing device.
+/// What a manager has asked of a fencing device.
 #[derive(Debug, Clone)]
 pub struct FenceCall {
     /// Who asked.
     pub client: Client,
     /// What.
     pub ask: PowerAsk,
+    /// For another manager, that leads.
+    pub errand: Option<ErrandId>,
     /// How far it is.
     pub stage: FenceStage,
     /// The device has answered in this stage.
@@ -132,12 +136,31 @@ pub enum Tag {
     Saw,
     /// Who does not answer a manager's probes.
     Probes,
+    /// A manager is there.
+    Presence,
+    /// One manager has another ask a fencing device.
+    Errand(ErrandCall),
     /// The host's own spec.
     HostSpec,
     /// The reports of a round.
     Round,
     /// The re-check before a VM's vCPUs are set going.
     Check(VmName),
+}
+
+/// What a call about an errand is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ErrandCall {
+    /// The leader writes the next of this ask.
+    Send(u64),
+    /// It reads what stands there instead.
+    Read(u64),
+    /// It removes one.
+    Remove(ErrandId),
+    /// Whom it is for takes it.
+    Take(ErrandId),
+    /// And says what became of it.
+    Say(ErrandId),
 }
 
 /// A call to the store.

@@ -78,7 +78,10 @@ impl Sim {
     pub(super) fn fence(&mut self, mut call: Box<FenceCall>) {
         let device = self.behaves(&call);
         match call.stage {
-            FenceStage::Asked => self.fence_takes(call, device, FenceStage::Acted),
+            FenceStage::Asked => {
+                self.check_reach(&call);
+                self.fence_takes(call, device, FenceStage::Acted);
+            }
             FenceStage::Acted => {
                 if call.answered && self.obeys(&call.ask.host, device) {
                     self.switch_off(&call.ask.host, &call.ask.device);
@@ -94,7 +97,10 @@ impl Sim {
                     self.ctx.truth.words.lied(&call.ask, call.read_at);
                 }
                 let client = call.client.clone();
-                let answer = Inbox::Power(Box::new(call.ask), call.read_at, state);
+                let answer = match call.errand {
+                    Some(errand) => Inbox::Errand(errand, state),
+                    None => Inbox::Power(Box::new(call.ask), call.read_at, state),
+                };
                 self.ctx.after(1, Event::To(client, answer));
             }
         }
@@ -145,6 +151,23 @@ impl Sim {
             .ctx
             .net
             .connects(&place(&manager.site), &place(&host.m.site))
+    }
+
+    /// Who asks it is at one of the sites that reach it.
+    fn check_reach(&mut self, call: &FenceCall) {
+        let Client::Manager(name, _) = &call.client else {
+            return;
+        };
+        let (host, device) = (&call.ask.host, &call.ask.device);
+        let site = self.managers.get(name).map(|manager| &manager.site);
+        let how = self.policy.fencing.devices.get(device);
+        let reached = site
+            .zip(how)
+            .is_none_or(|(site, how)| how.is_reached_from(site));
+        if !reached {
+            let text = format!("out-of-reach: {name} asks {device} about {host}");
+            self.ctx.violation(text);
+        }
     }
 
     /// It does what it is told.

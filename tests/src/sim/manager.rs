@@ -5,8 +5,14 @@
 //!                                                       once the view has what they wrote
 //! ```
 
+mod courier;
+mod errand;
+mod presence;
 mod steps;
 
+use self::courier::Courier;
+use self::errand::Duties;
+use self::presence::Presence;
 use super::agent::name as named;
 use super::bounds::{PLAN_PAUSE_MS, STEPS_UNDER_WAY};
 use super::clock::Clock;
@@ -69,6 +75,10 @@ struct Process {
     steps: VecDeque<(Step, Option<PowerAsk>)>,
     /// What it asked fencing devices while it leads.
     power: PowerBook,
+    /// What it has others ask while it leads, and what it asks for others.
+    courier: Courier,
+    duties: Duties,
+    presence: Presence,
     under_way: usize,
     executed: Executed,
     must_see: Revision,
@@ -212,6 +222,8 @@ impl Manager {
                 self.process.power.answered(&ask, answer, now);
                 self.process.planned = None;
             }
+            Inbox::Errand(id, state) => self.errand_done(ctx, &id, state),
+            Inbox::Reply(Tag::Errand(what), answer) => self.on_errand(ctx, what, answer),
             Inbox::Reply(Tag::Probes, answer) => self.probing.told(&answer),
             Inbox::Reply(..) => {}
         }
@@ -274,7 +286,7 @@ impl Manager {
             None => process.changed < process.watched,
             Some(_) => self.last_plan(now).is_some() && !process.left_out.is_tried(),
         };
-        (waits || process.lead_busy) && nothing_to_plan
+        (waits || process.lead_busy) && nothing_to_plan && !self.has_errands()
     }
 
     fn look(&mut self, ctx: &mut Ctx) {
@@ -285,6 +297,11 @@ impl Manager {
             return;
         }
         self.lead(ctx);
+        self.tell_presence(ctx);
+        if self.has_errands() {
+            self.attend_to_errands(ctx);
+            self.follow_errands(ctx);
+        }
         self.plan(ctx);
     }
 
@@ -329,6 +346,7 @@ impl Manager {
                 self.process.planned = None;
                 self.process.refused.clear();
                 self.process.power = PowerBook::default();
+                self.process.courier.forget();
                 ctx.log(&self.name, "leads");
             }
             Some(Turn::Deposed(lost)) => {
@@ -437,6 +455,9 @@ impl Process {
             lead_waits: None,
             steps: VecDeque::new(),
             power: PowerBook::default(),
+            courier: Courier::default(),
+            duties: Duties::default(),
+            presence: Presence::default(),
             under_way: 0,
             executed: Executed::default(),
             must_see: Revision(0),

@@ -3,6 +3,7 @@
 
 use super::ctx::Ctx;
 use super::event::Client;
+use holdfast_model::errand::{Errand, ErrandStage};
 use holdfast_model::fence::{Evidence, FenceRecord};
 use holdfast_model::host::Session;
 use holdfast_model::id::{HostName, Incarnation};
@@ -31,6 +32,23 @@ impl Ctx {
             self.violation(format!(
                 "needless-power-off: the device of {host} is asked {silence_ms} ms after a heartbeat"
             ));
+        }
+    }
+
+    /// Before another manager asks one for the leader: the same; and it is that one that takes it.
+    pub(super) fn check_errand(&mut self, client: &Client, host: &HostName, errand: &Errand) {
+        if errand.stage != ErrandStage::Taken {
+            return;
+        }
+        self.check_ask(host);
+        let to = &errand.to;
+        let own = matches!(client, Client::Manager(name, life) if *name == to.manager && life.to_string() == to.life);
+        if !own {
+            let text = format!(
+                "own-errand: {client:?} takes {}, which is for {to:?}",
+                errand.id
+            );
+            self.violation(text);
         }
     }
 

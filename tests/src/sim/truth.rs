@@ -13,14 +13,16 @@
 //!   by the life whose session is open.
 //! - `off-is-off`: no life is recorded as powered off while its host has had power all along, unless a fencing device
 //!   lied and no other one of that host contradicted it.
+//! - `errand-once`, `own-errand`: what a leader has another manager ask is asked once, by the life of the manager that
+//!   it is for; `out-of-reach`: and by one from where the device is reached.
 //! - `needless-power-off`: no fencing device is asked about a host that was heard of within the wait.
 //! - `clean-session`: a new life begins only where no domain of an earlier one is left.
 //! - `needless-stop`: no running VM is ended by Holdfast while its host is connected and its grant
 //!   stands.
 
 use super::words::Words;
-use holdfast_model::id::{BootId, Generation, HostName, Incarnation, SiteName, VmName};
-use std::collections::BTreeMap;
+use holdfast_model::id::{BootId, ErrandId, Generation, HostName, Incarnation, SiteName, VmName};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One span in which a domain's vCPUs ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +94,8 @@ pub struct Truth {
     pub unheard: BTreeMap<SiteName, BTreeMap<HostName, super::probes::Unheard>>,
     /// Per host, its present boot, or the one to come: its power was off in between.
     pub boots: BTreeMap<HostName, BootId>,
+    /// Errands for which a device was asked.
+    pub errands: BTreeSet<ErrandId>,
     /// What fencing devices said.
     pub words: Words,
     /// Per host, its life that was asked to release everything, and heard it.

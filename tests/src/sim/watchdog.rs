@@ -4,6 +4,7 @@
 use super::ctx::Ctx;
 use super::event::Client;
 use super::truth::{Span, Stop};
+use holdfast_model::errand::Errand;
 use holdfast_model::event::{Event as HappenedEvent, EventKind};
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
 use holdfast_model::host::{RunState, Session, SessionState, VmReport};
@@ -128,6 +129,11 @@ impl Ctx {
                     let asked = event.filter(|event| event.kind == EventKind::PowerAsked);
                     if let Some(host) = asked.and_then(|event| event.host) {
                         self.check_ask(&host);
+                    }
+                }
+                Some(Key::Errand(host, _)) => {
+                    if let Some(errand) = value.and_then(decode::<Errand>) {
+                        self.check_errand(client, &host, &errand);
                     }
                 }
                 Some(Key::HostState(_) | Key::Op(_)) => self.by_the_leader(client, path),

@@ -44,14 +44,23 @@ impl Manager {
                 // As the executor does it: only a manager that still leads asks.
                 if let Some(ask) = ask.filter(|_| process.leadership.epoch().is_some()) {
                     process.power.asked(&ask, now);
-                    let call = FenceCall {
-                        client,
-                        ask: *ask,
-                        stage: FenceStage::Asked,
-                        answered: false,
-                        read_at: ctx.now,
-                    };
-                    ctx.after(0, Event::Fence(Box::new(call)));
+                    let policy = process.view.policy.as_ref();
+                    let devices = policy.map(|seen| &seen.value.fencing.devices);
+                    let device = devices.and_then(|devices| devices.get(&ask.device));
+                    let elsewhere = device.filter(|device| !device.is_reached_from(&self.site));
+                    if let Some(device) = elsewhere.cloned() {
+                        self.send_errand(ctx, *ask, device);
+                    } else {
+                        let call = FenceCall {
+                            client,
+                            ask: *ask,
+                            errand: None,
+                            stage: FenceStage::Asked,
+                            answered: false,
+                            read_at: ctx.now,
+                        };
+                        ctx.after(0, Event::Fence(Box::new(call)));
+                    }
                 }
             }
             Answer::Txn(Ok(TxnOutcome::Refused(revision))) => {
