@@ -53,7 +53,14 @@ impl Planned {
         // Whether a silent host is given up, heartbeats of others decide; and what an extension says may change by
         // itself.
         let silent = |report: &Report| report.step == PlannerStep::Fencing;
-        let by_store = made.advised.is_empty() && !made.reports.iter().any(silent);
+        // For how long a host that is just coming is waited for is counted in its heartbeats.
+        let coming =
+            |report: &Report| report.step == PlannerStep::Recovery && report.until.is_some();
+        let by_beats = made
+            .reports
+            .iter()
+            .any(|report| silent(report) || coming(report));
+        let by_store = made.advised.is_empty() && !by_beats;
         Self {
             revision,
             wake_at: made.wake_at,

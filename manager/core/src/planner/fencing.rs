@@ -35,7 +35,10 @@ pub(super) fn step(draft: &mut Draft) {
         }
         match open_session(host) {
             Some(session) => lapse(draft, name, host, session),
-            None => second_plane::close(draft, name, host),
+            None => {
+                second_plane::close(draft, name, host);
+                tell_of_unproven(draft, name, host);
+            }
         }
     }
     for (id, op) in &world.ops {
@@ -217,6 +220,26 @@ fn earlier_lives(world: &World) -> BTreeMap<&HostName, BTreeSet<&Incarnation>> {
         }
     }
     lives
+}
+
+/// A host that is gone, and of which an owner record names another life than the one that was closed: it began that
+/// one, and was lost before a heartbeat came that is younger than the record. Nothing proves that the other is over.
+fn tell_of_unproven(draft: &mut Draft, name: &HostName, host: &HostView) {
+    let last = host
+        .session
+        .as_ref()
+        .map(|session| &session.value.incarnation);
+    let unproven = named_runners(draft.world).find(|runner| {
+        runner.host == *name && Some(&runner.incarnation) != last && !is_closed(draft.world, runner)
+    });
+    if let Some(runner) = unproven {
+        let text = format!(
+            "VMs are granted to a life of it ({}) that nothing proves to be over; waiting for it to come back, or \
+             for `holdfast host confirm-off`",
+            runner.incarnation
+        );
+        draft.report(PlannerStep::Fencing, Subject::Host(name.clone()), text);
+    }
 }
 
 /// Closes an earlier life of a host: a session is only opened clean, so nothing of it is left.

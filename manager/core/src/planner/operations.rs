@@ -3,10 +3,11 @@
 
 use super::candidate::Request;
 use super::draft::Draft;
-use super::facts::{report_of, resolution};
+use super::facts::{open_session, report_of, resolution};
 use super::grant::migrate;
 use super::placement::{Choice, choose, link_busy};
 use super::recovery::wants_to_run;
+use super::suspect::is_suspect;
 use holdfast_model::event::EventKind;
 use holdfast_model::host::RunState;
 use holdfast_model::id::{HostName, VmName};
@@ -132,6 +133,9 @@ pub(super) fn settled<'w>(draft: &Draft<'w>, name: &VmName) -> Result<Settled<'w
     if resolution(world, name, &owner.value, holder).is_some() {
         return Err(NotSettled::Passing("it is being recovered".to_owned()));
     }
+    if let Some(text) = is_out_of_reach(draft, holder) {
+        return Err(NotSettled::Passing(text));
+    }
     match report_of(world, name, owner.value.generation, holder).map(|report| &report.state) {
         Some(RunState::Running) => Ok(Settled {
             spec,
@@ -218,6 +222,18 @@ fn restart(draft: &mut Draft, op: &Seen<Op>, vm: &VmName) {
             draft.report(PlannerStep::Operations, Subject::Vm(vm.clone()), text);
         }
     }
+}
+
+/// Why nothing can leave the holder live: its host is silent, or has begun another life. Whether that life is over
+/// is for evidence to say; what is written about it meanwhile would only make that evidence old.
+fn is_out_of_reach(draft: &Draft, holder: &Runner) -> Option<String> {
+    let host = draft.world.hosts.get(&holder.host);
+    let session = host.and_then(|host| open_session(host))?;
+    if session.value.incarnation != holder.incarnation {
+        return Some(format!("{} has begun another life", holder.host));
+    }
+    is_suspect(draft.world, &draft.timing, &holder.host, session)
+        .then(|| format!("{} is silent", holder.host))
 }
 
 /// Moves a settled VM to the best host, now or when the wait after earlier failures is over; says
