@@ -194,7 +194,10 @@ pub(super) mod tests {
             vms: 8,
         };
         asked.candidates = (0..20).map(host).collect();
-        let why = |n: usize| (n % 4 == 0).then(|| "another one of its group is there".to_owned());
+        let why = |n: usize| {
+            n.is_multiple_of(4)
+                .then(|| "another one of its group is there".to_owned())
+        };
         let said = Said::Answer {
             refusals: (0..20).map(why).collect(),
             scores: vec![Score::default(); 20],
