@@ -18,6 +18,8 @@
 
 pub mod cost;
 mod follow;
+#[cfg(test)]
+mod made_up;
 pub mod shadow;
 #[cfg(feature = "run")]
 mod workshop;

@@ -2,12 +2,10 @@
 //! what would be loaded elsewhere.
 
 use super::*;
+use crate::made_up::installed;
 use async_trait::async_trait;
-use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{ExtensionKind, LimitsAsked, Manifest, Rights};
 use holdfast_model::id::{ExtensionName, Revision};
 use holdfast_model::policy::Policy;
-use holdfast_model::time::UnixMs;
 use holdfast_store::api::{
     Listing, Store, StoreError, Txn, TxnOp, TxnOutcome, Voter, Watch as Changes,
 };
@@ -158,26 +156,7 @@ fn put(store: &MemoryStore, key: &Key, value: &[u8]) {
 /// One that nobody has signed.
 fn install(store: &MemoryStore, name: &str) {
     let name: ExtensionName = name.parse().expect("a name");
-    let installed = Installed {
-        manifest: Manifest {
-            name: name.clone(),
-            version: "1.0.0".to_owned(),
-            kind: ExtensionKind::Placement,
-            summary: "For this test.".to_owned(),
-            limits: LimitsAsked::default(),
-            rights: Rights::default(),
-        },
-        digest: "of its component".to_owned(),
-        bytes: 1,
-        granted: Rights::default(),
-        limits: LimitsAsked::default(),
-        then: Fallback::Closed,
-        signed: None,
-        by: "the test".to_owned(),
-        at: UnixMs(1),
-        before: None,
-        rollout: None,
-    };
+    let installed = installed(name.clone(), "1.0.0");
     put(store, &Key::Extension(name), &encode(&installed));
 }
 

@@ -1,8 +1,8 @@
 //! A shadow that is slow, fails, and is replaced: without any sandbox.
 
 use super::*;
-use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{ExtensionKind, LimitsAsked, Manifest, Rights};
+use crate::made_up::installed;
+use holdfast_model::extension::ExtensionKind;
 use holdfast_model::shadow::{Counts, DIFFERENCES_MAX, Differs, difference};
 use holdfast_model::standing::Level;
 use holdfast_model::time::UnixMs;
@@ -79,26 +79,7 @@ impl Candidate for Slow {
 }
 
 fn candidate(version: &str) -> Installed {
-    Installed {
-        manifest: Manifest {
-            name: name(),
-            version: version.to_owned(),
-            kind: ExtensionKind::Placement,
-            summary: "For this test.".to_owned(),
-            limits: LimitsAsked::default(),
-            rights: Rights::default(),
-        },
-        digest: format!("digest of {version}"),
-        bytes: 1,
-        granted: Rights::default(),
-        limits: LimitsAsked::default(),
-        then: Fallback::Closed,
-        signed: None,
-        by: "the test".to_owned(),
-        at: UnixMs(1),
-        before: None,
-        rollout: None,
-    }
+    installed(name(), version)
 }
 
 fn name() -> ExtensionName {
