@@ -1,10 +1,10 @@
 //! Faults of several fencing devices of one host ([`super::devices`]): each fails in its own way, one supply holds
 //! where the other is cut, one says off and the other that it is on.
 
-use super::SITES;
 use super::draw::Random;
 use super::families::{Family, wait};
 use super::faults::Drawn;
+use super::{SITES, VMS};
 
 /// All of them, with what they are called when they are counted.
 pub const SEVERAL: [Family; 8] = [
@@ -125,23 +125,29 @@ fn each_its_way(random: &mut Random) -> Vec<String> {
     lines
 }
 
-/// It takes so long that the host has come back meanwhile, and is lost again.
+/// It takes so long that the host has come back meanwhile, has VMs again, and is lost again.
 fn late(random: &mut Random) -> Vec<String> {
-    let away = random.of(&["cut b1 all", "freeze agent b1 9s", "power host b1 off"]);
+    let away = random.of(&["cut b1 all", "cut b1 all", "power host b1 off"]);
+    let lies = random.of(&["lies", "half-lies"]);
     let mut lines = vec![
-        format!("fence b1 half-lies {}ms", 8_000 + random.below(11_000)),
+        format!("fence b1 {lies} {}ms", 8_000 + random.below(6_000)),
         away.to_owned(),
-        wait(random, 4_000, 12_000),
+        wait(random, 4_000, 8_000),
         "heal".to_owned(),
     ];
     if away.starts_with("power") {
         lines.push("power host b1 on".to_owned());
     }
     lines.extend([
-        wait(random, 1_000, 20_000),
-        lost(random, "b1"),
-        wait(random, 1_000, 9_000),
+        // Held down for as long after its first loss.
+        wait(random, 10_500, 13_000),
+        format!("move {} b1", random.of(&VMS)),
+        wait(random, 3_200, 4_500),
+        random.of(&["cut b1 all", "freeze agent b1 9s"]).to_owned(),
+        wait(random, 2_000, 9_000),
         "fence b1 answers".to_owned(),
+        wait(random, 10, 5_000),
+        "heal".to_owned(),
     ]);
     lines
 }

@@ -66,7 +66,7 @@ impl Ctx {
         let session: Option<Session> = self.record(&Key::HostSession(host.clone()));
         let of_life = session.filter(|session| session.incarnation == *life);
         let boot = self.truth.boots.get(host);
-        if !of_life.is_some_and(|session| boot == Some(&session.boot_id)) {
+        if of_life.is_none_or(|session| boot != Some(&session.boot_id)) {
             return;
         }
         let text = format!(
