@@ -224,11 +224,13 @@ fn restart(draft: &mut Draft, op: &Seen<Op>, vm: &VmName) {
     }
 }
 
-/// Why nothing can leave the holder live: its host is silent, or has begun another life. Whether that life is over
+/// Why nothing can leave the holder live: its host has no session, is silent, or has begun another life. Whether that life is over
 /// is for evidence to say; what is written about it meanwhile would only make that evidence old.
 fn is_out_of_reach(draft: &Draft, holder: &Runner) -> Option<String> {
     let host = draft.world.hosts.get(&holder.host);
-    let session = host.and_then(|host| open_session(host))?;
+    let Some(session) = host.and_then(|host| open_session(host)) else {
+        return Some(format!("{} has no session", holder.host));
+    };
     if session.value.incarnation != holder.incarnation {
         return Some(format!("{} has begun another life", holder.host));
     }
