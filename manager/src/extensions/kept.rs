@@ -31,28 +31,39 @@ impl Kept {
         self.known().about.contains_key(vm)
     }
 
-    /// What the component of this digest said to this question.
-    pub(super) fn get(&self, digest: &str, question: &Question) -> Option<Said> {
+    /// What was said to this question, by the component's digest. Once for all extensions: finding a question means
+    /// reading all of it, labels of a hundred hosts and all.
+    pub(super) fn said_to(&self, question: &Question) -> HashMap<String, Said> {
         let known = self.known();
-        let about = known.about.get(&question.vm.name)?;
-        about.get(question)?.get(digest).cloned()
+        let about = known.about.get(&question.vm.name);
+        let said = about.and_then(|about| about.get(question));
+        said.cloned().unwrap_or_default()
     }
 
-    pub(super) fn insert(&self, digest: &str, question: &Question, said: Said) {
+    /// Keeps what components said to this question, each by its digest.
+    pub(super) fn insert(&self, question: &Question, said: Vec<(String, Said)>) {
+        if said.is_empty() {
+            return;
+        }
         let mut known = self.known();
         if known.answers >= MOST {
             *known = Known::default();
         }
         let about = known.about.entry(question.vm.name.clone()).or_default();
-        let before = match about.get_mut(question) {
-            Some(answers) => answers.insert(digest.to_owned(), said),
+        let (before, after) = match about.get_mut(question) {
+            Some(answers) => {
+                let before = answers.len();
+                answers.extend(said);
+                (before, answers.len())
+            }
             None => {
-                let answers = HashMap::from([(digest.to_owned(), said)]);
+                let answers: HashMap<_, _> = said.into_iter().collect();
+                let count = answers.len();
                 about.insert(question.clone(), answers);
-                None
+                (0, count)
             }
         };
-        known.answers += usize::from(before.is_none());
+        known.answers += after - before;
     }
 }
 
@@ -87,18 +98,26 @@ pub(super) mod tests {
         }
     }
 
+    fn insert(kept: &Kept, digest: &str, question: &Question, said: Said) {
+        kept.insert(question, vec![(digest.to_owned(), said)]);
+    }
+
+    fn get(kept: &Kept, digest: &str, question: &Question) -> Option<Said> {
+        kept.said_to(question).remove(digest)
+    }
+
     #[test]
     fn an_answer_is_one_component_s_to_one_question() {
         let kept = Kept::default();
         let (asked, other) = (question("web1", 512), question("web1", 513));
-        kept.insert("c1", &asked, said(1));
-        kept.insert("c2", &asked, said(2));
-        kept.insert("c1", &other, said(3));
-        assert_eq!(kept.get("c1", &asked), Some(said(1)));
-        assert_eq!(kept.get("c2", &asked), Some(said(2)));
-        assert_eq!(kept.get("c1", &other), Some(said(3)));
-        assert_eq!(kept.get("c2", &other), None);
-        assert_eq!(kept.get("c1", &question("web2", 512)), None);
+        insert(&kept, "c1", &asked, said(1));
+        insert(&kept, "c2", &asked, said(2));
+        insert(&kept, "c1", &other, said(3));
+        assert_eq!(get(&kept, "c1", &asked), Some(said(1)));
+        assert_eq!(get(&kept, "c2", &asked), Some(said(2)));
+        assert_eq!(get(&kept, "c1", &other), Some(said(3)));
+        assert_eq!(get(&kept, "c2", &other), None);
+        assert_eq!(get(&kept, "c1", &question("web2", 512)), None);
         assert!(kept.is_about(&asked.vm.name) && !kept.is_about(&question("web2", 1).vm.name));
     }
 
@@ -108,11 +127,11 @@ pub(super) mod tests {
         let asked = |n: usize| question("web1", n as u64);
         // The same again is no more.
         for n in (0..MOST - 1).chain([0, MOST - 1]) {
-            kept.insert("c1", &asked(n), said(n));
+            insert(&kept, "c1", &asked(n), said(n));
         }
-        assert_eq!(kept.get("c1", &asked(0)), Some(said(0)));
-        kept.insert("c1", &asked(MOST), said(MOST));
-        assert_eq!(kept.get("c1", &asked(0)), None);
-        assert_eq!(kept.get("c1", &asked(MOST)), Some(said(MOST)));
+        assert_eq!(get(&kept, "c1", &asked(0)), Some(said(0)));
+        insert(&kept, "c1", &asked(MOST), said(MOST));
+        assert_eq!(get(&kept, "c1", &asked(0)), None);
+        assert_eq!(get(&kept, "c1", &asked(MOST)), Some(said(MOST)));
     }
 }
