@@ -110,6 +110,7 @@ fn from_a_scaffold_to_a_test_that_passes_and_one_that_fails() {
         "{}",
         ran.out
     );
+    assert!(ran.out.contains("rule of contract 0.2"), "{}", ran.out);
 
     // A machine that is busy with other tests is given time.
     let manifest = own.join("extension.toml");
@@ -230,7 +231,7 @@ fn an_event_handler_is_told_of_made_up_events() {
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
     assert!(
         ran.out
-            .contains("handler, imports http, log; asks for log, send to hook"),
+            .contains("handler of contract 0.1, imports http, log; asks for log, send to hook"),
         "{}",
         ran.out
     );

@@ -47,6 +47,8 @@ pub struct Cost {
     pub cpu: Duration,
     /// The part of it that starting a new instance took, which has a budget of its own; zero for a warm one.
     pub start_cpu: Duration,
+    /// The part of it that telling an instance of hosts took, which has a budget of its own; zero if it knew them.
+    pub told_cpu: Duration,
     /// Time by the clock.
     pub wall: Duration,
     /// Memory of the guest after it, in bytes.
@@ -55,7 +57,7 @@ pub struct Cost {
     pub requests: u64,
     /// Those of them that it was not granted.
     pub strayed: u64,
-    /// What it executed, without the start, where that is counted ([`crate::Runtime::metered`]).
+    /// What it executed, without the start and being told of hosts, where that is counted ([`crate::Runtime::metered`]).
     pub fuel: Option<u64>,
 }
 

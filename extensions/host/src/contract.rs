@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// The version of every WIT package that this host has. Later ones get adapters beside it.
-pub const CONTRACT: Version = Version(0, 1);
-
 /// A WIT package's version, as far as it says what fits: the first two numbers while the first is 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32, pub u32);
+
+/// The first version of every package.
+pub const V0_1: Version = Version(0, 1);
+/// The second one, of placement.
+pub const V0_2: Version = Version(0, 2);
 
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -25,22 +27,25 @@ impl std::fmt::Display for Version {
 pub struct Surface {
     /// Its kind.
     pub kind: ExtensionKind,
+    /// The version of its kind's contract that it was built with.
+    pub version: Version,
     /// The interfaces that it exports, without package and version: `filter`, `score`.
     pub hooks: BTreeSet<String>,
     /// The host's interfaces that it imports: `log`, `http`.
     pub imports: BTreeSet<String>,
 }
 
-/// Interfaces of the host.
+/// Interfaces of the host, all of them of [`V0_1`].
 const HOST: [&str; 5] = ["log", "state", "http", "agent", "probe"];
 
-/// The exports that make a component one of a kind.
-fn hooks(kind: ExtensionKind) -> &'static [&'static str] {
+/// The exports that make a component one of a kind, with the version of its contract that has them. Later versions
+/// get adapters beside the first ones, which stay.
+fn hooks(kind: ExtensionKind) -> &'static [(Version, &'static str)] {
     match kind {
-        ExtensionKind::Placement => &["filter", "score"],
-        ExtensionKind::Fencing => &["fence"],
-        ExtensionKind::StorageCheck => &["check"],
-        ExtensionKind::Events => &["handler"],
+        ExtensionKind::Placement => &[(V0_1, "filter"), (V0_1, "score"), (V0_2, "rule")],
+        ExtensionKind::Fencing => &[(V0_1, "fence")],
+        ExtensionKind::StorageCheck => &[(V0_1, "check")],
+        ExtensionKind::Events => &[(V0_1, "handler")],
     }
 }
 
@@ -69,15 +74,18 @@ impl<'n> Interface<'n> {
         })
     }
 
-    fn is_ours(&self, full: &str) -> Result<(), ExtensionError> {
-        if self.version == Some(CONTRACT) {
-            return Ok(());
+    /// Its version, if it is one of those in which this host has it.
+    fn known(&self, full: &str, there: &[Version]) -> Result<Version, ExtensionError> {
+        if let Some(version) = self.version.filter(|version| there.contains(version)) {
+            return Ok(version);
         }
         let found = self
             .version
             .map_or("no version".to_owned(), |v| v.to_string());
+        let there: Vec<String> = there.iter().map(ToString::to_string).collect();
+        let there = there.join(" and ");
         Err(ExtensionError::contract(
-            format!("it was built for `{full}` ({found}); this Holdfast has {CONTRACT}"),
+            format!("it was built for `{full}` ({found}); this Holdfast has {there}"),
             "build it against the WIT of this Holdfast (`holdfast ext new` writes it), or upgrade Holdfast",
         ))
     }
@@ -88,40 +96,54 @@ pub(crate) fn surface(engine: &Engine, component: &Component) -> Result<Surface,
     let ty = component.component_type();
     let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
     let imports: Vec<&str> = ty.imports(engine).map(|(name, _)| name).collect();
-    let (kind, hooks) = exported(&exports)?;
-    let imports = imported(kind, &imports)?;
+    let Exported {
+        kind,
+        version,
+        names: hooks,
+    } = exported(&exports)?;
+    let imports = imported(kind, version, &imports)?;
     Ok(Surface {
         kind,
+        version,
         hooks,
         imports,
     })
 }
 
-fn exported(exports: &[&str]) -> Result<(ExtensionKind, BTreeSet<String>), ExtensionError> {
-    let mut found: Option<ExtensionKind> = None;
-    let mut names = BTreeSet::new();
+/// What a component's exports make it.
+#[derive(Debug, PartialEq, Eq)]
+struct Exported {
+    kind: ExtensionKind,
+    version: Version,
+    names: BTreeSet<String>,
+}
+
+fn exported(exports: &[&str]) -> Result<Exported, ExtensionError> {
+    let mut found: Option<Exported> = None;
     for full in exports {
         let Some(interface) = Interface::parse(full) else {
             continue;
         };
-        let kind = ExtensionKind::ALL.into_iter().find(|kind| {
-            let package = interface.package.strip_prefix("holdfast:");
-            package == Some(kind.word()) && hooks(*kind).contains(&interface.name)
-        });
-        let Some(kind) = kind else {
+        let package = interface.package.strip_prefix("holdfast:");
+        let mut kinds = ExtensionKind::ALL.into_iter();
+        let Some(kind) = kinds.find(|kind| package == Some(kind.word())) else {
             continue;
         };
-        interface.is_ours(full)?;
-        if let Some(other) = found.filter(|other| *other != kind) {
-            return Err(ExtensionError::contract(
-                format!("it is of two kinds, {other} and {kind}"),
-                "make two extensions of it",
-            ));
+        let named = hooks(kind).iter();
+        let named = named.filter(|(_, name)| *name == interface.name);
+        let there: Vec<Version> = named.map(|(version, _)| *version).collect();
+        if there.is_empty() {
+            continue;
         }
-        found = Some(kind);
-        names.insert(interface.name.to_owned());
+        let version = interface.known(full, &there)?;
+        let exported = found.get_or_insert_with(|| Exported {
+            kind,
+            version,
+            names: BTreeSet::new(),
+        });
+        exported.is_of(kind, version)?;
+        exported.names.insert(interface.name.to_owned());
     }
-    let found = found.map(|kind| (kind, names));
     found.ok_or_else(|| {
         let list = match exports.is_empty() {
             true => "nothing".to_owned(),
@@ -134,7 +156,30 @@ fn exported(exports: &[&str]) -> Result<(ExtensionKind, BTreeSet<String>), Exten
     })
 }
 
-fn imported(kind: ExtensionKind, imports: &[&str]) -> Result<BTreeSet<String>, ExtensionError> {
+impl Exported {
+    fn is_of(&self, kind: ExtensionKind, version: Version) -> Result<(), ExtensionError> {
+        if self.kind != kind {
+            return Err(ExtensionError::contract(
+                format!("it is of two kinds, {} and {kind}", self.kind),
+                "make two extensions of it",
+            ));
+        }
+        if self.version != version {
+            let own = self.version;
+            return Err(ExtensionError::contract(
+                format!("it exports two versions of its contract, {own} and {version}"),
+                "leave one of them out: it would be asked by only one",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn imported(
+    kind: ExtensionKind,
+    version: Version,
+    imports: &[&str],
+) -> Result<BTreeSet<String>, ExtensionError> {
     let mut names = BTreeSet::new();
     for full in imports {
         let interface = Interface::parse(full);
@@ -156,16 +201,23 @@ fn imported(kind: ExtensionKind, imports: &[&str]) -> Result<BTreeSet<String>, E
                 advice,
             ));
         };
-        interface.is_ours(full)?;
-        if interface.package == "holdfast:host" {
-            if !offered(kind).contains(&interface.name) {
+        if interface.package != "holdfast:host" {
+            if interface.version != Some(version) {
                 return Err(ExtensionError::contract(
-                    format!("it imports `{full}`, which an extension for {kind} does not get"),
-                    format!("it can use {}", offered(kind).join(", ")),
+                    format!("it imports `{full}`, and exports what is of {version}"),
+                    "build it against one version of its contract",
                 ));
             }
-            names.insert(interface.name.to_owned());
+            continue;
         }
+        interface.known(full, &[V0_1])?;
+        if !offered(kind).contains(&interface.name) {
+            return Err(ExtensionError::contract(
+                format!("it imports `{full}`, which an extension for {kind} does not get"),
+                format!("it can use {}", offered(kind).join(", ")),
+            ));
+        }
+        names.insert(interface.name.to_owned());
     }
     Ok(names)
 }
@@ -235,11 +287,18 @@ mod tests {
 
     #[test]
     fn kinds_are_told_by_their_exports() {
-        let found = exported(&["holdfast:placement/filter@0.1.0", "memory"]).expect("a filter");
-        assert_eq!(
-            found,
-            (ExtensionKind::Placement, ["filter".to_owned()].into())
-        );
+        for (export, name, version) in [
+            ("holdfast:placement/filter@0.1.0", "filter", V0_1),
+            ("holdfast:placement/rule@0.2.1", "rule", V0_2),
+        ] {
+            let found = exported(&[export, "memory"]).expect("one for placement");
+            let wanted = Exported {
+                kind: ExtensionKind::Placement,
+                version,
+                names: [name.to_owned()].into(),
+            };
+            assert_eq!(found, wanted);
+        }
         for (exports, says) in [
             (vec![], "exports nothing"),
             (vec!["wasi:cli/run@0.2.0"], "exports wasi:cli/run"),
@@ -248,6 +307,21 @@ mod tests {
                 "this Holdfast has 0.1",
             ),
             (vec!["holdfast:placement/score@1.0.0"], "(1.0)"),
+            (
+                vec!["holdfast:placement/rule@0.1.0"],
+                "this Holdfast has 0.2",
+            ),
+            (
+                vec!["holdfast:placement/rule@0.3.0"],
+                "this Holdfast has 0.2",
+            ),
+            (
+                vec![
+                    "holdfast:placement/score@0.1.0",
+                    "holdfast:placement/rule@0.2.0",
+                ],
+                "two versions of its contract, 0.1 and 0.2",
+            ),
             (
                 vec![
                     "holdfast:placement/score@0.1.0",
@@ -266,7 +340,7 @@ mod tests {
         let placement = ExtensionKind::Placement;
         let good = ["holdfast:host/log@0.1.0", "holdfast:placement/types@0.1.3"];
         assert_eq!(
-            imported(placement, &good).expect("fine"),
+            imported(placement, V0_1, &good).expect("fine"),
             ["log".to_owned()].into()
         );
         for (import, says) in [
@@ -276,9 +350,11 @@ mod tests {
             ("holdfast:host/files@0.1.0", "which is not there"),
             ("holdfast:host/http@0.1.0", "it can use log"),
             ("holdfast:fencing/types@0.1.0", "which is not there"),
+            ("holdfast:placement/types@0.2.0", "exports what is of 0.1"),
             ("env", "which is not there"),
         ] {
-            let error = imported(placement, &[import]).expect_err(says).to_string();
+            let found = imported(placement, V0_1, &[import]);
+            let error = found.expect_err(says).to_string();
             assert!(error.contains(says), "{error}");
         }
     }

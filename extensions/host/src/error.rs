@@ -76,6 +76,20 @@ pub enum Nonsense {
         /// For so many.
         candidates: usize,
     },
+    /// It refuses what it was not asked about.
+    #[error("it refuses candidate {position}, counted from 0, of {candidates}")]
+    Position {
+        /// This one.
+        position: u32,
+        /// Of so many.
+        candidates: usize,
+    },
+    /// It refuses one more than once.
+    #[error("it refuses {host} twice")]
+    Twice {
+        /// This one.
+        host: HostName,
+    },
     /// A score is none.
     #[error("{score} for {host} is not from 0 to 100")]
     Score {

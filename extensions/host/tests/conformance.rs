@@ -78,6 +78,11 @@ fn bad_guests_fail_by_the_right_name() {
         ("bad-not-a-number", &["scores"], "is not from 0 to 100"),
         ("bad-too-few", &["one-each"], "0 verdicts for 1 candidates"),
         ("bad-mute", &["words"], "refuses without a word"),
+        (
+            "bad-misplaces",
+            &["one-each"],
+            "it refuses candidate 1, counted from 0, of 1",
+        ),
     ] {
         let report = report(name, None);
         assert_eq!(failed(&report), wrong, "{name}: {:#?}", report.checks);
@@ -99,6 +104,24 @@ fn what_is_kept_between_questions_is_found() {
     let leak = report.checks.iter().find(|check| check.name == "leaks");
     let words = &leak.expect("that check").words;
     assert!(words.contains("`memory_mib` is used up"), "{words}");
+}
+
+#[test]
+fn what_depends_on_other_hosts_is_found() {
+    let report = report("bad-table", None);
+    // One that was asked other questions was told of other hosts as well.
+    assert_eq!(
+        failed(&report),
+        ["same-answer", "table"],
+        "{:#?}",
+        report.checks
+    );
+    let table = report.checks.iter().find(|check| check.name == "table");
+    let words = &table.expect("that check").words;
+    let says = "1 candidate: one that was told of other hosts besides answers other than a fresh \
+                instance; look only at hosts that are candidates or have a peer";
+    assert!(words.starts_with(says), "{words}");
+    assert!(words.ends_with("and 31 more"), "{words}");
 }
 
 #[test]
@@ -258,10 +281,11 @@ fn a_host_that_misbehaves_stays_well() {
         "bad-traps",
         "bad-grows",
         "bad-remembers",
+        "bad-table",
     ] {
         let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
         let drills = chaos::run(&loaded, &manifest(name)).expect("drills");
-        assert_eq!(drills.len(), 5);
+        assert_eq!(drills.len(), 6);
         for drill in drills {
             assert!(drill.held, "{name}: {drill:#?}");
         }

@@ -25,8 +25,9 @@ use std::path::{Path, PathBuf};
 type Ask = fn(&Loaded);
 
 /// Each of them.
-const ALL: [(&str, Ask); 5] = [
+const ALL: [(&str, Ask); 6] = [
     ("placement-0.1.0", placement::placement_0_1_0),
+    ("placement-0.2.0", placement::placement_0_2_0),
     ("fencing-0.1.0-http", fencing::fencing_0_1_0_http),
     ("fencing-0.1.0-agent", fencing::fencing_0_1_0_agent),
     ("storage-check-0.1.0", storage_check::storage_check_0_1_0),
@@ -55,20 +56,42 @@ fn golden_guests_are_answered_and_understood_as_when_they_were_released() {
 /// That they pass means something: with one field named otherwise it would not.
 #[test]
 fn a_contract_that_differs_in_a_name_is_found() {
-    let path = folder().join("placement-0.1.0.wat");
+    for name in ["placement-0.1.0", "placement-0.2.0"] {
+        let path = folder().join(format!("{name}.wat"));
+        let text = std::fs::read_to_string(&path).expect("a golden guest");
+        let other = text.replace("\"vcpus-used\"", "\"vcpus-taken\"");
+        assert_ne!(other, text);
+        let wasm = wat::parse_str(other).expect("a component");
+        let loaded = Loaded::compile(&RUNTIME, &wasm).expect("one for placement");
+        let placement = Placement::new(&loaded, limits(), true);
+        let said = placement.map(|placement| placement.ask(&question(3)).said);
+        let words = match said {
+            Ok(Ok(said)) => panic!("it answers {said:?}"),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(words.contains("vcpus-taken"), "{name}: {words}");
+    }
+}
+
+/// Each alone is one; both together are asked by no rule.
+#[test]
+fn a_component_of_two_versions_is_refused() {
+    let path = folder().join("placement-0.2.0.wat");
     let text = std::fs::read_to_string(&path).expect("a golden guest");
-    let other = text.replace("\"vcpus-used\"", "\"vcpus-taken\"");
-    assert_ne!(other, text);
-    let wasm = wat::parse_str(other).expect("a component");
-    let loaded = Loaded::compile(&RUNTIME, &wasm).expect("one for placement");
-    let placement = Placement::new(&loaded, limits(), true);
-    let said = placement.map(|placement| placement.ask(&question(3)).said);
-    let words = match said {
-        Ok(Ok(said)) => panic!("it answers {said:?}"),
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => error.to_string(),
-    };
-    assert!(words.contains("vcpus-taken"), "{words}");
+    let both = text.replace(
+        "(export \"holdfast:placement/rule@0.2.0\" (instance $rule))",
+        "(export \"holdfast:placement/rule@0.2.0\" (instance $rule))\n  \
+         (instance $old)\n  (export \"holdfast:placement/score@0.1.0\" (instance $old))",
+    );
+    assert_ne!(both, text);
+    let wasm = wat::parse_str(both).expect("a component");
+    let error = Loaded::compile(&RUNTIME, &wasm).err().expect("refused");
+    let words = error.to_string();
+    assert!(
+        words.contains("two versions of its contract, 0.2 and 0.1"),
+        "{words}"
+    );
 }
 
 #[test]

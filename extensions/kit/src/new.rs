@@ -46,7 +46,7 @@ pub fn new(folder: &Path, start: &Start) -> Result<PathBuf> {
         }
     } else {
         put("wit/world.wit", template.world)?;
-        wit::write_deps(&folder.join("wit/deps"))?;
+        wit::write_deps_for(template.world, &folder.join("wit/deps"))?;
     }
     Ok(folder.join(source))
 }

@@ -71,6 +71,7 @@ pub(crate) const SDK: &[(&str, &str)] = sdk![
     "src/lib.rs",
     "src/panics.rs",
     "src/placement.rs",
+    "src/placement/v0_1.rs",
     "src/storage_check.rs",
 ];
 

@@ -45,6 +45,7 @@ pub const FILES: &[File] = &[
     file!("host", "0.1.0", "state.wit"),
     file!("host", "0.1.0", "probe.wit"),
     file!("placement", "0.1.0", "placement.wit"),
+    file!("placement", "0.2.0", "placement.wit"),
     file!("fencing", "0.1.0", "fencing.wit"),
     file!("storage-check", "0.1.0", "storage-check.wit"),
     file!("events", "0.1.0", "events.wit"),
@@ -53,10 +54,38 @@ pub const FILES: &[File] = &[
 /// The world of an extension's own `wit/`.
 pub const WORLD: &str = "extension";
 
-/// Writes the contracts where the tools of all languages look for them: one folder for each package under
-/// `deps`.
+/// Writes all contracts where the tools of all languages look for them: one folder for each package under `deps`.
 pub fn write_deps(deps: &Path) -> Result<()> {
-    for file in FILES {
+    write(deps, FILES.iter())
+}
+
+/// The same for a world, of which this is the text: of packages with several versions those that it names, or the newest
+/// if it names none. With two versions of one package beside each other, generated names of some languages would be
+/// others than with one.
+pub fn write_deps_for(world: &str, deps: &Path) -> Result<()> {
+    write(deps, FILES.iter().filter(|file| is_for(world, file)))
+}
+
+fn is_for(world: &str, file: &File) -> bool {
+    let names = |version: &str| {
+        let (package, version) = (format!("holdfast:{}/", file.package), format!("@{version}"));
+        // `export holdfast:placement/rule@0.2.0;`, `use holdfast:placement/types@0.2.0.{vm};`
+        let mut words = world.split(|c: char| c.is_whitespace() || matches!(c, ';' | '{'));
+        words.any(|word| {
+            let word = word.trim_end_matches('.');
+            word.starts_with(&package) && word.ends_with(&version)
+        })
+    };
+    let mut versions = FILES.iter().filter(|each| each.package == file.package);
+    let newest = versions.clone().map(|each| each.version).max();
+    match versions.any(|each| names(each.version)) {
+        true => names(file.version),
+        false => newest == Some(file.version),
+    }
+}
+
+fn write<'f>(deps: &Path, files: impl Iterator<Item = &'f File>) -> Result<()> {
+    for file in files {
         let dir = deps.join(format!("{}-{}", file.package, file.version));
         std::fs::create_dir_all(&dir).map_err(KitError::io("create", &dir))?;
         let path = dir.join(file.name);
@@ -91,12 +120,38 @@ pub(crate) fn prepare(folder: &Path, work: &Path) -> Result<std::path::PathBuf> 
         return Err(KitError::wit(&own.join("world.wit"), what));
     }
     let made = work.join("wit");
-    write_deps(&made.join("deps"))?;
+    let mut world = String::new();
+    std::fs::create_dir_all(&made).map_err(KitError::io("create", &made))?;
     for entry in std::fs::read_dir(&own).map_err(KitError::io("read", &own))? {
         let path = entry.map_err(KitError::io("read", &own))?.path();
         if let (true, Some(name)) = (path.is_file(), path.file_name()) {
+            world += &std::fs::read_to_string(&path).map_err(KitError::io("read", &path))?;
             std::fs::copy(&path, made.join(name)).map_err(KitError::io("copy", &path))?;
         }
     }
+    write_deps_for(&world, &made.join("deps"))?;
     Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_world_gets_the_versions_that_it_names() {
+        let of = |world: &str| -> Vec<&str> {
+            let files = FILES.iter().filter(|file| file.package == "placement");
+            files
+                .filter(|file| is_for(world, file))
+                .map(|file| file.version)
+                .collect()
+        };
+        assert_eq!(
+            of("world w {\n  export holdfast:placement/score@0.1.0;\n}"),
+            ["0.1.0"]
+        );
+        assert_eq!(of("use holdfast:placement/types@0.1.0.{vm};"), ["0.1.0"]);
+        assert_eq!(of("export holdfast:placement/rule@0.2.0;"), ["0.2.0"]);
+        assert_eq!(of("export holdfast:fencing/fence@0.1.0;"), ["0.2.0"]);
+    }
 }

@@ -58,6 +58,7 @@ fn those_of_every_language_fit() {
 fn golden_guests_fit() {
     for (name, kind) in [
         ("placement-0.1.0", ExtensionKind::Placement),
+        ("placement-0.2.0", ExtensionKind::Placement),
         ("fencing-0.1.0-http", ExtensionKind::Fencing),
         ("fencing-0.1.0-agent", ExtensionKind::Fencing),
         ("storage-check-0.1.0", ExtensionKind::StorageCheck),
@@ -76,7 +77,7 @@ fn what_does_not_fit_is_named() {
     let other = refused(&wasm("site-affinity"), ExtensionKind::Fencing);
     assert!(
         other.contains(
-            "holdfast:placement/types@0.1.0, which extensions of kind fencing do not get"
+            "holdfast:placement/types@0.2.0, which extensions of kind fencing do not get"
         ),
         "{other}"
     );

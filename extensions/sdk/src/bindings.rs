@@ -49,6 +49,20 @@ pub mod scoring {
     });
 }
 
+/// Placement 0.2: the two before are of 0.1.
+pub mod placing {
+    wit_bindgen::generate!({
+        path: ["wit/host/0.1.0", "wit/placement/0.2.0"],
+        world: "holdfast:placement/placing",
+        pub_export_macro: true,
+        export_macro_name: "export_placing",
+        with: {
+            "holdfast:host/log@0.1.0": crate::bindings::host::holdfast::host::log,
+            "holdfast:placement/types@0.2.0": generate,
+        },
+    });
+}
+
 pub mod fencing {
     wit_bindgen::generate!({
         path: ["wit/host/0.1.0", "wit/fencing/0.1.0"],

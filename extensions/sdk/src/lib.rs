@@ -1,20 +1,23 @@
 //! What an extension of Holdfast written in Rust depends on.
 //!
-//! A scorer is one line, a filter another; a crate may have both:
+//! A rule for placement is a few lines; it rules hosts out, or ranks them, or both:
 //!
 //! ```
 //! use holdfast_extension::placement::Verdict;
 //!
-//! holdfast_extension::scorer!(|_vm, host| (100 - host.vms.min(100)).into());
-//! holdfast_extension::filter!(|vm, host| match (vm.label("gpu"), host.label("gpu")) {
-//!     (Some(_), None) => Verdict::MayNot("it has no GPU".to_owned()),
-//!     _ => Verdict::May,
-//! });
+//! holdfast_extension::rule! {
+//!     may: |vm, host| match (vm.label("gpu"), host.label("gpu")) {
+//!         (Some(_), None) => Verdict::MayNot("it has no GPU".to_owned()),
+//!         _ => Verdict::May,
+//!     },
+//!     score: |_vm, host| (100 - host.vms.min(100)).into(),
+//! }
 //! ```
 //!
-//! Whoever needs all candidates at once implements [`placement::Score`] or [`placement::Filter`] and exports the
-//! type with [`export_score!`] or [`export_filter!`]; the other kinds are [`fencing::Fence`],
-//! [`storage_check::Check`] and [`events::Handle`].
+//! Whoever needs all candidates at once, or works something out of the hosts once, implements [`placement::Rule`] and
+//! exports the type with [`export_rule!`]; the other kinds are [`fencing::Fence`], [`storage_check::Check`] and
+//! [`events::Handle`]. What was written for the first version of the contract for placement finds its names in
+//! [`placement::v0_1`].
 //!
 //! What the extension does not use it does not import: the component then asks for no right to it.
 

@@ -159,9 +159,13 @@ pub struct Score(u32);
 impl Score {
     /// None for what is no number from 0 to 100.
     pub fn new(score: f64) -> Option<Self> {
-        (0.0..=100.0)
-            .contains(&score)
-            .then(|| Self((score * 1_000.0).round() as u32))
+        (0.0..=100.0).contains(&score).then(|| {
+            // Rounded as `f64::round` does, without a call for each candidate of each question: what is cut off is
+            // exact.
+            let thousandths = score * 1_000.0;
+            let whole = thousandths as u32;
+            Self(whole + u32::from(thousandths - f64::from(whole) >= 0.5))
+        })
     }
 
     /// In thousandths.
@@ -193,8 +197,21 @@ mod tests {
 
     #[test]
     fn scores_are_numbers_from_0_to_100() {
-        for (given, thousandths) in [(0.0, 0), (100.0, 100_000), (33.333_49, 33_333)] {
+        for (given, thousandths) in [
+            (0.0, 0),
+            (-0.0, 0),
+            (100.0, 100_000),
+            (33.333_49, 33_333),
+            (0.000_5, 1),
+            (0.000_499_999_999_999_999_9, 0),
+            (99.999_5, 100_000),
+        ] {
             assert_eq!(Score::new(given).map(Score::thousandths), Some(thousandths));
+        }
+        for n in 0..100_000_u32 {
+            let given = f64::from(n) * 0.001_000_007 % 100.0;
+            let rounded = (given * 1_000.0).round() as u32;
+            assert_eq!(Score::new(given).map(Score::thousandths), Some(rounded));
         }
         for bad in [f64::NAN, f64::INFINITY, -0.001, 100.001, f64::NEG_INFINITY] {
             assert_eq!(Score::new(bad), None, "{bad}");

@@ -7,6 +7,10 @@ use holdfast_core::advice::Advisor;
 use holdfast_model::advice::{Advice, Fallback, Question, Said};
 use holdfast_model::extension::ExtensionKind;
 use holdfast_model::id::{ExtensionName, VmName};
+#[cfg(feature = "extensions")]
+use std::cell::RefCell;
+#[cfg(feature = "extensions")]
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// All extensions together may take so long in one decision: half of the time after which
@@ -64,11 +68,13 @@ impl Advisor for Decision<'_> {
     }
 
     fn ask(&self, question: &Question) -> Vec<Advice> {
+        let answers = Answers::to(self.extensions, question);
         let advice = self.each(|name, slot| {
-            let said = self.said(slot, question);
+            let said = self.said(slot, question, &answers);
             self.aside.hear(name, question, &said);
             said
         });
+        answers.keep(self.extensions, question);
         if let Some(noting) = &self.noting {
             noting.hear(question, &advice);
         }
@@ -95,12 +101,12 @@ impl Decision<'_> {
     }
 
     #[cfg(not(feature = "extensions"))]
-    fn said(&self, slot: &Slot, _: &Question) -> Said {
+    fn said(&self, slot: &Slot, _: &Question, _: &Answers) -> Said {
         absent(slot)
     }
 
     #[cfg(feature = "extensions")]
-    fn said(&self, slot: &Slot, question: &Question) -> Said {
+    fn said(&self, slot: &Slot, question: &Question, answers: &Answers) -> Said {
         use super::runs::Guest;
         use holdfast_extension_host::CallError;
         let Here::Ready(runs) = &slot.here else {
@@ -109,9 +115,8 @@ impl Decision<'_> {
         let Guest::Placement(placement) = &runs.guest else {
             return absent(slot);
         };
-        let kept = &self.extensions.kept;
-        if let Some(said) = kept.get(&runs.digest, question) {
-            return said;
+        if let Some(said) = answers.before.get(&runs.digest) {
+            return said.clone();
         }
         if self.is_over() {
             return over(slot);
@@ -124,12 +129,49 @@ impl Decision<'_> {
         }
         match answered.said {
             Ok(said) => {
-                kept.insert(&runs.digest, question, said.clone());
+                let answer = (runs.digest.clone(), said.clone());
+                answers.new.borrow_mut().push(answer);
                 said
             }
             Err(error) => nothing(error.to_string(), slot.installed.then),
         }
     }
+}
+
+/// Answers to one question, by the component's digest.
+#[cfg(feature = "extensions")]
+struct Answers {
+    /// Known from before.
+    before: HashMap<String, Said>,
+    /// Given just now.
+    new: RefCell<Vec<(String, Said)>>,
+}
+
+#[cfg(feature = "extensions")]
+impl Answers {
+    fn to(extensions: &Extensions, question: &Question) -> Self {
+        Self {
+            before: extensions.kept.said_to(question),
+            new: RefCell::default(),
+        }
+    }
+
+    fn keep(self, extensions: &Extensions, question: &Question) {
+        extensions.kept.insert(question, self.new.into_inner());
+    }
+}
+
+/// Nobody answers in such a program.
+#[cfg(not(feature = "extensions"))]
+struct Answers;
+
+#[cfg(not(feature = "extensions"))]
+impl Answers {
+    fn to(_: &Extensions, _: &Question) -> Self {
+        Self
+    }
+
+    fn keep(self, _: &Extensions, _: &Question) {}
 }
 
 impl Extensions {

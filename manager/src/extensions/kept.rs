@@ -52,38 +52,50 @@ impl Kept {
         parts.iter().any(|part| part.about.contains_key(vm))
     }
 
-    /// What the component of this digest said to this question.
-    pub(super) fn get(&self, digest: &str, question: &Question) -> Option<Said> {
+    /// What was said to this question, by the component's digest. Once for all extensions: finding a question means
+    /// reading all of it, a hundred hosts and all.
+    pub(super) fn said_to(&self, question: &Question) -> HashMap<String, Said> {
         let mut known = self.known();
-        if let Some(said) = known.young.get(digest, question) {
-            return Some(said.clone());
+        if let Some(said) = known.young.said_to(question) {
+            return said.clone();
         }
-        let said = known.old.get(digest, question)?.clone();
-        known.insert(digest, question, said.clone());
-        Some(said)
+        let Some(said) = known.old.said_to(question).cloned() else {
+            return HashMap::new();
+        };
+        known.insert(question, said.clone());
+        said
     }
 
-    pub(super) fn insert(&self, digest: &str, question: &Question, said: Said) {
-        self.known().insert(digest, question, said);
+    /// Keeps what components said to this question, each by its digest. What is old of the same question counts no
+    /// more, so ask for it first.
+    pub(super) fn insert(
+        &self,
+        question: &Question,
+        said: impl IntoIterator<Item = (String, Said)>,
+    ) {
+        self.known().insert(question, said);
     }
 }
 
 impl Known {
-    fn insert(&mut self, digest: &str, question: &Question, said: Said) {
+    fn insert(&mut self, question: &Question, said: impl IntoIterator<Item = (String, Said)>) {
+        let mut said = said.into_iter().peekable();
+        if said.peek().is_none() {
+            return;
+        }
         if self.young.answers >= MOST || self.young.bytes >= BYTES_MOST {
             self.old = take(&mut self.young);
         }
-        self.young.insert(digest, question, said);
+        self.young.insert(question, said);
     }
 }
 
 impl Part {
-    fn get(&self, digest: &str, question: &Question) -> Option<&Said> {
-        let about = self.about.get(&question.vm.name)?;
-        about.get(question)?.get(digest)
+    fn said_to(&self, question: &Question) -> Option<&HashMap<String, Said>> {
+        self.about.get(&question.vm.name)?.get(question)
     }
 
-    fn insert(&mut self, digest: &str, question: &Question, said: Said) {
+    fn insert(&mut self, question: &Question, said: impl Iterator<Item = (String, Said)>) {
         let about = self.about.entry(question.vm.name.clone()).or_default();
         let answers = match about.get_mut(question) {
             Some(answers) => answers,
@@ -92,10 +104,12 @@ impl Part {
                 about.entry(question.clone()).or_default()
             }
         };
-        let bytes = answer_bytes(digest, &said);
-        if answers.insert(digest.to_owned(), said).is_none() {
-            self.answers += 1;
-            self.bytes += bytes;
+        for (digest, said) in said {
+            let bytes = answer_bytes(&digest, &said);
+            if answers.insert(digest, said).is_none() {
+                self.answers += 1;
+                self.bytes += bytes;
+            }
         }
     }
 }
@@ -165,18 +179,26 @@ pub(super) mod tests {
         }
     }
 
+    fn insert(kept: &Kept, digest: &str, question: &Question, said: Said) {
+        kept.insert(question, vec![(digest.to_owned(), said)]);
+    }
+
+    fn get(kept: &Kept, digest: &str, question: &Question) -> Option<Said> {
+        kept.said_to(question).remove(digest)
+    }
+
     #[test]
     fn an_answer_is_one_component_s_to_one_question() {
         let kept = Kept::default();
         let (asked, other) = (question("web1", 512), question("web1", 513));
-        kept.insert("c1", &asked, said(1));
-        kept.insert("c2", &asked, said(2));
-        kept.insert("c1", &other, said(3));
-        assert_eq!(kept.get("c1", &asked), Some(said(1)));
-        assert_eq!(kept.get("c2", &asked), Some(said(2)));
-        assert_eq!(kept.get("c1", &other), Some(said(3)));
-        assert_eq!(kept.get("c2", &other), None);
-        assert_eq!(kept.get("c1", &question("web2", 512)), None);
+        insert(&kept, "c1", &asked, said(1));
+        insert(&kept, "c2", &asked, said(2));
+        insert(&kept, "c1", &other, said(3));
+        assert_eq!(get(&kept, "c1", &asked), Some(said(1)));
+        assert_eq!(get(&kept, "c2", &asked), Some(said(2)));
+        assert_eq!(get(&kept, "c1", &other), Some(said(3)));
+        assert_eq!(get(&kept, "c2", &other), None);
+        assert_eq!(get(&kept, "c1", &question("web2", 512)), None);
         assert!(kept.is_about(&asked.vm.name) && !kept.is_about(&question("web2", 1).vm.name));
     }
 
@@ -212,7 +234,7 @@ pub(super) mod tests {
         let all = || (0..1_000).flat_map(|vm| digests.iter().map(move |digest| (vm, digest)));
         for (vm, digest) in all() {
             let (asked, said) = of_twenty(vm);
-            kept.insert(digest, &asked, said);
+            insert(&kept, digest, &asked, said);
         }
         {
             let known = kept.known();
@@ -223,7 +245,7 @@ pub(super) mod tests {
         // The next decision asks the same, in the same order: none of it is asked again.
         for (vm, digest) in all() {
             let (asked, said) = of_twenty(vm);
-            assert_eq!(kept.get(digest, &asked), Some(said), "{vm} {digest}");
+            assert_eq!(get(&kept, digest, &asked), Some(said), "{vm} {digest}");
         }
     }
 
@@ -233,20 +255,24 @@ pub(super) mod tests {
         let asked = |n: usize| question("web1", n as u64);
         // The same again is no more.
         for n in (0..MOST - 1).chain([0, MOST - 1]) {
-            kept.insert("c1", &asked(n), said(n));
+            insert(&kept, "c1", &asked(n), said(n));
         }
         assert_eq!(kept.known().young.answers, MOST);
         for n in MOST..2 * MOST {
-            kept.insert("c1", &asked(n), said(n));
+            insert(&kept, "c1", &asked(n), said(n));
         }
         assert_eq!(kept.known().old.answers, MOST);
-        assert_eq!(kept.get("c1", &asked(0)), Some(said(0)), "asked for again");
+        assert_eq!(
+            get(&kept, "c1", &asked(0)),
+            Some(said(0)),
+            "asked for again"
+        );
         let known = kept.known();
         assert_eq!((known.young.answers, known.old.answers), (1, MOST));
         drop(known);
-        assert_eq!(kept.get("c1", &asked(1)), None, "nobody asked for it");
-        assert_eq!(kept.get("c1", &asked(0)), Some(said(0)));
-        assert_eq!(kept.get("c1", &asked(MOST)), Some(said(MOST)));
+        assert_eq!(get(&kept, "c1", &asked(1)), None, "nobody asked for it");
+        assert_eq!(get(&kept, "c1", &asked(0)), Some(said(0)));
+        assert_eq!(get(&kept, "c1", &asked(MOST)), Some(said(MOST)));
     }
 
     #[test]
@@ -257,7 +283,7 @@ pub(super) mod tests {
             then: Fallback::Open,
         };
         for n in 0..100 {
-            kept.insert("c1", &question("web1", n), long.clone());
+            insert(&kept, "c1", &question("web1", n), long.clone());
         }
         let known = kept.known();
         let bytes = known.young.bytes + known.old.bytes;

@@ -25,7 +25,12 @@ pub(super) fn run(progress: &Progress) -> Result<Vec<Figure>> {
         "native",
     ]);
     let native = progress.step("the rule without a sandbox", || said(&mut native))?;
-    let mut figures = vec![of("compiled in", native.split_whitespace())?];
+    let mut figures = Vec::new();
+    for line in native.lines() {
+        let odd = || LabError::Refused(format!("the rule printed `{line}`, which is no figure"));
+        let (name, numbers) = line.split_once('\t').ok_or_else(odd)?;
+        figures.push(of(name, numbers.split_whitespace())?);
+    }
     let guests = progress.step("extensions", || {
         bench("holdfast-extension-host", "placement")
     })?;
@@ -35,7 +40,7 @@ pub(super) fn run(progress: &Progress) -> Result<Vec<Figure>> {
             figures.push(of(name, words)?);
         }
     }
-    let base = figures[0].median.max(1);
+    let base = figures.first().map_or(1, |first| first.median.max(1));
     for figure in &mut figures {
         let times = figure.median as f64 / base as f64;
         figure.name = format!(

@@ -1,6 +1,6 @@
 //! For tests: refuses every second host without a word.
 
-use holdfast_extension::placement::{Candidate, Filter, Verdict, Vm};
+use holdfast_extension::placement::v0_1::{Candidate, Filter, Verdict, Vm};
 
 struct Mute;
 

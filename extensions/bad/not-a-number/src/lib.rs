@@ -1,6 +1,6 @@
 //! For tests: gives what is no number from 0 to 100, another one for each candidate.
 
-use holdfast_extension::placement::{Candidate, Score, Vm};
+use holdfast_extension::placement::v0_1::{Candidate, Score, Vm};
 
 const ODD: [f64; 5] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300];
 

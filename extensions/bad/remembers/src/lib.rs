@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use holdfast_extension::placement::{Candidate, Score, Vm};
+use holdfast_extension::placement::v0_1::{Candidate, Score, Vm};
 
 thread_local! {
     /// Every question so far, and room for more.

@@ -1,6 +1,6 @@
 //! For tests: gives an answer of 10 MB, and writes as much to its log.
 
-use holdfast_extension::placement::{Candidate, Score, Verdict, Vm};
+use holdfast_extension::placement::v0_1::{Candidate, Score, Verdict, Vm};
 
 fn long() -> String {
     "long ".repeat(2_000_000)

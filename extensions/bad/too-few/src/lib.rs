@@ -1,6 +1,6 @@
 //! For tests: answers for one candidate less than it was asked about.
 
-use holdfast_extension::placement::{Candidate, Filter, Score, Verdict, Vm};
+use holdfast_extension::placement::v0_1::{Candidate, Filter, Score, Verdict, Vm};
 
 struct TooFew;
 

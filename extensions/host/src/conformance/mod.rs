@@ -12,6 +12,9 @@ mod placement;
 mod shared;
 mod storage_check;
 
+#[cfg(test)]
+pub(crate) use placement::made_up;
+
 use crate::error::ExtensionError;
 use crate::loaded::Loaded;
 use holdfast_model::extension::{ExtensionKind, Manifest};

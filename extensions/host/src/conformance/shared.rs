@@ -107,8 +107,18 @@ pub(super) fn host(all: &[Ended<'_>]) -> Check {
     )
 }
 
-/// The first answer to each question, and those that differ from it.
+/// The first answer to each question, and those that differ from it: no matter what was asked before.
 pub(super) fn same(all: &[Ended<'_>], what: &'static str) -> Check {
+    no_other("same-answer", what, all, "keep nothing between questions")
+}
+
+/// The first answer to each question, and those that differ from it; what its author is to do then.
+pub(super) fn no_other(
+    name: &'static str,
+    what: &'static str,
+    all: &[Ended<'_>],
+    advice: &str,
+) -> Check {
     let mut first: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     let mut wrong = Vec::new();
     let mut compared = 0;
@@ -120,13 +130,13 @@ pub(super) fn same(all: &[Ended<'_>], what: &'static str) -> Check {
             }
             Some((_, before)) if *before == said => compared += 1,
             Some((by, _)) => wrong.push(format!(
-                "{}: {} answers other than {by}; keep nothing between questions",
+                "{}: {} answers other than {by}; {advice}",
                 each.question, each.by
             )),
         }
     }
     check(
-        "same-answer",
+        name,
         what,
         wrong,
         (compared, "answers compared", "it gave too few answers"),

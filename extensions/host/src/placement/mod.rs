@@ -3,23 +3,30 @@
 //! One instance is kept warm between calls and made anew after [`CALLS_MAX`] of them, or after a failure. It
 //! has no clock, no randomness and no way out, so the same question gets the same answer on every machine; what
 //! a guest keeps in its memory from one question to the next it keeps against its contract, and `ext test`
-//! looks for it.
+//! looks for it. A guest of 0.2 is told of hosts once, and again when a question has others: what it was told is kept
+//! with its instance, and ends with it.
 
+mod answer;
+mod table;
 mod v0_1;
+mod v0_2;
+mod versions;
+
+pub(crate) use table::{Host, hosts_of};
 
 use crate::breaker::{Breaker, BreakerState};
 use crate::budget::Cost;
-use crate::error::{CallError, ExtensionError, Nonsense};
+use crate::error::{CallError, ExtensionError};
 use crate::instance::{Guest, linked, store, within};
 use crate::journal::Journal;
 use crate::loaded::Loaded;
 use crate::outside::Reach;
-use crate::words::one_line;
-use holdfast_model::advice::{Question, Said, Score};
+use answer::judged;
+use holdfast_model::advice::{Question, Said};
 use holdfast_model::extension::{ExtensionKind, Limits};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use v0_1::{Functions, Given, Hooks};
+use versions::{Functions, Hooks};
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
@@ -66,7 +73,7 @@ impl Placement {
     pub fn new(loaded: &Loaded, limits: Limits, may_log: bool) -> Result<Self, ExtensionError> {
         let instance_pre = linked(loaded, ExtensionKind::Placement)?;
         Ok(Self {
-            hooks: Hooks::of(&instance_pre),
+            hooks: Hooks::of(loaded.surface(), &instance_pre).map_err(ExtensionError::misfit)?,
             instance_pre,
             limits,
             may_log,
@@ -90,6 +97,24 @@ impl Placement {
     /// Drops the instance that is kept warm: the next question starts a new one.
     pub fn restart(&self) {
         self.state().warm = None;
+    }
+
+    /// Starts an instance that is told of these hosts before it is asked anything, if its version is told of hosts.
+    /// For finding out whether that makes a difference, which it must not.
+    ///
+    /// # Errors
+    /// If it fails at that.
+    pub(crate) fn restart_told(&self, hosts: &[Host]) -> Result<(), CallError> {
+        let mut warm = self.start(&mut Cost::default())?;
+        let Warm {
+            store, functions, ..
+        } = &mut warm;
+        let (told, _) = within(store, self.limits, |store| {
+            functions.tell_these(store, hosts)
+        });
+        told?;
+        self.state().warm = Some(warm);
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -142,6 +167,14 @@ impl Placement {
         let Warm {
             store, functions, ..
         } = &mut warm;
+        if functions.has_to_be_told(question) {
+            let (told, took) = within(store, self.limits, |store| functions.tell(store, question));
+            cost.cpu += took.cpu;
+            cost.told_cpu = took.cpu;
+            cost.wall += took.wall;
+            cost.memory_bytes = took.memory_bytes;
+            told?;
+        }
         let (given, took) = within(store, self.limits, |store| functions.ask(store, question));
         cost.cpu += took.cpu;
         cost.wall += took.wall;
@@ -174,48 +207,4 @@ impl Placement {
             calls: 0,
         })
     }
-}
-
-/// What the planner can use of what a guest gave.
-fn judged(given: Given, question: &Question) -> Result<Said, CallError> {
-    let refused = |words: String| CallError::Refused(one_line(&words));
-    let mut said = (Vec::new(), Vec::new());
-    if let Some(refusals) = given.refusals {
-        said.0 = refusals.map_err(refused)?;
-        counted("verdicts", said.0.len(), question)?;
-    }
-    if let Some(scores) = given.scores {
-        said.1 = scored(&scores.map_err(refused)?, question)?;
-    }
-    Ok(Said::Answer {
-        refusals: said.0,
-        scores: said.1,
-    })
-}
-
-fn counted(what: &'static str, found: usize, question: &Question) -> Result<(), CallError> {
-    let wanted = question.candidates.len();
-    if found != wanted {
-        return Err(CallError::Nonsense(Nonsense::Count {
-            what,
-            found,
-            candidates: wanted,
-        }));
-    }
-    Ok(())
-}
-
-fn scored(found: &[f64], question: &Question) -> Result<Vec<Score>, CallError> {
-    counted("scores", found.len(), question)?;
-    let pairs = found.iter().zip(&question.candidates);
-    pairs
-        .map(|(score, candidate)| {
-            Score::new(*score).ok_or_else(|| {
-                CallError::Nonsense(Nonsense::Score {
-                    score: score.to_string(),
-                    host: candidate.host.clone(),
-                })
-            })
-        })
-        .collect()
 }

@@ -3,11 +3,13 @@
 use holdfast_extension::placement::{Candidate, Verdict, Vm};
 
 // Remove the one that the extension does not do.
-holdfast_extension::filter!(filter);
-holdfast_extension::scorer!(score);
+holdfast_extension::rule! {
+    may: may,
+    score: score,
+}
 
 /// Whether the host may take the machine.
-fn filter(vm: &Vm, host: &Candidate) -> Verdict {
+fn may(vm: &Vm, host: &Candidate<'_>) -> Verdict {
     match vm.label("needs") {
         Some(needed) if host.label(needed).is_none() => {
             Verdict::MayNot(format!("it has no label `{needed}`"))
@@ -17,6 +19,6 @@ fn filter(vm: &Vm, host: &Candidate) -> Verdict {
 }
 
 /// From 0 to 100: the higher, the rather.
-fn score(_vm: &Vm, host: &Candidate) -> f64 {
+fn score(_vm: &Vm, host: &Candidate<'_>) -> f64 {
     f64::from(100 - host.vms.min(100))
 }

@@ -1,29 +1,30 @@
-//! The rule itself, as the sandbox and a comparison without one ([native](../../examples/native.rs)) have it.
+//! The rule itself. What it needs of hosts is worked out once: a question compares numbers.
 
-mod filter;
+mod hosts;
 mod score;
+mod spread;
 #[cfg(test)]
 mod tests;
 
-use holdfast_extension::placement::{Candidate, Peer};
-
-pub use filter::Spread;
-pub use score::score;
+use holdfast_extension::placement::{Candidates, Host, Judgement, Rule, Vm};
+use hosts::{Hosts, Shared};
 
 /// The operator's label for where in a site a host stands.
 const RACK: &str = "rack";
 
-/// Whether the peer is on this very host.
-fn same_host(peer: &Peer, host: &Candidate) -> bool {
-    peer.host == host.host
-}
+/// Keeps the machines of a group apart.
+pub struct Affinity(Hosts);
 
-/// Whether what takes down the peer's rack takes down this host. A host whose rack nobody named is taken for a
-/// rack of its own. Racks of two sites are two, even if they bear one name.
-fn same_rack(peer: &Peer, host: &Candidate) -> bool {
-    let labelled = || {
-        host.label(RACK)
-            .is_some_and(|rack| peer.label(RACK) == Some(rack))
-    };
-    same_host(peer, host) || (peer.site == host.site && labelled())
+impl Rule for Affinity {
+    fn prepare(hosts: Vec<Host>) -> Self {
+        Self(Hosts::of(&hosts))
+    }
+
+    fn judge(&self, vm: &Vm, candidates: &Candidates) -> Result<Judgement, String> {
+        let shared = Shared::with(&self.0, &vm.peers);
+        Ok(Judgement {
+            refused: spread::refused(&self.0, &shared, vm, candidates)?,
+            scores: score::scores(&self.0, &shared, vm, candidates),
+        })
+    }
 }

@@ -7,6 +7,7 @@ use crate::loaded::Loaded;
 use crate::placement::{Answered, Placement};
 use holdfast_model::advice::Question;
 use holdfast_model::extension::{LIMITS_MAX, Limits, Manifest};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Questions in a row.
@@ -36,7 +37,7 @@ impl Stage {
     }
 }
 
-const DRILLS: [Planned<Stage>; 5] = [
+const DRILLS: [Planned<Stage>; 6] = [
     (
         "restart",
         "drops the instance in the middle of 100 questions, and starts another one",
@@ -50,6 +51,11 @@ const DRILLS: [Planned<Stage>; 5] = [
     ("cpu", "gives 1 ms of CPU time", cpu),
     ("giant", "asks about 10,000 candidates and 200 peers", giant),
     ("log", "drops every line of its log", log),
+    (
+        "hosts",
+        "has another host join, and another label changed, before each of 100 questions",
+        hosts,
+    ),
 ];
 
 /// See [`super::super::chaos::run`].
@@ -78,7 +84,7 @@ pub(crate) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Vec<Drill>, Ex
 }
 
 /// What was answered, in words; an error if that is a defect of the host.
-fn told(answered: &Answered) -> Happened {
+fn in_words(answered: &Answered) -> Happened {
     match &answered.said {
         Ok(_) => Ok(format!(
             "answered in {:.1} ms of CPU",
@@ -117,7 +123,7 @@ fn restart(stage: &Stage) -> Happened {
             placement.restart();
         }
         let answered = placement.ask(&stage.many);
-        match told(&answered)? {
+        match in_words(&answered)? {
             _ if answered.said.is_ok() => answers.push(answered.said.ok()),
             why => return Ok(format!("question {}: {why}", n + 1)),
         }
@@ -134,7 +140,7 @@ fn memory(stage: &Stage) -> Happened {
     let free = prepared(stage.placement(stage.limits, stage.log))?;
     let need = free.ask(&stage.many);
     if need.said.is_err() {
-        return told(&need);
+        return in_words(&need);
     }
     let memory_mib = need.cost.memory_bytes.div_ceil(MIB).max(1) as u64;
     let limits = Limits {
@@ -142,8 +148,8 @@ fn memory(stage: &Stage) -> Happened {
         ..stage.limits
     };
     let tight = prepared(stage.placement(limits, stage.log))?;
-    let first = told(&tight.ask(&stage.many))?;
-    let second = told(&tight.ask(&stage.larger))?;
+    let first = in_words(&tight.ask(&stage.many))?;
+    let second = in_words(&tight.ask(&stage.larger))?;
     let third = and_goes_on(stage, &tight)?;
     Ok(format!(
         "within {memory_mib} MiB 100 candidates are {first}; 2,000 are {second}; {third}"
@@ -159,7 +165,7 @@ fn cpu(stage: &Stage) -> Happened {
     let (mut good, mut ended, mut resting) = (0, None, 0);
     for _ in 0..10 {
         let answered = hasty.ask(&stage.many);
-        let words = told(&answered)?;
+        let words = in_words(&answered)?;
         match answered.said {
             Ok(_) => good += 1,
             Err(CallError::Resting { .. }) => resting += 1,
@@ -179,10 +185,33 @@ fn cpu(stage: &Stage) -> Happened {
 fn giant(stage: &Stage) -> Happened {
     let placement = prepared(stage.placement(stage.limits, stage.log))?;
     let begin = Instant::now();
-    let first = told(&placement.ask(&stage.giant))?;
+    let first = in_words(&placement.ask(&stage.giant))?;
     let took = begin.elapsed().as_secs_f64();
     let second = and_goes_on(stage, &placement)?;
     Ok(format!("{first}, {took:.2} s by the clock; {second}"))
+}
+
+/// A guest that is told of hosts is told anew each time.
+fn hosts(stage: &Stage) -> Happened {
+    let placement = prepared(stage.placement(stage.limits, stage.log))?;
+    let mut told = 0;
+    for n in 0..ROW {
+        let mut asked = stage.larger.clone();
+        asked.candidates.truncate(MANY + n);
+        if let Some(host) = asked.candidates.get_mut(n) {
+            host.labels = Arc::new([("rack".to_owned(), format!("new-{n}"))].into());
+        }
+        let answered = placement.ask(&asked);
+        told += u32::from(!answered.cost.told_cpu.is_zero());
+        let words = in_words(&answered)?;
+        if answered.said.is_err() {
+            return Ok(format!("question {}: {words}", n + 1));
+        }
+    }
+    let second = and_goes_on(stage, &placement)?;
+    Ok(format!(
+        "all {ROW} answered, told of hosts {told} times; {second}"
+    ))
 }
 
 fn log(stage: &Stage) -> Happened {
@@ -192,7 +221,7 @@ fn log(stage: &Stage) -> Happened {
     );
     let heard = with.ask(&stage.many);
     let unheard = without.ask(&stage.many);
-    let (first, second) = (told(&heard)?, told(&unheard)?);
+    let (first, second) = (in_words(&heard)?, in_words(&unheard)?);
     let lines = with.journal().lines().0.len();
     let dropped = without.journal().lines().0.len();
     if dropped > 0 {

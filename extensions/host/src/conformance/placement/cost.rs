@@ -20,6 +20,8 @@ const MIB: f64 = (1 << 20) as f64;
 pub(super) struct Costs {
     /// Starting an instance.
     start: Duration,
+    /// Being told of a hundred hosts, if it is told of any.
+    told: Option<Duration>,
     /// A hundred candidates, of a warm instance.
     many: Duration,
     /// The question that cost most, if it is another one.
@@ -49,18 +51,21 @@ pub(super) fn measure(warm: &Placement, tried: &[Tried<'_>]) -> Option<Costs> {
     let many = good().find(|each| each.asked.name == MANY_NAME)?.asked;
     let own = |each: &&Tried<'_>| {
         let cost = each.answered.cost;
-        cost.cpu.saturating_sub(cost.start_cpu)
+        cost.cpu.saturating_sub(cost.start_cpu + cost.told_cpu)
     };
     let dearest = good().max_by_key(own)?.asked;
     let starts = good().map(|each| each.answered.cost.start_cpu);
     let start = middle(starts.filter(|cpu| !cpu.is_zero()).collect())?;
+    let told = good().filter(|each| each.asked.name == MANY_NAME);
+    let told = told.map(|each| each.answered.cost.told_cpu);
+    let told = middle(told.filter(|cpu| !cpu.is_zero()).collect());
     let mut asked = 0;
     let mut again = |each: &Asked| {
         let own = (0..TIMES).map(|_| {
             let answered = warm.ask(&each.question);
             let cost = answered.cost;
             // A guest that fails only now is not measured.
-            let own = cost.cpu.saturating_sub(cost.start_cpu);
+            let own = cost.cpu.saturating_sub(cost.start_cpu + cost.told_cpu);
             answered.said.is_ok().then_some(own)
         });
         asked += TIMES;
@@ -75,6 +80,7 @@ pub(super) fn measure(warm: &Placement, tried: &[Tried<'_>]) -> Option<Costs> {
     let before = tried.iter().map(|each| each.answered.cost.memory_bytes);
     Some(Costs {
         start,
+        told,
         many: many_cpu,
         dearest,
         memory_bytes: before.chain([memory_bytes]).max().unwrap_or(memory_bytes),
@@ -127,6 +133,9 @@ impl Costs {
         ];
         if let Some((name, used)) = self.dearest {
             all.insert(1, cpu(format!("CPU time, {name}"), used));
+        }
+        if let Some(told) = self.told {
+            all.push(cpu("CPU time, being told of 100 hosts".to_owned(), told));
         }
         all.push(Headroom {
             of: "memory".to_owned(),

@@ -28,7 +28,7 @@ pub(super) fn judge(tried: &[Tried<'_>], ended: &[Ended<'_>]) -> Vec<Check> {
         check(
             "one-each",
             "one verdict and one score for each candidate",
-            nonsense(|nonsense| matches!(nonsense, Nonsense::Count { .. })),
+            nonsense(|nonsense| !matches!(nonsense, Nonsense::Score { .. })),
             (given.answers, "answers", none),
         ),
         check(

@@ -7,3 +7,9 @@ mod questions;
 mod suite;
 
 pub(super) use suite::run;
+
+/// A question about so many hosts.
+#[cfg(test)]
+pub(crate) fn made_up(hosts: usize) -> holdfast_model::advice::Question {
+    questions::question(hosts).expect("good names")
+}

@@ -1,5 +1,6 @@
 //! Made-up clusters to ask a placement extension about: everyday ones, and odd ones that real clusters have.
 
+use crate::placement::Host;
 use holdfast_model::advice::{Candidate, Labels, Peer, Question, VmFacts};
 use holdfast_model::id::{HostName, NAME_MAX, NameError, SiteName, VmName};
 use std::str::FromStr;
@@ -246,6 +247,30 @@ fn many_labels(mut question: Question) -> Question {
     question.vm.labels = many.clone();
     let many = Arc::new(many);
     each_host(question, |_, host| host.labels = Arc::clone(&many))
+}
+
+/// Hosts that no question is about, before those that are given, between them and behind them. One of them stands at
+/// no site, and the others have labels that extensions of this project heed.
+pub(super) fn among_others(own: Vec<Host>) -> Vec<Host> {
+    let others = ["y-0", "y-1", "y-2"].into_iter().enumerate();
+    let mut others = others.filter_map(|(n, text)| {
+        let pairs = [("gpu", "a100"), ("rack", "r0"), ("tier", "gold")];
+        Some(Host {
+            name: name(text).ok()?,
+            site: site(n).ok().filter(|_| n < 2),
+            labels: Arc::new(labels(&pairs[..pairs.len() - n])),
+        })
+    });
+    let mut all: Vec<Host> = others.next().into_iter().collect();
+    let middle = own.len() / 2;
+    for (n, host) in own.into_iter().enumerate() {
+        if n == middle {
+            all.extend(others.next());
+        }
+        all.push(host);
+    }
+    all.extend(others);
+    all
 }
 
 #[cfg(test)]

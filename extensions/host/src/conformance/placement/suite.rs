@@ -1,13 +1,17 @@
-//! Asks the questions: of fresh instances, of a warm one, and again.
+//! Asks the questions: of fresh instances, of a warm one, and again; and of those that were told of other hosts
+//! besides, or in another order.
 
-use super::super::shared::{Ended, limits as limits_kept, relaxed};
+use super::super::shared::{Ended, limits as limits_kept, no_other, relaxed};
 use super::super::{Check, Headroom, Report};
 use super::cost::{Costs, fuel, leak, measure};
 use super::judge::judge;
-use super::questions::{Asked, all};
+use super::questions::{Asked, all, among_others};
+use crate::budget::Cost;
+use crate::contract::V0_1;
 use crate::error::{CallError, ExtensionError};
 use crate::loaded::Loaded;
-use crate::placement::{Answered, Placement};
+use crate::placement::{Answered, Host, Placement, hosts_of};
+use holdfast_model::advice::Question;
 use holdfast_model::extension::{LIMITS_MAX, Limits, Manifest};
 
 /// In what state a guest was asked.
@@ -19,6 +23,10 @@ pub(super) enum State {
     Warm,
     /// By one that had answered this very question too.
     Again,
+    /// By one that had been told of other hosts besides.
+    Longer,
+    /// By one that had been told of them in another order.
+    Permuted,
 }
 
 impl State {
@@ -27,6 +35,18 @@ impl State {
             Self::Fresh => "a fresh instance",
             Self::Warm => "one that had answered other questions",
             Self::Again => "one that had answered it before",
+            Self::Longer => "one that was told of other hosts besides",
+            Self::Permuted => "one that was told of the hosts in another order",
+        }
+    }
+
+    /// Which hosts a fresh instance is told of before it is asked; none: it is told of those of the question.
+    fn table(self, question: &Question) -> Option<Vec<Host>> {
+        let own = hosts_of(question);
+        match self {
+            Self::Longer => Some(among_others(own)),
+            Self::Permuted => Some(own.into_iter().rev().collect()),
+            Self::Fresh | Self::Warm | Self::Again => None,
         }
     }
 }
@@ -52,10 +72,19 @@ pub(crate) fn run(
         Placement::new(loaded, limits, log)?,
     );
     let mut tried = Vec::new();
-    if ask(&fresh, &all, State::Fresh, &mut tried) {
-        let _ =
-            ask(&warm, &all, State::Warm, &mut tried) && ask(&warm, &all, State::Again, &mut tried);
-    }
+    let order = [
+        (&fresh, State::Fresh),
+        (&warm, State::Warm),
+        (&warm, State::Again),
+        (&fresh, State::Longer),
+        (&fresh, State::Permuted),
+    ];
+    let is_told = loaded.surface().version > V0_1;
+    let of_its_version = |(_, state): &&(&Placement, State)| {
+        is_told || !matches!(state, State::Longer | State::Permuted)
+    };
+    let mut order = order.iter().filter(of_its_version);
+    let _ = order.all(|(placement, state)| ask(placement, &all, *state, &mut tried));
     let costs = measure(&warm, &tried);
     let fuel = match (metered, &costs) {
         (Some(metered), Some(_)) => {
@@ -70,7 +99,10 @@ pub(crate) fn run(
     let headroom = costs
         .as_ref()
         .map_or_else(Vec::new, |costs| costs.headroom(manifest.limits()));
-    let checks = checks(&tried, costs.as_ref(), &headroom, manifest.limits());
+    let mut checks = checks(&tried, costs.as_ref(), &headroom, manifest.limits());
+    if is_told {
+        checks.push(table(&tried));
+    }
     let asked = costs.as_ref().map_or(0, |costs| costs.questions);
     Ok(Report {
         checks,
@@ -91,6 +123,18 @@ fn checks(
     checks.push(leak(costs, limits));
     checks.extend(limits_kept(&ended, headroom, limits));
     checks
+}
+
+/// Only hosts that are asked about count, whatever stands before and behind them.
+fn table(tried: &[Tried<'_>]) -> Check {
+    let fresh = |each: &&Tried<'_>| !matches!(each.state, State::Warm | State::Again);
+    let ended: Vec<Ended<'_>> = tried.iter().filter(fresh).map(Tried::ended).collect();
+    no_other(
+        "table",
+        "which other hosts it was told of, and in what order, makes no difference",
+        &ended,
+        "look only at hosts that are candidates or have a peer, and not at their numbers",
+    )
 }
 
 impl Tried<'_> {
@@ -116,8 +160,21 @@ fn ask<'a>(
     tried: &mut Vec<Tried<'a>>,
 ) -> bool {
     for asked in all {
-        if state == State::Fresh {
+        if !matches!(state, State::Warm | State::Again) {
             placement.restart();
+        }
+        if let Some(hosts) = state.table(&asked.question)
+            && let Err(error) = placement.restart_told(&hosts)
+        {
+            tried.push(Tried {
+                asked,
+                state,
+                answered: Answered {
+                    said: Err(error),
+                    cost: Cost::default(),
+                },
+            });
+            continue;
         }
         let answered = placement.ask(&asked.question);
         if matches!(answered.said, Err(CallError::Resting { .. })) {

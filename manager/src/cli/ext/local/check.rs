@@ -17,6 +17,8 @@ struct Checked<'a> {
     name: Option<&'a str>,
     version: Option<&'a str>,
     kind: Option<&'static str>,
+    /// The version of its kind's contract that it was built with.
+    contract: Option<String>,
     bytes: usize,
     exports: Vec<String>,
     imports: Vec<String>,
@@ -50,6 +52,7 @@ fn checked(found: &Examined) -> Checked<'_> {
         name: manifest.map(|manifest| manifest.name.as_str()),
         version: manifest.map(|manifest| manifest.version.as_str()),
         kind: manifest.map(|manifest| manifest.kind.word()),
+        contract: surface.map(|surface| surface.version.to_string()),
         bytes: found.wasm.len(),
         exports: surface.map_or_else(Vec::new, |surface| names(&surface.hooks)),
         imports: surface.map_or_else(Vec::new, |surface| names(&surface.imports)),
@@ -60,12 +63,13 @@ fn checked(found: &Examined) -> Checked<'_> {
 
 fn summary(checked: &Checked<'_>) -> String {
     let line = Line::new().add(Tone::Good, "ok: ").text(format!(
-        "{} {}, kind {}: {}, {}, imports {}; asks for {}",
+        "{} {}, kind {}: {}, {} of contract {}, imports {}; asks for {}",
         checked.name.unwrap_or_default(),
         checked.version.unwrap_or_default(),
         checked.kind.unwrap_or_default(),
         size(checked.bytes as u64),
         checked.exports.join(" and "),
+        checked.contract.as_deref().unwrap_or_default(),
         listed(&checked.imports),
         listed(&checked.rights),
     ));
