@@ -7,7 +7,9 @@
 //! ```
 //! Both waits run at once: a host that loses its power stops writing to both planes at the same time.
 
+use holdfast_core::errand::TAKEN_WITHIN_MS;
 use holdfast_core::lease::keeper::period_ms;
+use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::policy::Policy;
 use holdfast_model::timing::Timing;
 use serde::{Deserialize, Serialize};
@@ -86,7 +88,7 @@ pub fn bounds(policy: &Policy, leased: bool) -> Rto {
             timing.taker_wait_ms
         ),
         bounds,
-        notes: vec![
+        notes: [
             "until the VM's process runs; the guest's own boot comes on top".to_owned(),
             format!(
                 "per VM in the first batch: {} starts at once per host; each further batch adds \
@@ -101,8 +103,24 @@ pub fn bounds(policy: &Policy, leased: bool) -> Rto {
                  protects stop at runner_deadline_ms"
             }
             .to_owned(),
-        ],
+        ]
+        .into_iter()
+        .chain(by_others(policy))
+        .collect(),
     }
+}
+
+/// What it costs that the leader has others ask devices.
+fn by_others(policy: &Policy) -> Option<String> {
+    let mut devices = policy.fencing.devices.values();
+    let by_others = |device: &FenceDevice| !device.from.is_empty() || !device.askers.is_empty();
+    devices.any(by_others).then(|| {
+        format!(
+            "a fencing device that another manager or an agent asks for the leader (`from`, `askers`): up to \
+             {TAKEN_WITHIN_MS} ms more for each that does not take it; who asked in vain is followed by another one in \
+             the next attempt, 2 s later"
+        )
+    })
 }
 
 /// Each kind of failure, with its parts.
