@@ -236,6 +236,11 @@ fn the_leader_comes_first_then_managers_then_agents_those_of_the_host_s_site_bef
         stage.first(&device(&BOTH, &["a"])),
         ["m-a", "the agent of a2"]
     );
+    // One that is long gone holds nobody up.
+    let mut stage = stage;
+    let m_a = stage.managers.get_mut(&name::<ManagerName>("m-a")).unwrap();
+    m_a.seen_at = Instant(NOW.0 - 30_000);
+    assert_eq!(stage.first(&device(&BOTH, &["a"])), ["the agent of a2"]);
 }
 
 #[test]

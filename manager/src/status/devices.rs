@@ -85,7 +85,8 @@ fn out_of_reach(policy: &FencingPolicy, managers: &[Member], agents: &[Agent]) -
         let agents_may = device.lets(AskerKind::Agents);
         let everywhere = device.from.is_empty() && !agents_may;
         let by_manager = device.lets(AskerKind::Managers) && manager_is_there(device);
-        if !everywhere && !by_manager && !(agents_may && agent_is_there(name, device)) {
+        let by_agent = agents_may && agent_is_there(name, device);
+        if !(everywhere || by_manager || by_agent) {
             let choice = (&device.from[..], &device.askers[..]);
             lonely.entry(choice).or_default().push(name.as_str());
         }

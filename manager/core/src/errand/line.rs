@@ -21,6 +21,9 @@ use holdfast_model::world::{HostView, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// A manager that was not heard of for so long is not tried where agents may be, in milliseconds: it renews its presence
+/// every few seconds.
+const AWAY_MS: u64 = 30_000;
 /// Managers, and agents, that are tried for one ask where both may be.
 const EACH_MAX: usize = 2;
 
@@ -129,6 +132,7 @@ fn others(device: &FenceDevice, host: &HostName, scene: Scene) -> Vec<Addressee>
     if device.lets(AskerKind::Managers) {
         let mut there: Vec<_> = (scene.managers.iter())
             .filter(|(name, seen)| *name != scene.own && device.is_reached_from(&seen.value.site))
+            .filter(|(_, seen)| scene.now.since(seen.seen_at) < AWAY_MS)
             .map(|(name, seen)| {
                 let far = Some(&seen.value.site) != own_site;
                 (far, scene.now.since(seen.seen_at), name, &seen.value.life)

@@ -4,7 +4,7 @@
 //! ```text
 //! errands/HOST/DEVICE ─> for this start of the agent? own session, own state, policy ─take─> off ─> status ─> answer
 //! ```
-//! - [`file`]: `fence.toml`
+//! - `file`: that file
 //! - `extensions`: those for fencing, on this host
 //!
 //! How an errand is done is `holdfast_fence`'s, which managers share; what is to be done about one is

@@ -376,3 +376,6 @@ async fn what_an_earlier_start_of_it_had_is_not_done_again() {
     );
     assert_eq!(rig.board.asked(), Vec::<String>::new());
 }
+
+#[cfg(feature = "extensions")]
+mod by_extension;
