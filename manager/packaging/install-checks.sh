@@ -147,6 +147,11 @@ check_config() { # binary, file as made here, where it goes
     program=${BIN_DIR:-/usr/bin}/$1
     mkdir -p "$WORK/check"
     cp "$file" "$WORK/check/$(basename "$3")"
+    # The agent reads what lies beside its file as well.
+    beside=$DESTDIR$(dirname "$3")/fence.toml
+    if [ "$1" = holdfast-host ] && [ -e "$beside" ]; then
+        cp "$beside" "$WORK/check/fence.toml"
+    fi
     status=0
     "$program" --config "$WORK/check/$(basename "$3")" --check-config >"$WORK/check/out" 2>&1 || status=$?
     [ $status -ne 0 ] || return 0

@@ -9,7 +9,7 @@ pub mod doctor;
 pub mod domain_xml;
 pub mod extensions;
 pub mod metrics;
-pub mod requests;
+pub use holdfast_fence::requests;
 pub mod required;
 mod rollout;
 pub mod rto;

@@ -7,8 +7,9 @@
 //! ```
 //! Both waits run at once: a host that loses its power stops writing to both planes at the same time.
 
-use holdfast_core::errand::{ANSWER_MS, CANDIDATES_MAX, TAKEN_WITHIN_MS};
+use holdfast_core::errand::{ANSWER_MS, CANDIDATES_MAX, EACH_MAX, TAKEN_WITHIN_MS};
 use holdfast_core::lease::keeper::period_ms;
+use holdfast_model::asking::AskerKind;
 use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::id::HostName;
 use holdfast_model::policy::{FencingPolicy, Policy};
@@ -29,8 +30,10 @@ const LOOK_MS: u64 = 300;
 /// and a managers' watch is set up again.
 const STORE_ELECTION_MS: u64 = 3_000;
 
-/// An errand that two managers do not take, and that the third takes and does not answer, beyond what its device has.
-const ERRAND_MS: u64 = CANDIDATES_MAX as u64 * TAKEN_WITHIN_MS + ANSWER_MS;
+/// An errand that all but the last do not take, and that the last takes and does not answer, beyond what its device has.
+const fn errand_ms(tried: usize) -> u64 {
+    tried as u64 * TAKEN_WITHIN_MS + ANSWER_MS
+}
 
 /// The bound for one kind of failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +97,7 @@ pub fn bounds(policy: &Policy, leased: bool) -> Rto {
             timing.taker_wait_ms
         ),
         bounds,
-        notes: vec![
+        notes: [
             "until the VM's process runs; the guest's own boot comes on top".to_owned(),
             format!(
                 "per VM in the first batch: {} starts at once per host; each further batch adds \
@@ -109,8 +112,24 @@ pub fn bounds(policy: &Policy, leased: bool) -> Rto {
                  protects stop at runner_deadline_ms"
             }
             .to_owned(),
-        ],
+        ]
+        .into_iter()
+        .chain(by_others(policy))
+        .collect(),
     }
+}
+
+/// What it costs that the leader has others ask devices.
+fn by_others(policy: &Policy) -> Option<String> {
+    let mut devices = policy.fencing.devices.values();
+    let by_others = |device: &FenceDevice| !device.from.is_empty() || !device.askers.is_empty();
+    devices.any(by_others).then(|| {
+        format!(
+            "a fencing device that another manager or an agent asks for the leader (`from`, `askers`): up to \
+             {TAKEN_WITHIN_MS} ms more for each that does not take it; who asked in vain is followed by another one in \
+             the next attempt, 2 s later"
+        )
+    })
 }
 
 /// Each kind of failure, with its parts.
@@ -240,11 +259,14 @@ fn by_last_device(fencing: &FencingPolicy, timing: &Timing) -> Option<Bound> {
 }
 
 /// A device that does not answer is given up after this: an order to switch off, and the status after it. Where another
-/// manager asks it, that has to be found and to answer as well.
+/// manager asks it, or an agent, that has to be found and to answer as well.
 fn asked_in_vain_ms(device: &FenceDevice) -> u64 {
-    let errand_ms = match device.from.is_empty() {
-        true => 0,
-        false => ERRAND_MS,
+    let errand_ms = if device.lets(AskerKind::Agents) {
+        errand_ms(2 * EACH_MAX)
+    } else if device.from.is_empty() {
+        0
+    } else {
+        errand_ms(CANDIDATES_MAX)
     };
     2 * device.timeout_ms + errand_ms
 }

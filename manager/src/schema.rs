@@ -4,7 +4,7 @@
 
 use crate::vm_file::VmFile;
 use clap::ValueEnum;
-use holdfast_model::files::{HostFile, ManagerFile};
+use holdfast_model::files::{FenceFile, HostFile, ManagerFile};
 use holdfast_model::policy::Policy;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -20,6 +20,8 @@ pub enum SchemaOf {
     Host,
     /// manager.toml
     Manager,
+    /// fence.toml, beside host.toml
+    Fence,
 }
 
 /// The schema of a file.
@@ -29,6 +31,7 @@ pub fn schema(of: SchemaOf) -> Schema {
         SchemaOf::Vm => generate::<VmFile>("Holdfast: a VM"),
         SchemaOf::Host => generate::<HostFile>("Holdfast: host.toml"),
         SchemaOf::Manager => generate::<ManagerFile>("Holdfast: manager.toml"),
+        SchemaOf::Fence => generate::<FenceFile>("Holdfast: fence.toml"),
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 const POLICY: &str = include_str!("../packaging/policy.toml");
 const MANAGER: &str = include_str!("../packaging/manager.toml");
 const HOST: &str = include_str!("../../host-plugin/packaging/host.toml");
+const FENCE: &str = include_str!("../../host-plugin/packaging/fence.toml");
 const VM: &str = "name = \"web1\"\nrun = true\nmemory_mib = 64\nvcpus = 1\npriority = 10\n\
     preferred_site = \"a\"\nsite_rule = \"must\"\nspread = \"web\"\nstorage_lease = false\n\
     labels = { needs = \"gpu\" }\n\
@@ -160,13 +161,14 @@ fn agree<T: DeserializeOwned>(schema: &Value, path: &mut Vec<String>) -> usize {
 #[test]
 fn schemas_and_readers_know_the_same_keys_and_words() {
     let value = |of| schema(of).to_value();
-    assert_eq!(agree::<Policy>(&value(SchemaOf::Policy), &mut vec![]), 16);
+    assert_eq!(agree::<Policy>(&value(SchemaOf::Policy), &mut vec![]), 17);
     assert_eq!(agree::<VmFile>(&value(SchemaOf::Vm), &mut vec![]), 2);
     assert_eq!(agree::<HostFile>(&value(SchemaOf::Host), &mut vec![]), 12);
     assert_eq!(
         agree::<ManagerFile>(&value(SchemaOf::Manager), &mut vec![]),
         4
     );
+    assert_eq!(agree::<FenceFile>(&value(SchemaOf::Fence), &mut vec![]), 2);
 }
 
 /// Every key of the schema that the document has not, tables included.
@@ -196,6 +198,7 @@ fn shipped_files_pass_with_every_key_and_leave_none_out() {
         (SchemaOf::Policy, POLICY),
         (SchemaOf::Manager, MANAGER),
         (SchemaOf::Host, HOST),
+        (SchemaOf::Fence, FENCE),
         (SchemaOf::Vm, VM),
     ] {
         let schema = schema(of).to_value();
@@ -209,6 +212,7 @@ fn shipped_files_pass_with_every_key_and_leave_none_out() {
             SchemaOf::Vm => read::<VmFile>(&text, Format::Json, "x").map(drop),
             SchemaOf::Host => read::<HostFile>(&text, Format::Json, "x").map(drop),
             SchemaOf::Manager => read::<ManagerFile>(&text, Format::Json, "x").map(drop),
+            SchemaOf::Fence => read::<FenceFile>(&text, Format::Json, "x").map(drop),
         };
         assert_eq!(result, Ok(()), "{of:?}");
     }

@@ -270,6 +270,10 @@ fn device_line(
         let sites: Vec<&str> = how.from.iter().map(|site| site.as_str()).collect();
         words.push(format!("asked from {}", sites.join(", ")));
     }
+    if !how.askers.is_empty() {
+        let askers: Vec<String> = how.askers.iter().map(ToString::to_string).collect();
+        words.push(format!("asked by {}", askers.join(" or ")));
+    }
     format!("fencing device {device} ({}): {last}", words.join(", "))
 }
 

@@ -144,7 +144,7 @@ fn course(store: &MemoryStore, host: &str) -> Vec<String> {
                 ErrandStage::Answered { .. } => "answered",
                 ErrandStage::Declined { .. } => "declined",
             };
-            format!("{} {stage}", errand.to.manager)
+            format!("{} {stage}", errand.to.asker())
         }
     };
     all.changes.iter().map(word).collect()
@@ -320,10 +320,7 @@ fn sent(store: &MemoryStore) -> Seen<Errand> {
         id: name("e1"),
         by: name("m-w"),
         epoch: revision(&Key::LeaderEpoch),
-        to: Addressee {
-            manager: name("m-a"),
-            life: "x".to_owned(),
-        },
+        to: Addressee::manager(name("m-a"), "x".to_owned()),
         host: name("a1"),
         incarnation: name("i1"),
         session_revision: revision(&Key::HostSession(name("a1"))),

@@ -12,6 +12,7 @@
 //! - [`vms`]: the loop, in two halves [`look`] and [`apply`]; [`world`] builds what the guardian
 //!   decides on, [`lister`] asks libvirt and [`seen`] remembers what libvirt showed, [`tasks`], [`jobs`] and [`peer`] carry out
 //! - [`records`]: guarded writes; [`report`], [`events`], [`storage`]: what the host tells
+//! - [`errands`]: what it asks fencing devices of other hosts for the leader
 //! - `probes`: where the guard answers managers that ask whether this host is there
 //! - [`lease`], [`lookout`]: the slot on the lease volume, and the peers' slots; [`claim`]: those of VMs
 //! - [`identity`]: which machine, which boot, which life
@@ -22,6 +23,7 @@
 mod apply;
 mod bounds;
 pub mod claim;
+pub mod errands;
 pub mod error;
 pub mod events;
 pub mod identity;
@@ -57,7 +59,7 @@ use holdfast_model::host::LeaseState;
 use holdfast_model::timing::Timing;
 use holdfast_store::api::Store;
 use holdfast_store::cache::{Cache, Clock};
-use holdfast_store::keyspace::{FENCES, Key, ROOT};
+use holdfast_store::keyspace::{ERRANDS, EXTENSIONS, FENCES, Key, ROOT};
 use identity::{LifeFile, Machine};
 use life::Life;
 use records::Records;
@@ -85,6 +87,8 @@ pub struct Parts {
     pub clock: Clock,
     /// What checks the storage, if that is to be an extension.
     pub storage_check: Option<Arc<dyn storage::Check>>,
+    /// What asks fencing devices of other hosts, if anything is to.
+    pub errands: Option<Arc<dyn errands::Errands>>,
     /// Becomes true when the process is asked to end.
     pub stop: watch::Receiver<bool>,
 }
@@ -141,7 +145,11 @@ fn start(
     let (lease_sender, lease) = watch::channel(LeaseState::NotUsed);
     let (probe_sender, probe) = watch::channel(None);
     let (store, clock) = (parts.store, parts.clock);
-    let cache = Cache::spawn(Arc::clone(&store), prefixes(&config), Arc::clone(&clock));
+    let cache = Cache::spawn(
+        Arc::clone(&store),
+        prefixes(&config, parts.errands.is_some()),
+        Arc::clone(&clock),
+    );
     let tools = Tools {
         config: Arc::clone(&config),
         driver: parts.driver,
@@ -179,7 +187,7 @@ fn start(
         tools.clone(),
         cache.subscribe(),
         storage_sender,
-        stop,
+        stop.clone(),
         parts.storage_check,
     ));
     let leased = config.lease.volume.is_some();
@@ -190,6 +198,13 @@ fn start(
         tools.clone(),
         cache.subscribe(),
         probe_sender,
+    ));
+    tokio::spawn(errands::keep_for_ever(
+        parts.errands,
+        tools.records.clone(),
+        Arc::clone(&tools.clock),
+        cache.subscribe(),
+        stop,
     ));
     let parts = (storage, lease, probe);
     tokio::spawn(report::report_for_ever(tools.clone(), life, parts));
@@ -215,9 +230,14 @@ fn lock(path: &Path) -> Result<std::fs::File, AgentError> {
 }
 
 /// What an agent follows: its own records, those of all VMs and their slots, which hosts were given up, what it is
-/// asked under, and the extension that checks its storage.
-fn prefixes(config: &Config) -> Vec<String> {
+/// asked under, and the extension that checks its storage; if it does errands, those, and all extensions.
+fn prefixes(config: &Config, errands: bool) -> Vec<String> {
     let check = config.storage.extension.clone();
+    let more = match (check, errands) {
+        (_, true) => vec![ERRANDS.to_owned(), EXTENSIONS.to_owned()],
+        (Some(name), false) => vec![Key::Extension(name).path()],
+        (None, false) => Vec::new(),
+    };
     let own = vec![
         format!("{ROOT}vms/"),
         format!("{ROOT}uuids/"),
@@ -227,9 +247,7 @@ fn prefixes(config: &Config) -> Vec<String> {
         Key::Policy.path(),
         Key::ProbeKey.path(),
     ];
-    own.into_iter()
-        .chain(check.map(|name| Key::Extension(name).path()))
-        .collect()
+    own.into_iter().chain(more).collect()
 }
 
 /// New bounds by policy; unsafe ones are refused and the old ones stay in force.

@@ -206,6 +206,7 @@ fn expected_of(writes: &[HostWrite]) -> Option<Revision> {
             HostWrite::Vm { expect, .. }
             | HostWrite::Report { expect, .. }
             | HostWrite::Extensions { expect, .. }
+            | HostWrite::Asks { expect, .. }
             | HostWrite::Saw { expect, .. },
         ) => *expect,
         Some(HostWrite::ForgetVm { expect, .. } | HostWrite::ForgetSaw { expect, .. }) => {

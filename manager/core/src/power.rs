@@ -12,9 +12,10 @@
 //! already" is success.
 
 use crate::planner::power::{beats, doubt, gainsaid, told};
+use holdfast_model::asking::Asker;
 use holdfast_model::event::EventKind;
 use holdfast_model::fence::{Evidence, FenceStage, TOGETHER};
-use holdfast_model::id::{DeviceName, HostName, Incarnation, ManagerName};
+use holdfast_model::id::{DeviceName, HostName, Incarnation};
 use holdfast_model::plan::Step;
 use holdfast_model::power::{PowerAsk, PowerReading, PowerReadings, PowerState};
 use holdfast_model::time::Instant;
@@ -74,11 +75,11 @@ impl PowerBook {
         self.answered_by(ask, None, answer, now);
     }
 
-    /// The same, where another manager (`by`) asked it for the leader.
+    /// The same, where another manager, or an agent (`by`) asked it for the leader.
     pub fn answered_by(
         &mut self,
         ask: &PowerAsk,
-        by: Option<&ManagerName>,
+        by: Option<&Asker>,
         answer: PowerAnswer,
         now: Instant,
     ) {

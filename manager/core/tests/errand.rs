@@ -7,6 +7,7 @@ use common::name;
 use holdfast_core::errand::{
     Course, Duty, Memory, Outcome, TAKEN_WITHIN_MS, Turn, candidates, duty, is_over,
 };
+use holdfast_model::asking::Asker;
 use holdfast_model::errand::{Addressee, Errand, ErrandStage};
 use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::id::{ErrandId, ManagerName, Revision, SiteName};
@@ -28,10 +29,7 @@ fn device() -> FenceDevice {
 }
 
 fn to(manager: &str) -> Addressee {
-    Addressee {
-        manager: name(manager),
-        life: format!("{manager}-1"),
-    }
+    Addressee::manager(name(manager), format!("{manager}-1"))
 }
 
 fn id(number: usize) -> ErrandId {
@@ -126,7 +124,7 @@ fn what_is_said_counts_from_when_it_was_sent() {
     assert_eq!(course.poll(Instant(3_000)), Turn::Wait(until));
     course.see(&id(1), &answered(PowerState::Off), Instant(4_000));
     let outcome = over(course.poll(Instant(4_000)));
-    assert_eq!(outcome.by, Some(name("m-a")));
+    assert_eq!(outcome.by, Some(Asker::Manager(name("m-a"))));
     assert_eq!(outcome.answer.state, PowerState::Off);
     assert_eq!(outcome.answer.read_at, Instant(1_010));
 }
@@ -177,7 +175,7 @@ fn one_that_was_taken_is_asked_of_nobody_else() {
     course.see(&id(1), &ErrandStage::Taken, Instant(1_100));
     let outcome = over(course.poll(Instant(1_100 + ANSWERED_WITHIN_MS)));
     assert!(words(&outcome).contains("m-a1 was to ask it and did not say"));
-    assert_eq!(outcome.by, Some(name("m-a1")));
+    assert_eq!(outcome.by, Some(Asker::Manager(name("m-a1"))));
     // Over is over.
     course.see(&id(1), &answered(PowerState::Off), Instant(20_000));
     assert_eq!(over(course.poll(Instant(20_000))), outcome);
@@ -350,7 +348,7 @@ proptest! {
                     {
                         let (to, sent_at) = &sent[number - 1];
                         prop_assert_eq!(stage, answered(PowerState::Off));
-                        prop_assert_eq!(outcome.by, Some(to.manager.clone()));
+                        prop_assert_eq!(outcome.by, Some(to.asker()));
                         prop_assert_eq!(outcome.answer.read_at, *sent_at);
                     }
                 }

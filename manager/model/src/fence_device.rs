@@ -1,6 +1,7 @@
 //! Fencing devices as the policy has them: what talks to each, what it is told, and who looks whether it was
 //! done.
 
+use crate::asking::AskerKind;
 use crate::id::{DeviceName, ExtensionName, HostName, SiteName, TargetName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,10 +58,14 @@ pub struct FenceDevice {
     /// The same by a program of `[fence_agents]`, which gets the options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_back_program: Option<DeviceName>,
-    /// The sites whose managers reach it; none named: every manager does. A leader that stands elsewhere has
-    /// one of those managers ask it.
+    /// The sites from which it is reached; none named: from everywhere. A leader that stands elsewhere has somebody
+    /// there ask it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<SiteName>,
+    /// Who may ask it: `managers`, `agents` of other hosts, or both; none named: managers. Where agents may, whoever
+    /// has asked in vain is asked after the others in the next attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub askers: Vec<AskerKind>,
     /// A call that takes longer has failed, in milliseconds.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
@@ -176,13 +181,22 @@ impl FenceDevice {
             read_back: None,
             read_back_program: None,
             from: Vec::new(),
+            askers: Vec::new(),
             timeout_ms,
             order: default_order(),
             all_of: false,
         }
     }
 
-    /// Managers at this site reach it.
+    /// Those of this kind may ask it.
+    pub fn lets(&self, kind: AskerKind) -> bool {
+        match self.askers.is_empty() {
+            true => kind == AskerKind::Managers,
+            false => self.askers.contains(&kind),
+        }
+    }
+
+    /// It is reached from this site.
     pub fn is_reached_from(&self, site: &SiteName) -> bool {
         self.from.is_empty() || self.from.contains(site)
     }
@@ -256,6 +270,12 @@ impl FenceDevice {
                 self.order,
                 ORDER.end(),
                 first = ORDER.start()
+            ));
+        }
+        let twice = |(at, kind): &(usize, &AskerKind)| self.askers[..*at].contains(kind);
+        if let Some((_, kind)) = self.askers.iter().enumerate().find(twice) {
+            return Some(format!(
+                "`askers` names {kind} twice; remove one of the two"
             ));
         }
         let plug = |name: &&String| matches!(name.as_str(), "plug" | "port");
@@ -437,9 +457,26 @@ mod tests {
     #[test]
     fn what_is_new_is_not_written_where_it_is_not_used() {
         let text = serde_json::to_string(&device(&[])).expect("JSON");
+        for new in ["order", "all_of", "askers"] {
+            assert!(!text.contains(new), "an earlier version reads it: {text}");
+        }
+    }
+
+    #[test]
+    fn managers_ask_it_unless_others_are_named() {
+        use AskerKind::{Agents, Managers};
+        let mut board = device(&[]);
+        let lets = |board: &FenceDevice| [Managers, Agents].map(|kind| board.lets(kind));
+        assert_eq!(lets(&board), [true, false]);
+        board.askers = vec![Agents];
+        assert_eq!(lets(&board), [false, true]);
+        board.askers.push(Managers);
+        assert_eq!((lets(&board), board.fault()), ([true, true], None));
+        board.askers.push(Agents);
         assert!(
-            !text.contains("order") && !text.contains("all_of"),
-            "an earlier version reads it: {text}"
+            board
+                .fault()
+                .is_some_and(|fault| fault.contains("names agents twice"))
         );
     }
 

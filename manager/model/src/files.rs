@@ -96,19 +96,57 @@ impl ManagerFile {
             let fault = || Fault::new("listen", "port 0 is no fixed port", advice);
             (self.listen.port() == 0).then(fault)
         };
-        let relative = || {
-            let mut programs = self.fence_agents.iter();
-            let (name, path) = programs.find(|(_, path)| !path.is_absolute())?;
-            let what = format!("`{name}` is `{}`", path.display());
-            let advice = "give the whole path of the program, such as /usr/sbin/fence_ipmilan";
-            Some(Fault::new("fence_agents", what, advice))
-        };
-        let target = || {
-            let (key, what, advice) = first_fault(&self.targets)?;
-            Some(Fault::new(key, what, advice))
-        };
         let etcd = self.etcd.fault(&MANAGER_CALL_TIMEOUT_MS);
-        etcd.or_else(port).or_else(relative).or_else(target)
+        etcd.or_else(port)
+            .or_else(|| asking_fault(&self.fence_agents, &self.targets))
+    }
+}
+
+/// The first thing that cannot work of what devices are asked with.
+fn asking_fault(
+    programs: &BTreeMap<DeviceName, PathBuf>,
+    targets: &BTreeMap<TargetName, TargetSection>,
+) -> Option<Fault> {
+    let mut each = programs.iter();
+    if let Some((name, path)) = each.find(|(_, path)| !path.is_absolute()) {
+        let what = format!("`{name}` is `{}`", path.display());
+        let advice = "give the whole path of the program, such as /usr/sbin/fence_ipmilan";
+        return Some(Fault::new("fence_agents", what, advice));
+    }
+    let (key, what, advice) = first_fault(targets)?;
+    Some(Fault::new(key, what, advice))
+}
+
+/// `fence.toml` beside `host.toml`: what the agent asks fencing devices of other hosts with, where the policy lets it
+/// (`askers`). A file of its own, since the guard reads `host.toml` and has no business with this. The keys are those
+/// of `manager.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FenceFile {
+    /// The programs that talk to fencing devices, by the names that the policy uses: absolute paths of files that
+    /// only root can change. What is not named here is not run, whatever the policy says.
+    #[serde(default)]
+    pub fence_agents: BTreeMap<DeviceName, PathBuf>,
+    /// Where the files with their secrets are, and those with the secrets of targets.
+    #[serde(default = "default_fence_secrets")]
+    pub fence_secrets: PathBuf,
+    /// Where the machine code of extensions for fencing is kept: a directory that only root can write, and not that
+    /// of storage checks.
+    #[serde(default = "default_host_fencing_dir")]
+    pub extensions_dir: PathBuf,
+    /// Where the requests that extensions have sent are written down, each before it is sent: a file that only root
+    /// can write. Without it none is sent.
+    #[serde(default = "default_host_requests_file")]
+    pub requests_file: PathBuf,
+    /// Where extensions may send requests, by the names that the policy uses.
+    #[serde(default)]
+    pub targets: BTreeMap<TargetName, TargetSection>,
+}
+
+impl FenceFile {
+    /// The first thing that cannot work.
+    pub fn fault(&self) -> Option<Fault> {
+        asking_fault(&self.fence_agents, &self.targets)
     }
 }
 
@@ -397,6 +435,14 @@ fn default_requests_file() -> PathBuf {
 
 fn default_host_extensions_dir() -> PathBuf {
     "/var/lib/holdfast-host/extensions".into()
+}
+
+fn default_host_fencing_dir() -> PathBuf {
+    "/var/lib/holdfast-host/fencing".into()
+}
+
+fn default_host_requests_file() -> PathBuf {
+    "/var/lib/holdfast-host/requests.jsonl".into()
 }
 
 fn default_run_dir() -> PathBuf {

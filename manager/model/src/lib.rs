@@ -5,8 +5,8 @@
 //! - [`policy`]: what operators set for the whole cluster
 //! - [`files`]: what a manager and a host read about themselves
 //! - [`host`], [`vm`], [`fence`], [`op`], [`leader`], [`event`]: the records kept in etcd
-//! - [`power`]: fencing devices, what is asked of them and what they answer; [`errand`]: by a manager that reaches
-//!   them, where the leader does not
+//! - [`power`]: fencing devices, what is asked of them and what they answer; [`errand`]: by a manager or an agent that
+//!   reaches them, where the leader does not; [`asking`]: who asks, and what it takes
 //! - [`probe`]: which hosts answer managers that ask them directly
 //! - [`extension`]: what extensions say of themselves, may do and may cost; [`component`]: by which name they are
 //!   stored; [`signature`]: who vouches for them; [`standing`]: how they do on a machine; [`advice`]: what placement
@@ -21,6 +21,7 @@
 #![warn(missing_docs)]
 
 pub mod advice;
+pub mod asking;
 pub mod component;
 pub mod errand;
 pub mod event;

@@ -11,6 +11,8 @@ use crate::daemon::fence::{Power, Target};
 use axum::Json;
 use axum::extract::State;
 use futures::future::join_all;
+use holdfast_model::asking::AskerKind;
+use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::host::Membership;
 use holdfast_model::id::{DeviceName, HostName, Incarnation, ManagerName, SiteName};
 use holdfast_model::policy::Policy;
@@ -147,6 +149,20 @@ fn no_life() -> Result<Incarnation, Problem> {
     none.map_err(|error| Problem::new("internal", format!("{error}")))
 }
 
+/// Who asks it instead of this manager, in words.
+fn only_others(device: &FenceDevice) -> String {
+    let who = match device.lets(AskerKind::Managers) {
+        true => "managers",
+        false => "agents of other hosts",
+    };
+    let from: Vec<&str> = device.from.iter().map(SiteName::as_str).collect();
+    let at = match from.is_empty() {
+        true => String::new(),
+        false => format!(" at {}", from.join(", ")),
+    };
+    format!("only {who}{at} ask it")
+}
+
 async fn ask(app: &App, case: &Case) -> DeviceSaid {
     let Target {
         host, name, device, ..
@@ -160,9 +176,7 @@ async fn ask(app: &App, case: &Case) -> DeviceSaid {
         took_ms,
     };
     if !app.own.fencer.reaches(device) {
-        let from: Vec<&str> = device.from.iter().map(SiteName::as_str).collect();
-        let words = format!("only managers at {} ask it", from.join(", "));
-        return said(Said::NotAsked, Some(words), 0);
+        return said(Said::NotAsked, Some(only_others(device)), 0);
     }
     let began = Instant::now();
     let found = app.own.fencer.look(&case.target).await;

@@ -261,6 +261,9 @@ fn decide_forget(look: &Look<'_>, host: &HostName) -> Result<Decided, Problem> {
     if let Some(seen) = look.view.host_extensions.get(host) {
         change = change.remove(Key::HostExtensions(host.clone()), seen.revision);
     }
+    if let Some(seen) = look.view.host_asks.get(host) {
+        change = change.remove(Key::HostAsks(host.clone()), seen.revision);
+    }
     for (vm, seen) in &view.vms {
         change = change.remove(Key::HostVm(host.clone(), vm.clone()), seen.revision);
     }

@@ -22,11 +22,8 @@ pub mod presence;
 pub mod probes;
 pub mod reconcile;
 pub mod rollout;
-pub mod secrets;
 #[cfg(feature = "extensions")]
 mod tell;
-#[cfg(feature = "extensions")]
-pub mod web;
 pub mod workshop;
 
 use crate::api::{App, Own, Voters, router, trouble};
@@ -55,6 +52,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 pub use workshop::Workshop;
+
+#[cfg(feature = "extensions")]
+pub use holdfast_fence::web;
+pub use holdfast_fence::{Web, secrets};
 
 /// The voters are asked this often.
 const VOTERS_EVERY: Duration = Duration::from_secs(2);
@@ -136,12 +137,14 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
         tracing::warn!("{fault}");
     }
     let extensions: Arc<Extensions> = Arc::default();
+    let targets = config.targets.keys().cloned().collect();
     let (web, requests) = web_of(config.targets, secrets, &config.requests_file).unzip();
     let means = Means {
         devices: Arc::new(DevicesByMeans::new(
             Arc::new(agents),
             extensions.clone(),
             web.as_ref(),
+            targets,
         )),
         extensions,
         workshop,
@@ -150,13 +153,6 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
     };
     run_on(Arc::new(store), listener, id, means, stop).await
 }
-
-/// Sends requests of extensions to the operator's targets.
-#[cfg(feature = "extensions")]
-pub type Web = Arc<dyn holdfast_extension_host::outside::Web>;
-/// This manager was built without extensions.
-#[cfg(not(feature = "extensions"))]
-pub type Web = std::convert::Infallible;
 
 /// The targets of manager.toml; tells what is wrong with them.
 #[cfg(feature = "extensions")]

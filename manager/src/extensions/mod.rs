@@ -27,17 +27,20 @@ pub use holdfast_model::component::digest;
 pub use shadow::ShadowShown;
 
 use cost::Costs;
+use holdfast_fence::FencingHere;
 use holdfast_model::extension::{ExtensionKind, Installed};
 use holdfast_model::id::{ExtensionName, HostName, SignerName, SiteName, TargetName};
 use holdfast_model::standing::{OnHost, Readiness};
 use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
 use shadow::Trial;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(feature = "extensions")]
-use holdfast_extension_host::{EventHandler, Fencing, breaker::BreakerState};
+use holdfast_extension_host::{EventHandler, breaker::BreakerState};
+#[cfg(feature = "extensions")]
+use holdfast_fence::ReadyFencing;
 #[cfg(feature = "extensions")]
 use holdfast_model::extension::Rights;
 #[cfg(feature = "extensions")]
@@ -88,17 +91,6 @@ pub struct Hearing {
     /// What it may do.
     pub rights: Rights,
     /// What its calls cost.
-    pub costs: Arc<Costs>,
-}
-
-/// A fencing extension that can be asked.
-#[cfg(feature = "extensions")]
-pub struct ReadyFencing {
-    /// It.
-    pub fencing: Arc<Fencing>,
-    /// What it may.
-    pub rights: Rights,
-    /// Where its calls are counted.
     pub costs: Arc<Costs>,
 }
 
@@ -241,9 +233,15 @@ impl Extensions {
         })
     }
 
-    /// One for fencing that can be asked; otherwise why not, in words.
+    /// Whether managers ask extensions of this kind. Storage checks are asked by the hosts.
+    fn asks(kind: ExtensionKind) -> bool {
+        kind != ExtensionKind::StorageCheck
+    }
+}
+
+impl FencingHere for Extensions {
     #[cfg(feature = "extensions")]
-    pub fn fencing(&self, name: &ExtensionName) -> Result<ReadyFencing, String> {
+    fn fencing(&self, name: &ExtensionName) -> Result<ReadyFencing, String> {
         let slots = self.slots();
         let slot = slots.get(name).ok_or_else(|| {
             format!("extension {name} is not installed; `holdfast ext install` does it")
@@ -269,28 +267,16 @@ impl Extensions {
         })
     }
 
-    /// One that is ready, for tests of who calls it.
-    #[cfg(all(test, feature = "extensions"))]
-    pub(crate) fn with_fencing(installed: Installed, fencing: Fencing) -> Self {
-        let extensions = Self::default();
-        let runs = Runs {
-            guest: Guest::Fencing(Arc::new(fencing)),
-            digest: installed.digest.clone(),
-            version: installed.manifest.version.clone(),
-            rights: installed.rights(),
-        };
-        let slot = Slot {
-            here: Here::Ready(runs),
-            failed: None,
-            costs: Arc::default(),
-            installed: installed.clone(),
-        };
-        extensions.slots_mut().insert(installed.manifest.name, slot);
-        extensions
+    #[cfg(feature = "extensions")]
+    fn ready(&self) -> BTreeSet<ExtensionName> {
+        let slots = self.slots();
+        let ready = |slot: &Slot| matches!(&slot.here, Here::Ready(runs) if matches!(runs.guest, Guest::Fencing(_)));
+        let found = slots.iter().filter(|(_, slot)| ready(slot));
+        found.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether managers ask extensions of this kind. Storage checks are asked by the hosts.
-    fn asks(kind: ExtensionKind) -> bool {
-        kind != ExtensionKind::StorageCheck
+    #[cfg(not(feature = "extensions"))]
+    fn ready(&self) -> BTreeSet<ExtensionName> {
+        BTreeSet::new()
     }
 }

@@ -96,6 +96,16 @@ fn fencing(text: &mut Text, counts: FencingCounts) {
         "How the power stood afterwards: all but off have failed.",
         answers.map(|(power, count)| sample([("power", power)], count as f64)),
     );
+    let errands = [
+        ("managers", counts.by_managers),
+        ("agents", counts.by_agents),
+    ];
+    text.metric(
+        Kind::Counter,
+        "holdfast_fencing_errands_total",
+        "Of those requests, who was to ask for this manager: another manager, or the agent of a host.",
+        errands.map(|(by, count)| sample([("by", by)], count as f64)),
+    );
 }
 
 fn requests(text: &mut Text, counts: RequestCounts) {

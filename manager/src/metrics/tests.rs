@@ -223,6 +223,8 @@ fn scrape(seen: Option<Seen>) -> String {
             off: 3,
             on: 0,
             unknown: 1,
+            by_managers: 2,
+            by_agents: 1,
         },
         requests: seen.as_ref().map(|_| RequestCounts {
             sent: 10,
@@ -274,6 +276,8 @@ fn without_etcd_a_manager_tells_of_itself() {
             "holdfast_fencing_answers_total",
             "holdfast_fencing_answers_total",
             "holdfast_fencing_answers_total",
+            "holdfast_fencing_errands_total",
+            "holdfast_fencing_errands_total",
         ]
     );
     assert!(told.contains("\nholdfast_store_view_fresh 0\n"), "{told}");

@@ -1,13 +1,13 @@
 //! The transactions of an errand: each stage on the revision of the one before, so that it goes one way and once.
 //!
 //! [`send`] and [`take`] happen only while the leader of that epoch leads and the host has not renewed its session.
-//! So the manager that does it has read both, linearizably, after it had heard of the errand and before it acts.
+//! So whoever does it has read both, linearizably, after it had heard of the errand and before it acts.
 
 use crate::api::{Compare, Txn, TxnOp};
-use crate::guards::{encode, expect};
+use crate::guards::{encode, expect, session_guard};
 use crate::keyspace::Key;
 use holdfast_model::errand::{Errand, ErrandStage};
-use holdfast_model::id::Revision;
+use holdfast_model::id::{HostName, Revision};
 
 /// The leader sends it. `base`: the revision of what stands there, which nobody waits for any more.
 pub fn send(errand: &Errand, base: Option<Revision>) -> Txn {
@@ -17,6 +17,27 @@ pub fn send(errand: &Errand, base: Option<Revision>) -> Txn {
 /// Whom it is for takes it, as it was sent at `revision`.
 pub fn take(errand: &Errand, revision: Revision) -> Txn {
     guarded(errand, Some(revision), ErrandStage::Taken)
+}
+
+/// What an agent proves of its own host when it takes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The host.
+    pub host: HostName,
+    /// Its last acknowledged heartbeat is the last write of its session: it is alive, and was not closed.
+    pub session: Revision,
+    /// The leader holds of it what the agent has read: that it may be asked.
+    pub state: Revision,
+}
+
+/// The agent that it is for takes it, as it was sent at `revision`. A heartbeat of its own in between makes it fail:
+/// take it again on the new revision.
+pub fn take_as(errand: &Errand, revision: Revision, own: &Standing) -> Txn {
+    let mut txn = take(errand, revision);
+    let state = Key::HostState(own.host.clone());
+    txn.compares.push(session_guard(&own.host, own.session));
+    txn.compares.push(expect(&state, Some(own.state)));
+    txn
 }
 
 /// Whom it is for says what became of it, on its own last write. It needs nobody's leave: an answer for which

@@ -8,6 +8,7 @@
 use crate::api::{Compare, Txn, TxnOp};
 use crate::keyspace::Key;
 use crate::view::View;
+use holdfast_model::asking::HostAsks;
 use holdfast_model::event::Event;
 use holdfast_model::host::{HostReport, VmReport};
 use holdfast_model::id::{HostName, Revision, VmName};
@@ -207,6 +208,13 @@ pub enum HostWrite {
         /// The last one's revision.
         expect: Option<Revision>,
     },
+    /// What its agent has for asking fencing devices of others.
+    Asks {
+        /// The record; none: nothing any more.
+        record: Option<HostAsks>,
+        /// The last one's revision.
+        expect: Option<Revision>,
+    },
     /// What became of a grant.
     Vm {
         /// Of which VM.
@@ -261,6 +269,14 @@ pub fn report_txn(host: &HostName, session_revision: Revision, writes: &[HostWri
             }
             HostWrite::Extensions { record, expect } => {
                 let key = Key::HostExtensions(host.clone());
+                match (record, expect) {
+                    (Some(record), expect) => put(&mut txn, key, record, *expect),
+                    (None, Some(expect)) => delete(&mut txn, key, *expect),
+                    (None, None) => {}
+                }
+            }
+            HostWrite::Asks { record, expect } => {
+                let key = Key::HostAsks(host.clone());
                 match (record, expect) {
                     (Some(record), expect) => put(&mut txn, key, record, *expect),
                     (None, Some(expect)) => delete(&mut txn, key, *expect),

@@ -7,13 +7,13 @@
 //! /holdfast/v1/managers/M/probes            which hosts M finds silent that it asks directly
 //! /holdfast/v1/probe-key                     what that is signed with; written once
 //! /holdfast/v1/policy
-//! /holdfast/v1/hosts/H/{spec,session,report,state,extensions}
+//! /holdfast/v1/hosts/H/{spec,session,report,state,extensions,fencing}
 //! /holdfast/v1/hosts/H/vms/V
 //! /holdfast/v1/hosts/H/saw/G                 what H found in the heartbeat slot of host G
 //! /holdfast/v1/vms/V/{spec,owner}
 //! /holdfast/v1/uuids/U                       index: the VM that has this UUID
 //! /holdfast/v1/fences/H/INCARNATION
-//! /holdfast/v1/errands/HOST/DEVICE           what another manager is to ask that fencing device of the host
+//! /holdfast/v1/errands/HOST/DEVICE           what another manager, or an agent, is to ask that fencing device of the host
 //! /holdfast/v1/leases/VOLUME/hosts/SLOT      index: the host that has this slot of a lease volume
 //! /holdfast/v1/leases/VOLUME/vms/SLOT        index: the UUID of the VM that has this slot
 //! /holdfast/v1/extensions/NAME
@@ -41,6 +41,10 @@ pub const LEADER: &str = "/holdfast/v1/leader/";
 pub const VMS: &str = "/holdfast/v1/vms/";
 /// All fence records.
 pub const FENCES: &str = "/holdfast/v1/fences/";
+/// All errands.
+pub const ERRANDS: &str = "/holdfast/v1/errands/";
+/// All installed extensions, and their shadows.
+pub const EXTENSIONS: &str = "/holdfast/v1/extensions/";
 /// Which components there are.
 pub const COMPONENTS: &str = "/holdfast/components/v1/index/";
 /// All events.
@@ -100,6 +104,8 @@ pub enum Key {
     HostState(HostName),
     /// How the extensions that a host asks do there.
     HostExtensions(HostName),
+    /// What a host's agent has for asking fencing devices of others.
+    HostAsks(HostName),
     /// What a host says of a VM.
     HostVm(HostName, VmName),
     /// What a host (the first) found in the heartbeat slot of another.
@@ -112,7 +118,7 @@ pub enum Key {
     Uuid(VmUuid),
     /// Evidence.
     Fence(HostName, Incarnation),
-    /// What another manager than the leader is to ask a fencing device of a host.
+    /// What another than the leader is to ask a fencing device of a host.
     Errand(HostName, DeviceName),
     /// The host that has a slot of a lease volume.
     HostSlot(String, u32),
@@ -158,6 +164,7 @@ impl Key {
             Self::HostReport(host) => format!("{ROOT}hosts/{host}/report"),
             Self::HostState(host) => format!("{ROOT}hosts/{host}/state"),
             Self::HostExtensions(host) => format!("{ROOT}hosts/{host}/extensions"),
+            Self::HostAsks(host) => format!("{ROOT}hosts/{host}/fencing"),
             Self::HostVm(host, vm) => format!("{ROOT}hosts/{host}/vms/{vm}"),
             Self::HostSaw(by, host) => format!("{ROOT}hosts/{by}/saw/{host}"),
             Self::VmSpec(vm) => format!("{ROOT}vms/{vm}/spec"),
@@ -199,6 +206,7 @@ impl Key {
             ["hosts", name, "report"] => Self::HostReport(host(name)?),
             ["hosts", name, "state"] => Self::HostState(host(name)?),
             ["hosts", name, "extensions"] => Self::HostExtensions(host(name)?),
+            ["hosts", name, "fencing"] => Self::HostAsks(host(name)?),
             ["hosts", name, "vms", v] => Self::HostVm(host(name)?, vm(v)?),
             ["hosts", by, "saw", name] => Self::HostSaw(host(by)?, host(name)?),
             ["leases", volume, "hosts", slot] => {

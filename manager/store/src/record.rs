@@ -5,6 +5,7 @@
 
 use crate::api::{Change, KeyValue};
 use crate::keyspace::Key;
+use holdfast_model::asking::HostAsks;
 use holdfast_model::errand::Errand;
 use holdfast_model::event::Event;
 use holdfast_model::extension::Installed;
@@ -36,6 +37,7 @@ pub(crate) enum Record {
     HostReport(HostReport),
     HostState(HostState),
     HostExtensions(Box<HostExtensions>),
+    HostAsks(Box<HostAsks>),
     HostVm(VmReport),
     HostSaw(Sighting),
     /// A slot of a lease volume for hosts: whose it is does not matter to a view.
@@ -77,6 +79,7 @@ impl Record {
             Key::HostReport(_) => Self::HostReport(decode(item)?),
             Key::HostState(_) => Self::HostState(decode(item)?),
             Key::HostExtensions(_) => Self::HostExtensions(Box::new(decode(item)?)),
+            Key::HostAsks(_) => Self::HostAsks(Box::new(decode(item)?)),
             Key::HostVm(..) => Self::HostVm(decode(item)?),
             Key::HostSaw(..) => Self::HostSaw(decode(item)?),
             Key::HostSlot(..) => Self::Slot,

@@ -22,6 +22,7 @@ use crate::api::{Batch, KeyValue, Listing};
 use crate::events::Events;
 use crate::keyspace::{Key, is_old_errand};
 use crate::record::{ReadChange, Record, What};
+use holdfast_model::asking::HostAsks;
 use holdfast_model::errand::Errand;
 use holdfast_model::extension::Installed;
 use holdfast_model::fence::FenceRecord;
@@ -50,7 +51,7 @@ pub struct View {
     pub vms: BTreeMap<VmName, Arc<VmView>>,
     /// All fence records, shared likewise.
     pub fences: Arc<BTreeMap<(HostName, Incarnation), Seen<FenceRecord>>>,
-    /// What other managers than the leader are to ask the fencing devices of hosts, per host and device.
+    /// What others than the leader are to ask the fencing devices of hosts, per host and device.
     pub errands: BTreeMap<(HostName, DeviceName), Seen<Errand>>,
     /// All pending requests.
     pub ops: BTreeMap<OpId, Seen<Op>>,
@@ -80,6 +81,8 @@ pub struct View {
     pub told: BTreeMap<ExtensionName, Seen<ToldSoFar>>,
     /// How the extensions that hosts ask do there. No decision reads it, so it is apart from the hosts.
     pub host_extensions: BTreeMap<HostName, Seen<HostExtensions>>,
+    /// What the agents of hosts have for asking fencing devices of others.
+    pub host_asks: BTreeMap<HostName, Seen<HostAsks>>,
     /// Events by their id, which sorts by time.
     pub events: Events,
     /// Records this version cannot read: key and reason.
@@ -347,6 +350,9 @@ impl View {
                 self.host_extensions
                     .insert(host, seen(*value, revision, now));
             }
+            (Key::HostAsks(host), Record::HostAsks(value)) => {
+                self.host_asks.insert(host, seen(*value, revision, now));
+            }
             (Key::HostSaw(by, host), Record::HostSaw(value)) => {
                 let saw = &mut self.host(by).saw;
                 saw.insert(host, seen(value, revision, now));
@@ -414,6 +420,7 @@ impl View {
             Key::HostReport(host) => self.clear_host(host, |view| view.report = None),
             Key::HostState(host) => self.clear_host(host, |view| view.state = None),
             Key::HostExtensions(host) => drop(self.host_extensions.remove(&host)),
+            Key::HostAsks(host) => drop(self.host_asks.remove(&host)),
             Key::HostVm(host, vm) => self.clear_host(host, |view| drop(view.vms.remove(&vm))),
             Key::HostSaw(by, host) => self.clear_host(by, |view| drop(view.saw.remove(&host))),
             Key::HostSlot(..) => {}

@@ -32,10 +32,7 @@ impl Bench {
                 id: name("e1"),
                 by: name("m-w"),
                 epoch: Revision(0),
-                to: Addressee {
-                    manager: name("m-a"),
-                    life: "life".to_owned(),
-                },
+                to: Addressee::manager(name("m-a"), "life".to_owned()),
                 host: name("a1"),
                 incarnation: name("i1"),
                 session_revision: Revision(0),
@@ -132,6 +129,46 @@ fn nor_is_one_about_a_host_that_was_heard_of_since() {
     bench.write(&Key::HostSession(name("a1")));
     assert_eq!(bench.take(sent), None);
     assert_eq!(bench.send(Some(sent)), None);
+}
+
+#[test]
+fn an_agent_takes_it_only_while_its_own_host_stands() {
+    let bench = Bench::new();
+    let sent = bench.send(None).expect("nothing stands there");
+    let own = |session, state| errands::Standing {
+        host: name("b1"),
+        session,
+        state,
+    };
+    let (session_key, state_key) = (Key::HostSession(name("b1")), Key::HostState(name("b1")));
+    let (session, state) = (bench.write(&session_key), bench.write(&state_key));
+    let take =
+        |own: &errands::Standing| bench.committed(errands::take_as(&bench.errand, sent, own));
+    // Its session is closed, or has gone on: it looks again.
+    let later = bench.write(&session_key);
+    assert_eq!(take(&own(session, state)), None);
+    // The leader holds something else of it by now.
+    let held = bench.write(&state_key);
+    assert_eq!(take(&own(later, state)), None);
+    assert!(take(&own(later, held)).is_some());
+}
+
+#[test]
+fn an_earlier_version_reads_what_is_for_an_agent() {
+    #[derive(serde::Deserialize)]
+    struct Before {
+        manager: String,
+        life: String,
+    }
+    let to = Addressee::agent(name("b1"), "life".to_owned()).expect("a name of both kinds");
+    let before: Before = serde_json::from_slice(&encode(&to)).expect("as it was");
+    assert_eq!(
+        (before.manager.as_str(), before.life.as_str()),
+        ("b1", "life")
+    );
+    let manager = Addressee::manager(name("m-a"), "life".to_owned());
+    let text = String::from_utf8(encode(&manager)).expect("text");
+    assert!(!text.contains("agent"), "{text}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A host without a hypervisor: the whole agent, a real guard, a store and a hypervisor in memory.
 
+use crate::agent::errands::Errands;
 use crate::agent::error::AgentError;
 use crate::agent::storage::Check;
 use crate::agent::{Parts, run};
@@ -109,6 +110,7 @@ pub struct Bench {
     pub wire: Wire,
     pub driver: FakeDriver,
     pub storage_check: Option<Arc<dyn Check>>,
+    pub errands: Option<Arc<dyn Errands>>,
     agent: Option<Agent>,
     guard: OnceLock<GuardClient>,
 }
@@ -147,6 +149,7 @@ impl Bench {
             },
             driver: FakeDriver::default(),
             storage_check: None,
+            errands: None,
             agent: None,
             guard: OnceLock::new(),
         };
@@ -186,6 +189,7 @@ impl Bench {
             events: self.driver.connect(),
             clock: Arc::new(boottime),
             storage_check: self.storage_check.clone(),
+            errands: self.errands.clone(),
             stop,
         };
         self.agent = Some((stopper, tokio::spawn(run(parts))));

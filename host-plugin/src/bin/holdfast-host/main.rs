@@ -2,13 +2,16 @@
 
 #[cfg(feature = "extensions")]
 mod check;
+mod errands;
 
 use clap::Parser;
+use holdfast_host::agent::errands::Errands;
 use holdfast_host::agent::error::AgentError;
 use holdfast_host::agent::storage::Check;
 use holdfast_host::agent::{Parts, run};
 use holdfast_host::config::{Config, DEFAULT_PATH, load};
 use holdfast_host::driver::libvirt::{LibvirtConfig, LibvirtDriver};
+use holdfast_model::files::FenceFile;
 use holdfast_store::clock::boottime;
 use holdfast_store::etcd::{EtcdConfig, EtcdStore};
 use std::path::PathBuf;
@@ -44,6 +47,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let fencing = match errands::file::load_beside(&args.config) {
+        Ok(file) => file,
+        Err(error) => {
+            eprintln!("holdfast-host: {error}");
+            return ExitCode::from(2);
+        }
+    };
     if args.check_config {
         println!("{} is good", args.config.display());
         return ExitCode::SUCCESS;
@@ -64,7 +74,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(agent(config));
+    let result = runtime.block_on(agent(config, fencing));
     // Calls to a libvirtd that stands still do not keep the process.
     runtime.shutdown_background();
     match result {
@@ -76,7 +86,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn agent(config: Config) -> Result<(), AgentError> {
+async fn agent(config: Config, fencing: Option<FenceFile>) -> Result<(), AgentError> {
     let store = EtcdStore::new(EtcdConfig {
         endpoints: config.etcd.endpoints.clone(),
         call_timeout_ms: config.etcd.call_timeout_ms,
@@ -89,8 +99,10 @@ async fn agent(config: Config) -> Result<(), AgentError> {
     .map_err(AgentError::Driver)?;
     let (stopper, stop) = watch::channel(false);
     tokio::spawn(on_signal(stopper));
+    let asking = fencing.and_then(|file| errands::Asking::of(&config, file));
     let parts = Parts {
         storage_check: storage_check(&config),
+        errands: asking.map(|asking| Arc::new(asking) as Arc<dyn Errands>),
         config,
         store: Arc::new(store.map_err(AgentError::Store)?),
         driver: Arc::new(driver),

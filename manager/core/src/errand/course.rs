@@ -1,14 +1,15 @@
 //! One errand as the leader follows it.
 
 use crate::power::PowerAnswer;
+use holdfast_model::asking::{Asker, AskerKind};
 use holdfast_model::errand::{Addressee, ErrandStage};
 use holdfast_model::fence_device::FenceDevice;
-use holdfast_model::id::{ErrandId, ManagerName};
+use holdfast_model::id::ErrandId;
 use holdfast_model::power::PowerState;
 use holdfast_model::time::Instant;
 use std::collections::VecDeque;
 
-/// A manager that has not taken it after so long is not there, in milliseconds from when it was known to be
+/// Whoever has not taken it after so long is not there, in milliseconds from when it was known to be
 /// written.
 pub const TAKEN_WITHIN_MS: u64 = 1_500;
 /// On top of the two calls to the device: for the way of the answer.
@@ -17,7 +18,7 @@ pub const ANSWER_MS: u64 = 1_000;
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
-    /// Send it to this manager, under an id of its own.
+    /// Send it to this one, under an id of its own.
     Send(Addressee),
     /// Nothing before then, unless the record changes.
     Wait(Instant),
@@ -29,7 +30,7 @@ pub enum Turn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Who took it to ask the device; none if nobody is known to have.
-    pub by: Option<ManagerName>,
+    pub by: Option<Asker>,
     /// The answer. It counts from when the errand was sent.
     pub answer: PowerAnswer,
 }
@@ -40,10 +41,10 @@ pub struct Course {
     began: Instant,
     /// From when it was seen to be taken, in milliseconds.
     answered_within_ms: u64,
-    from: String,
+    device: FenceDevice,
     next: VecDeque<Addressee>,
-    /// Those that did not do it, in words.
-    passed: Vec<String>,
+    /// Those that did not do it, and why, in words.
+    passed: Vec<(Option<Asker>, String)>,
     phase: Phase,
 }
 
@@ -63,19 +64,18 @@ enum Phase {
 #[derive(Debug, Clone)]
 struct Letter {
     id: ErrandId,
-    to: ManagerName,
+    to: Asker,
     sent_at: Instant,
 }
 
 impl Course {
-    /// For this device, by one of these managers, in their order.
+    /// For this device, by one of these, in their order.
     pub fn new(device: &FenceDevice, candidates: Vec<Addressee>, now: Instant) -> Self {
-        let from: Vec<&str> = device.from.iter().map(|site| site.as_str()).collect();
         Self {
             began: now,
             // To switch off, and then to say how it stands.
             answered_within_ms: device.timeout_ms.saturating_mul(2) + ANSWER_MS,
-            from: from.join(", "),
+            device: device.clone(),
             next: candidates.into(),
             passed: Vec::new(),
             phase: Phase::Open,
@@ -104,7 +104,7 @@ impl Course {
         }
     }
 
-    /// It was written for the manager that was named last. `sent_at`: when the transaction that wrote it was
+    /// It was written for the one that was named last. `sent_at`: when the transaction that wrote it was
     /// sent, at the earliest; whatever is read in answer was read after that.
     pub fn sent(&mut self, id: ErrandId, sent_at: Instant, now: Instant) {
         self.pass_by();
@@ -112,7 +112,7 @@ impl Course {
             return;
         }
         if let Some(to) = self.next.pop_front() {
-            let to = to.manager;
+            let to = to.asker();
             self.phase = Phase::Sent {
                 letter: Letter { id, to, sent_at },
                 until: now.plus(TAKEN_WITHIN_MS),
@@ -124,7 +124,7 @@ impl Course {
     pub fn not_sent(&mut self, why: &str) {
         self.pass_by();
         if matches!(self.phase, Phase::Open) {
-            self.passed.push(format!("not asked: {why}"));
+            self.passed.push((None, format!("not asked: {why}")));
             self.next.clear();
         }
     }
@@ -177,10 +177,16 @@ impl Course {
                 self.end(Some(letter.to), letter.sent_at, state);
             }
             ErrandStage::Declined { reason } => {
-                self.passed.push(format!("{}: {reason}", letter.to));
+                let words = format!("{}: {reason}", letter.to);
+                self.passed.push((Some(letter.to), words));
                 self.phase = Phase::Open;
             }
         }
+    }
+
+    /// Those that did not do it: they declined, or did not take it in time.
+    pub fn passed_by(&self) -> impl Iterator<Item = &Asker> {
+        self.passed.iter().filter_map(|(who, _)| who.as_ref())
     }
 
     /// Who has not taken it in time is passed by, once somebody else is asked or nobody is left.
@@ -188,7 +194,7 @@ impl Course {
         if let Phase::Sent { letter, .. } = &self.phase {
             let to = &letter.to;
             let words = format!("{to} did not take it in {TAKEN_WITHIN_MS} ms");
-            self.passed.push(words);
+            self.passed.push((Some(to.clone()), words));
             self.phase = Phase::Open;
         }
     }
@@ -197,20 +203,43 @@ impl Course {
     fn nobody(&mut self) -> Turn {
         self.pass_by();
         let reason = match self.passed.is_empty() {
-            true => format!(
-                "not asked: only managers at {} reach it, and none is known there; start one, or correct `from` in \
-                 the policy",
-                self.from
-            ),
-            false => self.passed.join("; "),
+            true => none_known(&self.device),
+            false => {
+                let words: Vec<&str> = self.passed.iter().map(|(_, why)| why.as_str()).collect();
+                words.join("; ")
+            }
         };
         self.end(None, self.began, PowerState::Unknown { reason })
     }
 
-    fn end(&mut self, by: Option<ManagerName>, read_at: Instant, state: PowerState) -> Turn {
+    fn end(&mut self, by: Option<Asker>, read_at: Instant, state: PowerState) -> Turn {
         let answer = PowerAnswer { read_at, state };
         let outcome = Outcome { by, answer };
         self.phase = Phase::Over(outcome.clone());
         Turn::Over(outcome)
     }
+}
+
+/// Nobody that may ask it is there, in words.
+fn none_known(device: &FenceDevice) -> String {
+    let from: Vec<&str> = device.from.iter().map(|site| site.as_str()).collect();
+    let from = from.join(", ");
+    if !device.lets(AskerKind::Agents) {
+        return format!(
+            "not asked: only managers at {from} reach it, and none is known there; start one, or correct `from` in \
+             the policy"
+        );
+    }
+    let who = match device.lets(AskerKind::Managers) {
+        true => "managers and agents of other hosts",
+        false => "agents of other hosts",
+    };
+    let at = match from.is_empty() {
+        true => String::new(),
+        false => format!(" at {from}"),
+    };
+    format!(
+        "not asked: only {who}{at} are to ask it, and none that has what it takes is there; give one of them a \
+         fence.toml, or correct `askers` and `from` in the policy"
+    )
 }

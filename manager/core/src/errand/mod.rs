@@ -1,10 +1,11 @@
-//! Errands: a fencing device that the leader does not reach is asked by a manager that does.
+//! Errands: a fencing device that the leader does not reach is asked by a manager that does, or by the agent of another
+//! host.
 //!
 //! ```text
-//! leader   candidates ──> Course: send ── not taken ──> send to the next ── … ──> unknown
+//! leader   Tried: who    ──> Course: send ── not taken ──> send to the next ── … ──> unknown
 //!                                   └──── taken ──> answered: on, off, unknown
 //!                                             └──── no answer ──────────────────> unknown
-//! manager  duty: take it, say that nothing is known of it, or nothing
+//! others   duty: take it, say that nothing is known of it, or nothing
 //! ```
 //! What is proven by an answer is no different from that of a device that the leader asks itself: off is what was
 //! read after the order. It counts from when the errand was *sent*, by the leader's own clock: whatever the host
@@ -12,9 +13,11 @@
 
 mod course;
 mod duty;
+mod line;
 
 pub use course::{ANSWER_MS, Course, Outcome, TAKEN_WITHIN_MS, Turn};
-pub use duty::{Duty, Memory, duty};
+pub use duty::{AgentView, Duty, Memory, agent_duty, duty};
+pub use line::{EACH_MAX, Scene, Tried, Way, held_against};
 
 use holdfast_model::errand::{Addressee, Errand};
 use holdfast_model::id::{ErrandId, ManagerName, Revision, SiteName};
@@ -26,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Managers that are tried for one ask; after that it is asked anew, in due time.
 pub const CANDIDATES_MAX: usize = 3;
 
-/// Who may be asked to do it: managers at these sites, those first that were heard of last. Never `own`.
+/// Who may be asked to do it where only managers may: those at these sites, those first that were heard of last. Never `own`.
 pub fn candidates(
     managers: &BTreeMap<ManagerName, Seen<ManagerPresence>>,
     from: &[SiteName],
@@ -42,10 +45,7 @@ pub fn candidates(
     found.sort();
     let first = found.into_iter().take(CANDIDATES_MAX);
     first
-        .map(|(_, name, life)| Addressee {
-            manager: name.clone(),
-            life: life.clone(),
-        })
+        .map(|(_, name, life)| Addressee::manager(name.clone(), life.clone()))
         .collect()
 }
 

@@ -1,12 +1,14 @@
-//! The leader has another manager ask a device: a thin loop around the pure [`Course`].
+//! The leader has another manager, or an agent, ask a device: a thin loop around the pure [`Tried`] and [`Course`].
 
 use super::Mandate;
 use crate::daemon::probes::Prober;
-use holdfast_core::errand::{Course, Outcome, Turn, candidates, is_over};
+use holdfast_core::errand::{Course, Outcome, Scene, Tried, Turn, Way, is_over};
+use holdfast_model::asking::{Asker, AskerKind};
 use holdfast_model::errand::{Addressee, Errand, ErrandStage};
 use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::id::{ErrandId, Revision};
-use holdfast_model::power::PowerAsk;
+use holdfast_model::policy::Policy;
+use holdfast_model::power::{PowerAsk, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_store::api::{KeyValue, Store, StoreError, TxnOutcome};
 use holdfast_store::cache::{Cache, Clock};
@@ -30,6 +32,8 @@ pub struct Courier {
     prober: Arc<Prober>,
     /// Those whose answers are waited for.
     awaited: Mutex<BTreeSet<ErrandId>>,
+    /// Who has asked in vain.
+    tried: Mutex<Tried>,
 }
 
 /// The errands of one ask. Nobody waits for them any more when this is gone.
@@ -70,6 +74,7 @@ impl Courier {
             me,
             prober,
             awaited: Mutex::default(),
+            tried: Mutex::default(),
         }
     }
 
@@ -78,24 +83,69 @@ impl Courier {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This manager may ask it itself.
-    pub fn reaches(&self, device: &FenceDevice) -> bool {
-        device.is_reached_from(&self.me.site)
+    fn tried(&self) -> MutexGuard<'_, Tried> {
+        // Whatever a panic left half done only changes whose turn it is.
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a device asked by a manager that reaches it. Ends within the bounds of [`Course`], or when the lead is
-    /// lost.
+    /// This manager is one that may ask this device itself.
+    pub(super) fn reaches(&self, device: &FenceDevice) -> bool {
+        device.lets(AskerKind::Managers) && device.is_reached_from(&self.me.site)
+    }
+
+    /// Who asks this time. `able`: this manager has what it takes, as far as it knows.
+    pub(super) fn way(&self, ask: &PowerAsk, device: &FenceDevice, able: bool) -> Way {
+        let now = (self.clock)();
+        let mut tried = self.tried();
+        self.cache.read(|view| {
+            let timing = match &view.policy {
+                Some(policy) => policy.value.timing.resolve(),
+                None => Policy::default().timing.resolve(),
+            };
+            let scene = Scene {
+                managers: &view.managers,
+                hosts: &view.hosts,
+                asks: &view.host_asks,
+                own: &self.me.name,
+                site: &self.me.site,
+                now,
+                suspect_after_ms: timing.suspect_after_ms,
+            };
+            tried.way(ask, device, able, scene)
+        })
+    }
+
+    /// This manager has asked it itself.
+    pub(super) fn asked_here(&self, ask: &PowerAsk, state: &PowerState) {
+        let own = Asker::Manager(self.me.name.clone());
+        self.tried().note(ask, Some(&own), state, []);
+    }
+
+    /// Has a device asked by one of these. Ends within the bounds of [`Course`], or when the lead is lost.
     pub(super) async fn run(
         &self,
         ask: &PowerAsk,
         device: &FenceDevice,
+        others: Vec<Addressee>,
+        mandate: &Mandate,
+    ) -> Outcome {
+        let mut course = Course::new(device, others, (self.clock)());
+        let outcome = self.follow(ask, device, &mut course, mandate).await;
+        let passed = course.passed_by().cloned();
+        let state = &outcome.answer.state;
+        self.tried().note(ask, outcome.by.as_ref(), state, passed);
+        outcome
+    }
+
+    async fn follow(
+        &self,
+        ask: &PowerAsk,
+        device: &FenceDevice,
+        course: &mut Course,
         mandate: &Mandate,
     ) -> Outcome {
         let mut cache = self.cache.subscribe();
         let began = (self.clock)();
-        let able =
-            cache.read(|view| candidates(&view.managers, &device.from, &self.me.name, began));
-        let mut course = Course::new(device, able, began);
         let mut awaited = Awaited {
             courier: self,
             ids: Vec::new(),
@@ -121,7 +171,7 @@ impl Courier {
                     }
                     let errand = self.errand(ask, device, mandate.epoch, to);
                     awaited.add(errand.id.clone());
-                    self.send(&mut course, &errand).await;
+                    self.send(course, &errand).await;
                 }
                 Turn::Wait(until) => tokio::select! {
                     () = cache.changed() => {}
@@ -155,7 +205,11 @@ impl Courier {
             incarnation: ask.incarnation.clone(),
             session_revision: ask.session_revision,
             device: ask.device.clone(),
-            as_set: device.clone(),
+            // That it may be asked so is decided, and an earlier version reads no device with this.
+            as_set: FenceDevice {
+                askers: Vec::new(),
+                ..device.clone()
+            },
             attempt: ask.attempt,
             stage: ErrandStage::Sent,
         }

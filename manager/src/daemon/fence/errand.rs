@@ -1,167 +1,52 @@
-//! What another manager that leads has this one ask: a device that it does not reach itself.
-//!
-//! ```text
-//! etcd ─watch─> duty ─take─> accepted by etcd ─> still fresh? ─> off ─> status ─> answer ─> etcd
-//!                  └─ meant for an earlier life, or taken by one: said so, nothing is asked
-//! ```
-//! The transaction that takes it is the look before acting: it compares the leader's epoch, the host's session and
-//! the errand itself. Each errand is a task of its own: a device that hangs holds up nobody else.
+//! What another manager that leads has this one ask: a device that it does not reach itself. How errands are done is
+//! `holdfast_fence`'s.
 
-use super::{Target, unknown};
-use crate::daemon::{Shared, stopped};
-use futures::FutureExt;
+use super::Desk;
+use crate::daemon::Shared;
+use async_trait::async_trait;
 use holdfast_core::errand::{Duty, Memory, duty};
-use holdfast_model::errand::{Errand, ErrandStage};
-use holdfast_model::id::Revision;
-use holdfast_model::policy::Policy;
+use holdfast_fence::errand::{self, Doer};
+use holdfast_model::errand::Errand;
+use holdfast_model::time::Instant;
 use holdfast_model::world::Seen;
-use holdfast_store::api::TxnOutcome;
+use holdfast_store::StoreError;
+use holdfast_store::api::{Store, TxnOutcome};
 use holdfast_store::cache::Cache;
 use holdfast_store::errands;
 use holdfast_store::view::View;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::task::JoinSet;
+use std::sync::Arc;
 
-/// Look again after this long in any case.
-const IDLE: Duration = Duration::from_millis(500);
-/// Waits before an answer that could not be written is written again. Then whoever waits has given up, or will.
-const AGAIN: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(300)];
+#[async_trait]
+impl Doer for Shared {
+    fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    fn now(&self) -> Instant {
+        (self.clock)()
+    }
+
+    fn desk(&self) -> &Desk {
+        self.fencer.desk()
+    }
+
+    fn duty(&self, _: &View, errand: &Errand, memory: &Memory) -> Duty {
+        duty(&self.me.name, &self.me.life, errand, memory)
+    }
+
+    async fn take(&self, errand: &Seen<Errand>) -> Result<TxnOutcome, StoreError> {
+        let take = errands::take(&errand.value, errand.revision);
+        self.store.txn(take).await
+    }
+}
 
 /// Runs until the daemon ends. What is under way then is given up, and told by the next life.
-pub async fn run(mut shared: Shared, mut cache: Cache) {
-    let memory = Arc::new(Mutex::new(Memory::default()));
-    let mut tasks = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = cache.changed() => {}
-            () = tokio::time::sleep(IDLE) => {}
-            () = stopped(&mut shared.stop) => return,
-        }
-        while tasks.try_join_next().is_some() {}
-        for (errand, duty, holds_ms) in cache.read(|view| due(view, &shared, &memory)) {
-            lock(&memory).begin(&errand.value.id);
-            let (shared, memory) = (shared.clone(), memory.clone());
-            tasks.spawn(async move {
-                match duty {
-                    Duty::Take => carry_out(&shared, &errand, holds_ms).await,
-                    Duty::Say(stage) => say(&shared, &errand.value, errand.revision, stage).await,
-                    Duty::Nothing => {}
-                }
-                lock(&memory).end(&errand.value.id);
-            });
-        }
-    }
+pub async fn run(shared: Shared, cache: Cache) {
+    let stop = shared.stop.clone();
+    errand::run(Arc::new(shared), cache, stop).await;
 }
 
-type Due = (Seen<Errand>, Duty, u64);
-
-/// What is to be done now; and how long a decision holds, in milliseconds: another manager may lead after it.
-fn due(view: &View, shared: &Shared, memory: &Mutex<Memory>) -> Vec<Due> {
-    if view.errands.is_empty() {
-        return Vec::new();
-    }
-    let holds_ms = match view.policy_in_force() {
-        Ok(policy) => {
-            let timing = policy.map_or_else(|| Policy::default().timing, |p| p.timing.clone());
-            Some(timing.resolve().leader_wait_ms)
-        }
-        Err(_) => None,
-    };
-    let memory = lock(memory);
-    let all = view.errands.values();
-    let each = all.map(|seen| {
-        let duty = duty(&shared.me.name, &shared.me.life, &seen.value, &memory);
-        match (duty, holds_ms) {
-            (Duty::Take, None) => (seen.clone(), Duty::Say(holds_how_long()), 0),
-            (duty, holds_ms) => (seen.clone(), duty, holds_ms.unwrap_or_default()),
-        }
-    });
-    each.filter(|(_, duty, _)| *duty != Duty::Nothing).collect()
-}
-
-/// Only the policy says for how long it may be asked.
-fn holds_how_long() -> ErrandStage {
-    let reason = "not asked: it cannot read the policy".to_owned();
-    ErrandStage::Declined { reason }
-}
-
-/// Takes it, and asks the device if that was accepted. Ends within twice the device's bound and what the store
-/// takes.
+/// Takes one, and asks the device if that was accepted.
 pub async fn carry_out(shared: &Shared, errand: &Seen<Errand>, holds_ms: u64) {
-    let fencer = &shared.fencer;
-    let Errand { host, device, .. } = &errand.value;
-    // Before it is taken: what waits for room is not under way, and somebody else may have room.
-    let Some(_room) = fencer.room() else {
-        let why = "not asked: it is asking too many devices already";
-        return decline(shared, errand, errand.revision, why).await;
-    };
-    let sent_at = (shared.clock)();
-    let take = errands::take(&errand.value, errand.revision);
-    let taken = match shared.store.txn(take).await {
-        Ok(TxnOutcome::Committed(revision)) => revision,
-        Ok(TxnOutcome::Refused(_)) => {
-            let why = "not asked: another manager leads, or the host's session has changed since";
-            return decline(shared, errand, errand.revision, why).await;
-        }
-        // If it happened all the same, the watch shows it, and it is said then that nothing is known.
-        Err(error) => {
-            tracing::warn!(%host, %device, %error, "an errand of the leader is not taken");
-            return;
-        }
-    };
-    if (shared.clock)().since(sent_at) > holds_ms {
-        let why = "not asked: that it might took too long to find out";
-        return decline(shared, errand, taken, why).await;
-    }
-    let target = Target {
-        host: host.clone(),
-        name: device.clone(),
-        device: errand.value.as_set.clone(),
-        incarnation: errand.value.incarnation.clone(),
-        attempt: errand.value.attempt,
-    };
-    let asking = AssertUnwindSafe(fencer.ask_here(&target)).catch_unwind();
-    let power = match asking.await {
-        Ok(answer) => answer.state,
-        Err(_) => unknown("asking failed: its log says why".to_owned()),
-    };
-    tracing::warn!(%host, %device, leader = %errand.value.by, state = %power,
-                   "a fencing device was told to switch a host off, for the leader");
-    say(
-        shared,
-        &errand.value,
-        taken,
-        ErrandStage::Answered { power },
-    )
-    .await;
-}
-
-async fn decline(shared: &Shared, errand: &Seen<Errand>, revision: Revision, why: &str) {
-    let reason = why.to_owned();
-    let stage = ErrandStage::Declined { reason };
-    say(shared, &errand.value, revision, stage).await;
-}
-
-/// Writes what became of it. Refused: nobody waits for it any more.
-async fn say(shared: &Shared, errand: &Errand, revision: Revision, stage: ErrandStage) {
-    let mut again = AGAIN.iter();
-    loop {
-        let txn = errands::say(errand, revision, stage.clone());
-        let Err(error) = shared.store.txn(txn).await else {
-            return;
-        };
-        let Some(wait) = again.next() else {
-            tracing::warn!(host = %errand.host, device = %errand.device, %error,
-                           "what became of an errand of the leader could not be told");
-            return;
-        };
-        tokio::time::sleep(*wait).await;
-    }
-}
-
-fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
-    // Each change is one call that is complete before anything in it could panic.
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
+    errand::carry_out(shared, errand, holds_ms).await;
 }

@@ -5,107 +5,43 @@
 //!                                                                                        └─wakes─> plan
 //! ```
 //! Each ask is a task of its own with bounds of its own: a device that hangs holds up neither the plans nor
-//! the transactions. The seam for other ways to reach a device is [`FenceDevices`].
+//! the transactions. How devices are asked is `holdfast_fence`'s, which agents of hosts share.
 //!
-//! A device that only managers at some sites reach is asked by one of those: the [`Courier`] sends it there through
-//! the store, where [`errand`] takes it and answers.
+//! A device that others reach is asked by one of those: the [`Courier`] sends it there through the store, where
+//! [`errand`] takes it and answers, or the agent of a host does.
 
-mod agent;
-mod by_means;
 mod courier;
 pub mod errand;
-#[cfg(feature = "extensions")]
-mod extension;
 
-pub use agent::FenceAgents;
-pub use by_means::DevicesByMeans;
 pub use courier::Courier;
 #[cfg(feature = "extensions")]
-pub use extension::FenceExtensions;
+pub use holdfast_fence::FenceExtensions;
+pub use holdfast_fence::{
+    Desk, DevicesByMeans, FenceAgents, FenceDevices, NoDevices, Power, Target,
+};
 
-use async_trait::async_trait;
-use holdfast_core::errand::Outcome;
+use holdfast_core::errand::{Outcome, Way};
 use holdfast_core::power::{PowerAnswer, PowerBook};
+use holdfast_model::asking::{Asker, AskerKind};
 use holdfast_model::fence_device::FenceDevice;
-use holdfast_model::id::{DeviceName, HostName, Incarnation, Revision};
+use holdfast_model::id::Revision;
 use holdfast_model::plan::Step;
 use holdfast_model::power::{PowerAsk, PowerState};
 use holdfast_model::time::Instant;
 use holdfast_model::world::World;
 use holdfast_store::cache::Clock;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
-
-/// Devices that are asked at a time: a site's loss must not start a process for each of its hosts at once.
-const UNDER_WAY: usize = 64;
-
-/// Devices that are asked at a time by operators who try them: apart from the others, which are never held up by it.
-const LOOKS: usize = 16;
-
-/// Which device, for which host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The host whose power it is about.
-    pub host: HostName,
-    /// The device.
-    pub name: DeviceName,
-    /// As the policy has it.
-    pub device: FenceDevice,
-    /// The life of the host that is to end.
-    pub incarnation: Incarnation,
-    /// The how-manieth time for that life.
-    pub attempt: u32,
-}
-
-/// How a host's power stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Power {
-    /// On.
-    On,
-    /// Off.
-    Off,
-}
-
-/// A way to reach fencing devices. Calls may take for ever and may be given up at any time: nothing of
-/// them may be left then. What fails is told in words.
-#[async_trait]
-pub trait FenceDevices: Send + Sync {
-    /// Has a host switched off. That it worked is no proof of anything.
-    async fn switch_off(&self, target: &Target) -> Result<(), String>;
-    /// How the power stands now.
-    async fn status(&self, target: &Target) -> Result<Power, String>;
-    /// The same where nothing was ordered before: one look, by which nothing can be switched.
-    async fn look(&self, target: &Target) -> Result<Power, String> {
-        self.status(target).await
-    }
-}
-
-/// Nothing can be asked.
-pub struct NoDevices;
-
-#[async_trait]
-impl FenceDevices for NoDevices {
-    async fn switch_off(&self, _: &Target) -> Result<(), String> {
-        Err("this manager can ask no device".to_owned())
-    }
-
-    async fn status(&self, _: &Target) -> Result<Power, String> {
-        Err("this manager can ask no device".to_owned())
-    }
-}
+use tokio::sync::{Notify, watch};
 
 /// Asks devices, and remembers what they answered while this manager leads.
 pub struct Fencer {
-    devices: Arc<dyn FenceDevices>,
+    desk: Desk,
     courier: Option<Courier>,
     clock: Clock,
     memory: Mutex<Memory>,
     /// Of all terms.
     counts: Mutex<FencingCounts>,
     answered: Notify,
-    room: Semaphore,
-    looks: Semaphore,
 }
 
 #[derive(Default)]
@@ -125,6 +61,10 @@ pub struct FencingCounts {
     pub on: u64,
     /// Nobody knows how it stood.
     pub unknown: u64,
+    /// Of those that were asked, by another manager for this one.
+    pub by_managers: u64,
+    /// By the agent of a host for this one.
+    pub by_agents: u64,
 }
 
 /// What an ask needs besides itself: it is dropped when the lead is lost, or when it comes too late.
@@ -166,14 +106,12 @@ impl Fencer {
 
     fn with(devices: Arc<dyn FenceDevices>, clock: Clock, courier: Option<Courier>) -> Arc<Self> {
         Arc::new(Self {
-            devices,
+            desk: Desk::new(devices, clock.clone()),
             courier,
             clock,
             memory: Mutex::default(),
             counts: Mutex::default(),
             answered: Notify::new(),
-            room: Semaphore::new(UNDER_WAY),
-            looks: Semaphore::new(LOOKS),
         })
     }
 
@@ -242,7 +180,7 @@ impl Fencer {
             });
             tracing::warn!(host = %target.host, device = %target.name, state = %answer.state, ?by,
                            "a fencing device was told to switch a host off");
-            fencer.count(&answer.state);
+            fencer.count(&answer.state, by.as_ref());
             let now = (fencer.clock)();
             let by = by.as_ref();
             fencer.memory().book.answered_by(&ask, by, answer, now);
@@ -250,8 +188,13 @@ impl Fencer {
         });
     }
 
-    fn count(&self, state: &PowerState) {
+    fn count(&self, state: &PowerState, by: Option<&Asker>) {
         let mut counts = self.counting();
+        match by.map(Asker::kind) {
+            Some(AskerKind::Managers) => counts.by_managers += 1,
+            Some(AskerKind::Agents) => counts.by_agents += 1,
+            None => {}
+        }
         let count = match state {
             PowerState::Off => &mut counts.off,
             PowerState::On | PowerState::StillOn { .. } => &mut counts.on,
@@ -262,7 +205,7 @@ impl Fencer {
     }
 
     async fn carry_out(&self, target: &Target, ask: &PowerAsk, mandate: &Mandate) -> Outcome {
-        let _room = self.room.acquire().await;
+        let _room = self.desk.wait_for_room().await;
         let now = (self.clock)();
         if let Some(why) = mandate.fault(now) {
             return here(PowerAnswer {
@@ -270,11 +213,17 @@ impl Fencer {
                 state: unknown(why.to_owned()),
             });
         }
-        let courier = self.courier.as_ref();
-        let elsewhere = courier.filter(|_| !self.reaches(&target.device));
-        match elsewhere {
-            Some(courier) => courier.run(ask, &target.device, mandate).await,
-            None => here(self.ask_here(target).await),
+        let Some(courier) = &self.courier else {
+            return here(self.desk.ask(target).await);
+        };
+        let able = self.desk.lacks(&target.device).is_none();
+        match courier.way(ask, &target.device, able) {
+            Way::Here => {
+                let answer = self.desk.ask(target).await;
+                courier.asked_here(ask, &answer.state);
+                here(answer)
+            }
+            Way::There(others) => courier.run(ask, &target.device, others, mandate).await,
         }
     }
 
@@ -290,44 +239,23 @@ impl Fencer {
     /// # Errors
     /// Why it gives no answer of use, in words.
     pub async fn look(&self, target: &Target) -> Result<Power, String> {
-        let _turn = self.looks.acquire().await;
-        bounded(target, self.devices.look(target)).await
+        self.desk.look(target).await
     }
 
-    /// The leader of this epoch removes what other managers were to ask, and nobody waits for any more.
+    /// The leader of this epoch removes what others were to ask, and nobody waits for any more.
     pub async fn sweep(&self, epoch: Revision) {
         if let Some(courier) = &self.courier {
             courier.sweep(epoch).await;
         }
     }
 
-    /// Leave to ask one more device; none while too many are being asked.
-    fn room(&self) -> Option<SemaphorePermit<'_>> {
-        self.room.try_acquire().ok()
-    }
-
-    /// Tells a device to switch off, and then has it say how the power stands.
-    async fn ask_here(&self, target: &Target) -> PowerAnswer {
-        let off = bounded(target, self.devices.switch_off(target)).await;
-        // Whatever it said: only how the power stands afterwards counts.
-        let read_at = (self.clock)();
-        let state = match bounded(target, self.devices.status(target)).await {
-            Ok(Power::Off) => PowerState::Off,
-            Ok(Power::On) => match off {
-                Ok(()) => PowerState::On,
-                Err(reason) => PowerState::StillOn { reason },
-            },
-            Err(why) => unknown(match off {
-                Ok(()) => why,
-                Err(first) if first == why => why,
-                Err(first) => format!("{first}; then {why}"),
-            }),
-        };
-        PowerAnswer { read_at, state }
+    /// What asks from here.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
     }
 }
 
-/// No other manager was asked to.
+/// Nobody else was asked to.
 fn here(answer: PowerAnswer) -> Outcome {
     Outcome { by: None, answer }
 }
@@ -335,20 +263,3 @@ fn here(answer: PowerAnswer) -> Outcome {
 fn unknown(reason: String) -> PowerState {
     PowerState::Unknown { reason }
 }
-
-/// A call that takes longer than the policy allows has failed, and is given up.
-async fn bounded<T>(
-    target: &Target,
-    call: impl Future<Output = Result<T, String>>,
-) -> Result<T, String> {
-    let ms = target.device.timeout_ms;
-    match tokio::time::timeout(Duration::from_millis(ms), call).await {
-        Ok(result) => result,
-        Err(_) => Err(format!("no answer in {ms} ms")),
-    }
-}
-
-/// One test that runs scripts at a time: a program that another test is just starting could hold a script open
-/// for writing, and then nobody can run it.
-#[cfg(test)]
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

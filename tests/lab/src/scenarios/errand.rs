@@ -27,10 +27,10 @@ pub(super) fn by_the_site(lab: &Lab) -> Result<()> {
             with_vms(lab, &[small(VM, "a")], |cluster| {
                 // The one that is not started again leads meanwhile: nobody else is taken for the leader afterwards.
                 lead_from(cluster, REACHES)?;
-                managers_with(cluster, configs::manager_toml_without_agents)?;
+                managers_with(cluster, Some(REACHES), configs::manager_toml_without_agents)?;
                 let done = body(cluster, boards);
                 // Also after a failure: the next scenario finds the lab as it was.
-                managers_with(cluster, configs::manager_toml)?;
+                managers_with(cluster, Some(REACHES), configs::manager_toml)?;
                 done
             })
         })
@@ -56,14 +56,18 @@ fn body(cluster: &Cluster, boards: &Boards) -> Result<()> {
     wait_host(cluster, &host, Membership::Online)
 }
 
-/// Gives all other managers this file, and starts them with it.
-fn managers_with(
+/// Gives all managers but this one this file, and starts them with it.
+pub(super) fn managers_with(
     cluster: &Cluster,
+    except: Option<&str>,
     text: fn(&crate::layout::Layout, &Machine) -> String,
 ) -> Result<()> {
     let lab = cluster.lab;
     let layout = lab.layout();
-    for machine in layout.controls().filter(|each| each.name != REACHES) {
+    for machine in layout
+        .controls()
+        .filter(|each| Some(each.name.as_str()) != except)
+    {
         let file = lab
             .state()
             .private(&machine.name, "/etc/holdfast/manager.toml");

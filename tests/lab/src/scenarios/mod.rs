@@ -1,6 +1,7 @@
 //! Acceptance scenarios on the real lab. Each leaves the lab as it found it: all power on, no cut,
 //! no VM. The numbers are those of the project's list of scenarios.
 
+mod agent_errand;
 mod checks;
 mod clocks;
 mod cut;
@@ -230,6 +231,11 @@ pub const ALL: &[Scenario] = &[
         name: "fence-errand",
         what: "39: only site a's manager can ask the boards, and the witness leads: it is asked there",
         run: errand::by_the_site,
+    },
+    Scenario {
+        name: "fence-agent",
+        what: "39: no manager can ask the boards, and the witness leads: the agent of another host is asked to",
+        run: agent_errand::by_the_other_host,
     },
     Scenario {
         name: "witness-lost-then-a-site",

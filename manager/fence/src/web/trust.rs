@@ -111,7 +111,7 @@ impl ServerCertVerifier for Pinned {
         if Sha256::digest(end_entity.as_ref())[..] == self.digest {
             return Ok(ServerCertVerified::assertion());
         }
-        let found = crate::extensions::digest(end_entity.as_ref());
+        let found = holdfast_model::component::digest(end_entity.as_ref());
         Err(rustls::Error::General(format!(
             "its certificate has the SHA-256 {found}, which is not `certificate_sha256`"
         )))

@@ -1,4 +1,4 @@
-//! Devices that an extension talks to. What it says is looked at beside what this manager reads itself
+//! Devices that an extension talks to. What it says is looked at beside what this machine reads itself
 //! ([`holdfast_core::read_back`]).
 //!
 //! ```text
@@ -10,8 +10,7 @@
 //! whoever sends it writes down what becomes of it.
 
 use super::agent::{FenceAgents, NotRun, Order};
-use super::{FenceDevices, Power, Target};
-use crate::extensions::Extensions;
+use super::{FenceDevices, FencingHere, Power, Target};
 use async_trait::async_trait;
 use holdfast_core::read_back::{Says, believed};
 use holdfast_extension_host::fencing::{Device, Fencing, Ordered};
@@ -19,8 +18,11 @@ use holdfast_extension_host::outside::{
     Action, Ended, Method, ProgramError, Programs, Reach, Request, Response, Web, WebError,
 };
 use holdfast_extension_host::{Called, fencing};
+use holdfast_extension_ready::cost::Costs;
+use holdfast_model::extension::Rights;
 use holdfast_model::fence_device::ReadBack;
 use holdfast_model::id::{DeviceName, ExtensionName, HostName, TargetName};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -58,9 +60,19 @@ impl Unread {
     }
 }
 
+/// A fencing extension that can be asked.
+pub struct ReadyFencing {
+    /// It.
+    pub fencing: Arc<Fencing>,
+    /// What it may.
+    pub rights: Rights,
+    /// Where its calls are counted.
+    pub costs: Arc<Costs>,
+}
+
 /// Asks devices through extensions.
 pub struct FenceExtensions {
-    extensions: Arc<Extensions>,
+    extensions: Arc<dyn FencingHere>,
     agents: Arc<FenceAgents>,
     web: Option<Arc<dyn Web>>,
 }
@@ -68,7 +80,7 @@ pub struct FenceExtensions {
 impl FenceExtensions {
     /// With these extensions, programs for those that run any, and this way to send requests.
     pub fn new(
-        extensions: Arc<Extensions>,
+        extensions: Arc<dyn FencingHere>,
         agents: Arc<FenceAgents>,
         web: Option<Arc<dyn Web>>,
     ) -> Self {
@@ -77,6 +89,11 @@ impl FenceExtensions {
             agents,
             web,
         }
+    }
+
+    /// Those that can be asked.
+    pub(super) fn ready(&self) -> BTreeSet<ExtensionName> {
+        self.extensions.ready()
     }
 
     /// Calls an extension on a thread of its own.
@@ -130,12 +147,14 @@ impl FenceExtensions {
         }
     }
 
-    /// What this manager reads itself. With a time of its own for each look.
+    /// What this machine reads itself. With a time of its own for each look.
     async fn read(&self, target: &Target, why: Why) -> Result<Says, Unread> {
         let device = &target.device;
         if let Some(back) = device.read_back.clone() {
             let web = self.web.clone();
-            let web = web.ok_or_else(|| Unread::Never("this manager sends no requests".into()))?;
+            let web = web.ok_or_else(|| {
+                Unread::Never("no requests are sent from here; the log says why".into())
+            })?;
             let (host, about) = (target.host.clone(), about(target, why));
             let until = Instant::now() + Duration::from_millis(device.timeout_ms);
             let reading =

@@ -1,7 +1,7 @@
 //! The runner against real programs: shell scripts that behave like fence agents, or do not.
 
-use super::super::ALONE;
 use super::*;
+use crate::ALONE;
 use holdfast_model::fence_device::FenceDevice;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

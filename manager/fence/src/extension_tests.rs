@@ -1,7 +1,7 @@
 //! Real extensions against a board that a test plays.
 
-use super::super::ALONE;
 use super::*;
+use crate::ALONE;
 use holdfast_extension_host::{EngineKind, Loaded, Runtime};
 use holdfast_model::extension::{Installed, Limits, LimitsAsked, Manifest};
 use holdfast_model::fence_device::FenceDevice;
@@ -135,6 +135,32 @@ fn installed(name: &str) -> (Installed, Loaded) {
     (installed, loaded)
 }
 
+/// The only one that is installed.
+struct One {
+    name: ExtensionName,
+    fencing: Arc<Fencing>,
+    rights: Rights,
+}
+
+impl FencingHere for One {
+    fn fencing(&self, name: &ExtensionName) -> Result<ReadyFencing, String> {
+        match *name == self.name {
+            true => Ok(ReadyFencing {
+                fencing: self.fencing.clone(),
+                rights: self.rights.clone(),
+                costs: Arc::default(),
+            }),
+            false => Err(format!(
+                "extension {name} is not installed; `holdfast ext install` does it"
+            )),
+        }
+    }
+
+    fn ready(&self) -> BTreeSet<ExtensionName> {
+        [self.name.clone()].into()
+    }
+}
+
 /// One device that an extension talks to.
 struct Rig {
     devices: FenceExtensions,
@@ -151,7 +177,11 @@ impl Rig {
         };
         let name = installed.manifest.name.clone();
         let fencing = Fencing::new(&loaded, limits).expect("one for fencing");
-        let extensions = Extensions::with_fencing(installed, fencing);
+        let extensions = One {
+            rights: installed.rights(),
+            name: name.clone(),
+            fencing: Arc::new(fencing),
+        };
         let agents = FenceAgents::new(
             BTreeMap::from([("fence_x".parse().expect("a name"), programs.join("fence_x"))]),
             programs.to_owned(),

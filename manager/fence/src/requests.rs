@@ -1,4 +1,4 @@
-//! The requests that extensions had this manager send, as the API and the command line show them.
+//! The requests that extensions had this daemon send, as the API and the command line show them.
 
 use holdfast_model::time::UnixMs;
 use serde::{Deserialize, Serialize};

@@ -2,34 +2,57 @@
 
 #[cfg(feature = "extensions")]
 use super::FenceExtensions;
-use super::{FenceAgents, FenceDevices, Power, Target};
-use crate::daemon::Web;
-use crate::extensions::Extensions;
+use super::{FenceAgents, FenceDevices, FencingHere, Power, Target, Web};
 use async_trait::async_trait;
+use holdfast_model::asking::AskMeans;
 use holdfast_model::fence_device::Means;
+use holdfast_model::id::TargetName;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// All devices that this manager can ask.
+/// All devices that can be asked from this machine.
 pub struct DevicesByMeans {
     agents: Arc<FenceAgents>,
+    targets: BTreeSet<TargetName>,
     #[cfg(feature = "extensions")]
     extensions: FenceExtensions,
 }
 
 impl DevicesByMeans {
-    /// With these programs and extensions.
+    /// With these programs and extensions, and this way to these targets.
     #[cfg(feature = "extensions")]
-    pub fn new(agents: Arc<FenceAgents>, extensions: Arc<Extensions>, web: Option<&Web>) -> Self {
+    pub fn new(
+        agents: Arc<FenceAgents>,
+        extensions: Arc<dyn FencingHere>,
+        web: Option<&Web>,
+        targets: BTreeSet<TargetName>,
+    ) -> Self {
         Self {
             extensions: FenceExtensions::new(extensions, agents.clone(), web.cloned()),
             agents,
+            targets,
         }
     }
 
     /// With these programs; no extension runs in this build.
     #[cfg(not(feature = "extensions"))]
-    pub fn new(agents: Arc<FenceAgents>, _: Arc<Extensions>, _: Option<&Web>) -> Self {
-        Self { agents }
+    pub fn new(
+        agents: Arc<FenceAgents>,
+        _: Arc<dyn FencingHere>,
+        _: Option<&Web>,
+        targets: BTreeSet<TargetName>,
+    ) -> Self {
+        Self { agents, targets }
+    }
+
+    #[cfg(feature = "extensions")]
+    fn ready(&self) -> BTreeSet<holdfast_model::id::ExtensionName> {
+        self.extensions.ready()
+    }
+
+    #[cfg(not(feature = "extensions"))]
+    fn ready(&self) -> BTreeSet<holdfast_model::id::ExtensionName> {
+        BTreeSet::new()
     }
 
     fn of(&self, target: &Target) -> Result<&dyn FenceDevices, String> {
@@ -39,7 +62,7 @@ impl DevicesByMeans {
             Some(Means::Extension(_)) => Ok(&self.extensions),
             #[cfg(not(feature = "extensions"))]
             Some(Means::Extension(name)) => Err(format!(
-                "extension {name} talks to it, and this manager was built without extensions"
+                "extension {name} talks to it, and this daemon was built without extensions"
             )),
             None => Err("neither a program nor an extension talks to it".to_owned()),
         }
@@ -58,5 +81,13 @@ impl FenceDevices for DevicesByMeans {
 
     async fn look(&self, target: &Target) -> Result<Power, String> {
         self.of(target)?.look(target).await
+    }
+
+    fn means(&self) -> Option<AskMeans> {
+        Some(AskMeans {
+            programs: self.agents.names().cloned().collect(),
+            targets: self.targets.clone(),
+            extensions: self.ready(),
+        })
     }
 }

@@ -1,11 +1,11 @@
-//! The journal of requests, in a file of this manager: each is in it, on the disk, before it is sent, and what
-//! became of it when that is known. It outlives the extension that asked, and the manager.
+//! The journal of requests, in a file of this machine: each is in it, on the disk, before it is sent, and what
+//! became of it when that is known. It outlives the extension that asked, and the daemon.
 //!
 //! ```text
 //! {"line":"sent","id":"…","about":"fencing of a1, …","target":"a1-board","method":"POST","path":"/…","at":…}
 //! {"line":"ended","id":"…","at":…,"status":204}          or  "unanswered":"why", "unreachable":"why"
 //! ```
-//! One that has no end was under way when the manager ended: what became of it nobody knows.
+//! One that has no end was under way when the daemon ended: what became of it nobody knows.
 
 use super::book::{Entry, Noted, Outcome, Recent, RequestBook, RequestId};
 use crate::requests::{Ended, RequestCounts, Requested, Requests};
@@ -94,7 +94,7 @@ impl Journal {
                 Err(error) => return Err(error),
             }
         }
-        let gone = "this manager ended before it was answered".to_owned();
+        let gone = "the daemon ended before it was answered".to_owned();
         recent.end_all(&Err(WebError::Unanswered(gone)));
         let mut file = options().open(path)?;
         // A line that was being written when the machine ended must not swallow the next one.
@@ -175,7 +175,7 @@ impl RequestBook for Journal {
         };
         self.write(&line).map_err(|error| {
             format!(
-                "{}: {error}; make room, or correct `requests_file` in manager.toml",
+                "{}: {error}; make room, or correct `requests_file`",
                 self.path.display()
             )
         })?;
@@ -268,7 +268,7 @@ mod tests {
             .expect("written");
         drop(journal);
         let journal = Journal::open(&path).expect("opened");
-        let ended = "this manager ended before it was answered".to_owned();
+        let ended = "the daemon ended before it was answered".to_owned();
         let expected = [
             ("/answered".to_owned(), Some(Ok(204))),
             ("/lost".to_owned(), Some(lost)),

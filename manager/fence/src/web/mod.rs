@@ -1,4 +1,4 @@
-//! Requests of extensions to targets that manager.toml names.
+//! Requests of extensions to targets that manager.toml, or the fence.toml of a host, names.
 //!
 //! ```text
 //! guest ─> send ─> room? ─> thread: written down ─> credentials, whom to trust ─> connected ─> sent ─> answered
@@ -17,7 +17,7 @@ mod trust;
 pub use book::{Entry, Noted, Outcome, Recent, RequestBook, RequestId};
 pub use journal::Journal;
 
-use super::secrets;
+use crate::{FILE, secrets};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use holdfast_extension_host::outside::{Request, Response, Web, WebError};
@@ -37,7 +37,7 @@ const UNDER_WAY: usize = 32;
 /// To one target: one that hangs must not keep the others from being reached.
 const UNDER_WAY_EACH: usize = 8;
 
-/// The targets that manager.toml names.
+/// The targets that the configuration names.
 #[derive(Clone)]
 pub struct WebTargets(Arc<Inner>);
 
@@ -67,6 +67,11 @@ impl WebTargets {
             book,
             under_way: Mutex::default(),
         }))
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &TargetName> {
+        self.0.targets.keys()
     }
 
     /// What is wrong with the targets, as far as it can be told before one is needed.
@@ -255,7 +260,7 @@ impl Web for WebTargets {
         let name = &request.target;
         let target = self.0.targets.get(name).cloned().ok_or_else(|| {
             WebError::NoTarget(format!(
-                "[targets] in this manager's manager.toml has no `{name}`; name it there"
+                "[targets] in {FILE} has no `{name}`; name it there"
             ))
         })?;
         let place = target.place();

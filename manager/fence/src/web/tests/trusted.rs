@@ -22,7 +22,7 @@ fn tls(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> 
 fn of_a_board() -> (Arc<ServerConfig>, String) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(vec!["bmc.invalid".to_owned()]).expect("a certificate");
-    let digest = crate::extensions::digest(cert.der());
+    let digest = holdfast_model::component::digest(cert.der());
     (tls(vec![cert.der().clone()], &signing_key), digest)
 }
 
@@ -50,7 +50,7 @@ fn one_certificate_is_trusted_and_no_other() {
     let key = KeyPair::generate().expect("a key");
     let stolen = tls_unchecked(&of_a_board_der(), &key);
     let server = Server::start(Some(stolen), words(OK));
-    let digest = crate::extensions::digest(&of_a_board_der());
+    let digest = holdfast_model::component::digest(&of_a_board_der());
     let url = format!("https://{}", server.address);
     let rig = Rig::new(
         &url,

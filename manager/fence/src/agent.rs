@@ -6,8 +6,7 @@
 //! action=status   0: on          2: off        1: the device could not be reached
 //! ```
 
-use super::super::secrets;
-use super::{FenceDevices, Power, Target};
+use super::{FILE, FenceDevices, Power, Target, secrets};
 use async_trait::async_trait;
 use holdfast_model::fence_device::{OptionKind, option_kind};
 use holdfast_model::id::{DeviceName, HostName};
@@ -29,7 +28,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Where programs find others.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The programs that manager.toml names.
+/// The programs that manager.toml, or the fence.toml of a host, names.
 pub struct FenceAgents {
     programs: BTreeMap<DeviceName, PathBuf>,
     secrets: PathBuf,
@@ -95,10 +94,15 @@ impl FenceAgents {
             .collect()
     }
 
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &DeviceName> {
+        self.programs.keys()
+    }
+
     fn program(&self, name: &DeviceName) -> Result<&Path, NotRun> {
         let path = self.programs.get(name).ok_or_else(|| {
             NotRun::NoProgram(format!(
-                "[fence_agents] in this manager's manager.toml has no `{name}`; name it there"
+                "[fence_agents] in {FILE} has no `{name}`; name it there"
             ))
         })?;
         match program_fault(path) {

@@ -1,4 +1,4 @@
-//! Secrets: files of this machine that only the manager reads, never etcd's business.
+//! Secrets: files of this machine that only the daemon reads, never etcd's business.
 
 use std::fmt;
 use std::io::Read;
@@ -36,8 +36,8 @@ pub fn read(dir: &Path, file: &str) -> Result<Secret, String> {
     };
     let bytes = read().map_err(|error| {
         format!(
-            "cannot read the secret {place}: {error}; put it there for the manager's user, or correct \
-             `fence_secrets` in manager.toml"
+            "cannot read the secret {place}: {error}; put it there for the daemon's user, or correct \
+             `fence_secrets`"
         )
     })?;
     if bytes.len() as u64 > BYTES_MAX {
