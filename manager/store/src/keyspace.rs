@@ -50,9 +50,6 @@ pub const COMPONENTS: &str = "/holdfast/components/v1/index/";
 /// All events.
 pub const EVENTS: &str = "/holdfast/v1/events/";
 
-/// All errands.
-const ERRANDS: &str = "/holdfast/v1/errands/";
-
 /// Whether an errand stands under this key as versions wrote it that knew one device of a host: `errands/HOST`.
 pub fn is_old_errand(path: &str) -> bool {
     let rest = path.strip_prefix(ERRANDS);

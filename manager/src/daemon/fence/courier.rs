@@ -98,10 +98,9 @@ impl Courier {
         let now = (self.clock)();
         let mut tried = self.tried();
         self.cache.read(|view| {
-            let timing = match &view.policy {
-                Some(policy) => policy.value.timing.resolve(),
-                None => Policy::default().timing.resolve(),
-            };
+            // The one that was decided by: without any that can be read nothing is.
+            let policy = view.policy_in_force().ok().flatten();
+            let timing = policy.map_or_else(|| Policy::default().timing, |p| p.timing.clone());
             let scene = Scene {
                 managers: &view.managers,
                 hosts: &view.hosts,
@@ -109,7 +108,7 @@ impl Courier {
                 own: &self.me.name,
                 site: &self.me.site,
                 now,
-                suspect_after_ms: timing.suspect_after_ms,
+                suspect_after_ms: timing.resolve().suspect_after_ms,
             };
             tried.way(ask, device, able, scene)
         })
