@@ -72,8 +72,8 @@ fn rounds(lost: usize, decide: impl Fn(&World) -> (Duration, usize)) -> String {
 /// placed.
 fn after_loss(lost: usize, round: u64) -> (World, usize) {
     let mut w = world();
-    w.policy.budgets.starts_per_host = 64;
-    w.policy.fencing.storm_percent = 100;
+    w.policy_mut().budgets.starts_per_host = 64;
+    w.policy_mut().fencing.storm_percent = 100;
     for i in 0..HOSTS {
         let site = if i % 2 == 0 { "a" } else { "b" };
         host(&mut w, &format!("{site}{i:03}"), site);

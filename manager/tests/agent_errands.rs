@@ -128,7 +128,7 @@ impl Doer for Agent {
             state: own
                 .and_then(|own| own.state.as_ref())
                 .map(|seen| &seen.value),
-            policy: view.policy.as_ref().map(|seen| &seen.value),
+            policy: view.policy_in_force().ok().flatten(),
         };
         agent_duty(me, errand, memory)
     }

@@ -45,7 +45,7 @@ fn large() -> World {
 /// Site a is closed by evidence; its 1,000 VMs are to be placed.
 fn site_lost() -> World {
     let mut w = large();
-    w.policy.budgets.starts_per_host = 64;
+    w.policy_mut().budgets.starts_per_host = 64;
     let lost: Vec<String> = w
         .hosts
         .keys()

@@ -367,7 +367,7 @@ fn a_guest_that_shuts_down_rests_until_it_is_started() {
 #[test]
 fn starts_per_host_are_bounded() {
     let mut w = two_sites();
-    w.policy.budgets.starts_per_host = 2;
+    w.policy_mut().budgets.starts_per_host = 2;
     for i in 0..6 {
         vm(&mut w, &format!("vm{i}"), "a", 0, 100);
     }

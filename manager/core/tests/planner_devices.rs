@@ -21,15 +21,15 @@ use power_common::*;
 fn several(devices: &[(&str, u32, bool)]) -> (World, PowerBook) {
     let mut world = two_sites();
     running(&mut world, "web", "a", 10, "a1");
-    world.policy.fencing.on_suspicion = true;
+    world.policy_mut().fencing.on_suspicion = true;
     for (device, order, all_of) in devices {
         let agent = name(&format!("fence_{device}"));
         let mut how = FenceDevice::by_agent(agent, Default::default(), 500);
         how.hosts = vec![a1()];
         (how.order, how.all_of) = (*order, *all_of);
-        world.policy.fencing.devices.insert(name(device), how);
+        world.policy_mut().fencing.devices.insert(name(device), how);
     }
-    world.policy.timing.taker_wait_ms = Some(600_000);
+    world.policy_mut().timing.taker_wait_ms = Some(600_000);
     silent(&mut world, "a1", 2_600);
     (world, PowerBook::default())
 }
@@ -281,15 +281,25 @@ fn supplies_prove_off_together_and_in_one_attempt() {
 #[test]
 fn one_supply_alone_proves_nothing_whoever_wrote_that_policy() {
     let (mut world, mut book) = several(&[("left", 1, true), ("right", 1, true)]);
-    world.policy.fencing.devices.remove(&name("right"));
+    world.policy_mut().fencing.devices.remove(&name("right"));
     let asks = begin(&mut world, &mut book);
     says(&mut world, &mut book, &asks[0], PowerState::Off);
     is_open(&world);
-    let device = world.policy.fencing.devices.get_mut(&name("left")).unwrap();
+    let device = world
+        .policy_mut()
+        .fencing
+        .devices
+        .get_mut(&name("left"))
+        .unwrap();
     device.all_of = false;
     let closing = plan(&world);
     is_closed_by(&mut world.clone(), "left");
-    let device = world.policy.fencing.devices.get_mut(&name("left")).unwrap();
+    let device = world
+        .policy_mut()
+        .fencing
+        .devices
+        .get_mut(&name("left"))
+        .unwrap();
     device.all_of = true;
     refused(&world, &closing, Rule::ClosedByEvidence, "one supply");
 }
@@ -300,7 +310,7 @@ fn what_the_policy_does_not_have_any_more_proves_nothing() {
     let asks = begin(&mut world, &mut book);
     says(&mut world, &mut book, &asks[1], PowerState::Off);
     let closing = plan(&world);
-    world.policy.fencing.devices.remove(&name("pdu"));
+    world.policy_mut().fencing.devices.remove(&name("pdu"));
     is_open(&world);
     refused(&world, &closing, Rule::ClosedByEvidence, "no such device");
 }

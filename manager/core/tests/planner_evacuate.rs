@@ -217,11 +217,11 @@ fn a_host_alone_restarts_it_itself() {
 #[test]
 fn policy_may_have_it_resumed_or_left() {
     let mut w = stuck_for(60_000);
-    w.policy.storage.on_io_error = OnIoError::Leave;
+    w.policy_mut().storage.on_io_error = OnIoError::Leave;
     settle(&mut w);
     assert_eq!(intent(&w), Intent::Run);
 
-    w.policy.storage.on_io_error = OnIoError::Resume;
+    w.policy_mut().storage.on_io_error = OnIoError::Resume;
     settle(&mut w);
     assert_eq!(intent(&w), Intent::Resume);
     // What it said before it was asked does not count as an answer; what it says then does.
@@ -251,7 +251,7 @@ fn a_host_that_does_not_know_how_its_storage_is_keeps_what_is_paused() {
 #[test]
 fn an_operators_stop_goes_before() {
     let mut w = stuck_for(60_000);
-    w.policy.storage.on_io_error = OnIoError::Resume;
+    w.policy_mut().storage.on_io_error = OnIoError::Resume;
     settle(&mut w);
     let spec = vm_mut(&mut w, "web1").spec.as_mut();
     spec.unwrap().value.run = false;
@@ -285,7 +285,7 @@ fn verify_refuses_force_without_a_reason() {
     spec.unwrap().value.run = false;
     refused(&stopped, &accepted);
     let mut resumes = lost_for(60_000);
-    resumes.policy.storage.on_io_error = OnIoError::Resume;
+    resumes.policy_mut().storage.on_io_error = OnIoError::Resume;
     let resumed: Vec<Step> = serde_json::from_str(
         &serde_json::to_string(&accepted.steps)
             .unwrap()

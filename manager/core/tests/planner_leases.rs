@@ -173,7 +173,7 @@ fn a_host_that_is_cut_off_is_asked_to_release_and_one_whose_agent_is_away_is_not
         (AgentState::Connected, OnIsolation::Release, false),
     ] {
         let mut world = half_closed();
-        world.policy.fencing.on_isolation = on_isolation;
+        world.policy_mut().fencing.on_isolation = on_isolation;
         saw(&mut world, "b1", Found::Beating { agent });
         settle(&mut world);
         let record = &world.fences[&life()].value;

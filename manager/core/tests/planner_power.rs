@@ -27,16 +27,20 @@ use power_common::*;
 fn hasty() -> World {
     let mut world = two_sites();
     running(&mut world, "web", "a", 10, "a1");
-    world.policy.fencing.on_suspicion = true;
+    world.policy_mut().fencing.on_suspicion = true;
     let device = FenceDevice::by_agent(name("fence_ipmilan"), Default::default(), 20_000);
-    world.policy.fencing.devices.insert(name("a1"), device);
+    world
+        .policy_mut()
+        .fencing
+        .devices
+        .insert(name("a1"), device);
     world
 }
 
 /// The same with storage leases, and a device is asked only when silence alone does not decide.
 fn leased() -> World {
     let mut world = hasty();
-    world.policy.fencing.on_suspicion = false;
+    world.policy_mut().fencing.on_suspicion = false;
     for (slot, host) in ["a1", "a2", "b1", "b2"].into_iter().enumerate() {
         host_mut(&mut world, host)
             .session
@@ -118,7 +122,7 @@ fn is_closed_by_the_device(world: &mut World) {
 #[test]
 fn a_suspect_host_that_is_off_is_closed_at_once_on_both_planes() {
     let mut world = leased();
-    world.policy.fencing.on_suspicion = true;
+    world.policy_mut().fencing.on_suspicion = true;
     silent(&mut world, "a1", 2_000);
     asks_nothing(&world);
     silent(&mut world, "a1", 2_600);
@@ -136,7 +140,7 @@ fn nobody_is_switched_off_on_suspicion_unless_the_policy_says_so() {
     let mut world = hasty();
     silent(&mut world, "a1", 4_000);
     asked(&world);
-    world.policy.fencing.on_suspicion = false;
+    world.policy_mut().fencing.on_suspicion = false;
     asks_nothing(&world);
     // Past its deadline its guard stops everything: switching it off costs nothing then.
     silent(&mut world, "a1", 4_020);
@@ -146,10 +150,10 @@ fn nobody_is_switched_off_on_suspicion_unless_the_policy_says_so() {
     asks_nothing(&lasting);
     // Its VMs are to run on where they are if it is merely cut off.
     let mut kept = leased();
-    kept.policy.fencing.on_suspicion = true;
+    kept.policy_mut().fencing.on_suspicion = true;
     silent(&mut kept, "a1", 4_000);
     asked(&kept);
-    kept.policy.fencing.on_isolation = OnIsolation::Keep;
+    kept.policy_mut().fencing.on_isolation = OnIsolation::Keep;
     asks_nothing(&kept);
 }
 
@@ -161,7 +165,7 @@ fn only_a_host_that_may_run_something_and_has_a_device_is_switched_off() {
     }
     asks_nothing(&world);
     silent(&mut world, "a1", 2_600);
-    world.policy.fencing.storm_percent = 100;
+    world.policy_mut().fencing.storm_percent = 100;
     asked(&world);
     let mut idle = owner_of(&world, "web");
     idle.holder = Some(runner("b2", "i1"));
@@ -187,14 +191,14 @@ fn the_storm_brake_holds_asks_too() {
         silent(&mut world, host, 2_600);
     }
     asks_nothing(&world);
-    world.policy.fencing.storm_percent = 100;
+    world.policy_mut().fencing.storm_percent = 100;
     asked(&world);
 }
 
 #[test]
 fn where_nobody_enforces_the_deadline_the_device_decides() {
     let mut world = hasty();
-    world.policy.fencing.on_suspicion = false;
+    world.policy_mut().fencing.on_suspicion = false;
     host_mut(&mut world, "a1")
         .session
         .as_mut()
@@ -234,7 +238,7 @@ fn what_is_no_answer_is_asked_again_later_and_the_wait_goes_on() {
         PowerState::On,
         unknown("refused"),
     ] {
-        world.policy.timing.taker_wait_ms = Some(600_000);
+        world.policy_mut().timing.taker_wait_ms = Some(600_000);
         answer(&mut world, &mut book, state);
         let answered = world.now;
         while plan(&world).asks.is_empty() {
@@ -246,7 +250,7 @@ fn what_is_no_answer_is_asked_again_later_and_the_wait_goes_on() {
     assert_eq!(waits, [2_000, 4_000, 8_000]);
     assert_eq!(asked(&world).attempt, 4);
     // The wait was over long ago with the usual bounds: no device holds that up.
-    world.policy.timing.taker_wait_ms = None;
+    world.policy_mut().timing.taker_wait_ms = None;
     settle(&mut world);
     assert!(matches!(
         evidence(&world, "a1", "i1"),
@@ -315,7 +319,7 @@ fn an_off_that_a_heartbeat_on_the_volume_contradicts_is_void_for_good() {
 #[test]
 fn the_leaders_own_closing_while_the_device_is_asked_contradicts_nothing() {
     let mut world = leased();
-    world.policy.fencing.on_suspicion = true;
+    world.policy_mut().fencing.on_suspicion = true;
     silent(&mut world, "a1", 3_000);
     let mut book = PowerBook::default();
     let ask = asked(&world);
@@ -333,10 +337,14 @@ fn the_leaders_own_closing_while_the_device_is_asked_contradicts_nothing() {
 #[test]
 fn the_next_order_follows_although_the_leader_has_closed_the_session_meanwhile() {
     let mut world = leased();
-    world.policy.fencing.on_suspicion = true;
+    world.policy_mut().fencing.on_suspicion = true;
     let mut strip = FenceDevice::by_agent(name("fence_apc"), Default::default(), 500);
     (strip.hosts, strip.order) = (vec![a1()], 2);
-    world.policy.fencing.devices.insert(name("strip"), strip);
+    world
+        .policy_mut()
+        .fencing
+        .devices
+        .insert(name("strip"), strip);
     silent(&mut world, "a1", 3_000);
     let mut book = PowerBook::default();
     let ask = asked(&world);

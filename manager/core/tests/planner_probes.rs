@@ -22,9 +22,13 @@ use holdfast_model::world::World;
 fn lost() -> World {
     let mut world = two_sites();
     running(&mut world, "web", "a", 10, "a1");
-    world.policy.fencing.on_suspicion = true;
+    world.policy_mut().fencing.on_suspicion = true;
     let device = FenceDevice::by_agent(name("fence_ipmilan"), Default::default(), 20_000);
-    world.policy.fencing.devices.insert(name("a1"), device);
+    world
+        .policy_mut()
+        .fencing
+        .devices
+        .insert(name("a1"), device);
     world
 }
 
@@ -98,7 +102,7 @@ fn two_sites_that_ask_in_vain_make_a_host_suspect_within_a_second() {
     vm(&mut world, "new", "a", 10, 512);
     settle(&mut world);
     assert_eq!(holder(&world, "new"), "a2");
-    world.policy.fencing.on_suspicion = false;
+    world.policy_mut().fencing.on_suspicion = false;
     assert_eq!(follows(&world), (true, false));
 }
 
@@ -127,7 +131,7 @@ fn a_device_that_answers_at_once_brings_its_vms_back_before_its_heartbeat_is_mis
 #[test]
 fn no_wait_is_shorter_for_it() {
     let mut world = lost();
-    world.policy.fencing.devices.clear();
+    world.policy_mut().fencing.devices.clear();
     two_see_it(&mut world);
     silent(&mut world, "a1", 5_499);
     in_vain(&mut world, "m1", "b", 5_400);
@@ -161,9 +165,9 @@ fn whatever_contradicts_it_drops_it() {
         }),
         ("said long ago", |w| {
             silent(w, "a1", 2_499);
-            w.policy.timing.suspect_after_ms = Some(9_000);
-            w.policy.timing.taker_wait_ms = Some(20_000);
-            w.policy.timing.probe_suspect_ms = Some(800);
+            w.policy_mut().timing.suspect_after_ms = Some(9_000);
+            w.policy_mut().timing.taker_wait_ms = Some(20_000);
+            w.policy_mut().timing.probe_suspect_ms = Some(800);
             in_vain(w, "m-w", "w", 9_800);
         }),
         ("another life", |w| {
@@ -171,7 +175,7 @@ fn whatever_contradicts_it_drops_it() {
             silence.unwrap().incarnation = name("i0");
         }),
         ("switched off", |w| {
-            w.policy.timing.probe_suspect_ms = Some(0)
+            w.policy_mut().timing.probe_suspect_ms = Some(0)
         }),
         ("the leader has looked away", |w| {
             let silence = vantage(w, "m1", "b").silent.get_mut(&name("a1"));
@@ -265,7 +269,7 @@ fn many_hosts_that_only_the_leader_asks_in_vain_hold_the_brake() {
         own.silent.insert(name(host), silence);
     }
     assert_eq!(follows(&world), (true, false));
-    world.policy.fencing.storm_percent = 100;
+    world.policy_mut().fencing.storm_percent = 100;
     assert_eq!(follows(&world), (true, true));
 }
 
@@ -287,7 +291,7 @@ fn the_check_reads_the_probes_by_itself() {
         ("heard", |w| heard(w, w.now, w.now)),
         ("a heartbeat since", |w| silent(w, "a1", 1_000)),
         ("contradicted", |w| in_vain(w, "m-w", "w", 1_800)),
-        ("off", |w| w.policy.timing.probe_suspect_ms = Some(0)),
+        ("off", |w| w.policy_mut().timing.probe_suspect_ms = Some(0)),
     ];
     for (why, change) in wrong {
         let mut world = world.clone();

@@ -192,20 +192,20 @@ fn any_world() -> impl Strategy<Value = World> {
     (hosts, vms, confirm, 0..12_000u64, devices).prop_map(
         |(hosts, vms, confirm, view_ms, devices)| {
             let mut w = world();
-            w.policy.fencing.on_suspicion = devices.1;
+            w.policy_mut().fencing.on_suspicion = devices.1;
             let (order, both) = devices.2.unwrap_or((1, false));
             for ((host, _), _) in HOSTS.iter().zip(devices.0).filter(|(_, has)| *has) {
                 let device =
                     serde_json::json!({"agent": "fence_x", "all_of": both, "order": order});
                 let device = serde_json::from_value(device).unwrap();
-                w.policy.fencing.devices.insert(name(host), device);
+                w.policy_mut().fencing.devices.insert(name(host), device);
             }
             if devices.2.is_some() {
                 let hosts = HOSTS.map(|(host, _)| host);
                 let device = serde_json::json!({"agent": "fence_y", "hosts": hosts, "all_of": both,
                     "order": if both { order } else { 3 - order }});
                 let device = serde_json::from_value(device).unwrap();
-                w.policy.fencing.devices.insert(name(STRIP), device);
+                w.policy_mut().fencing.devices.insert(name(STRIP), device);
             }
             w.view_since = Instant(w.now.0 - view_ms);
             for (place, draw) in HOSTS.iter().zip(&hosts) {

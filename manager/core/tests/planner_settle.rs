@@ -154,7 +154,7 @@ fn what_cannot_take_it_anyway_is_not_waited_for() {
                     }
                     set_owner(&mut w, "home-a", past);
                 }
-                _ => w.policy.placement.settle_ms = 0,
+                _ => w.policy_mut().placement.settle_ms = 0,
             }
         }
         settle(&mut w);

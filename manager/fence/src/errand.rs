@@ -91,12 +91,12 @@ fn due(view: &View, doer: &dyn Doer, memory: &Mutex<Memory>) -> Vec<Due> {
     };
     let memory = lock(memory);
     let all = view.errands.values();
-    let each = all.map(|seen| {
-        match (doer.duty(view, &seen.value, &memory), holds_ms) {
+    let each = all.map(
+        |seen| match (doer.duty(view, &seen.value, &memory), holds_ms) {
             (Duty::Take, None) => (seen.clone(), Duty::Say(holds_how_long()), 0),
             (duty, holds_ms) => (seen.clone(), duty, holds_ms.unwrap_or_default()),
-        }
-    });
+        },
+    );
     each.filter(|(_, duty, _)| *duty != Duty::Nothing).collect()
 }
 

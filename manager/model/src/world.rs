@@ -45,8 +45,8 @@ pub struct World {
     pub epoch: Revision,
     /// The leader that plans.
     pub leader: ManagerName,
-    /// Cluster policy; the default one until an operator sets it.
-    pub policy: Policy,
+    /// Cluster policy; the default one until an operator sets it. Shared likewise.
+    pub policy: Arc<Policy>,
     /// All hosts. Shared with the view it was taken of: making a world copies no record.
     pub hosts: BTreeMap<HostName, Arc<HostView>>,
     /// All VMs, likewise.
@@ -63,6 +63,13 @@ pub struct World {
     /// are what they wrote when it changed last.
     #[serde(default)]
     pub probes: BTreeMap<ManagerName, Vantage>,
+}
+
+impl World {
+    /// The policy, to change it in this world alone.
+    pub fn policy_mut(&mut self) -> &mut Policy {
+        Arc::make_mut(&mut self.policy)
+    }
 }
 
 /// One host.

@@ -106,11 +106,11 @@ pub async fn apply(
         // A record that cannot be read stands there too: its revision guards the write.
         let seen = look.view.seen(&Key::Policy).map(|(revision, _)| revision);
         asking.still("the policy", seen)?;
-        if unread.is_none() && present.is_some_and(|present| present.value == policy) {
+        if unread.is_none() && present.is_some_and(|present| *present.value == policy) {
             return Ok(Decided::Nothing("the policy is unchanged".to_owned()));
         }
         let mut change = Change::new("apply the policy").put(Key::Policy, &policy, seen);
-        let before = present.map(|present| &present.value);
+        let before = present.map(|present| &*present.value);
         has_what_it_requires(look.view, look.asked.now, before, &policy)?;
         change.warnings = warnings(look.view, before, &policy);
         Ok(Decided::Write(change))

@@ -97,7 +97,7 @@ fn decide_apply(
     let spec = file
         .spec(Some(vm), present.map(|spec| &spec.value), fresh)
         .map_err(|error| invalid(error.to_string()))?;
-    let policy = look.view.policy.as_ref().map(|policy| &policy.value);
+    let policy = look.view.policy.as_ref().map(|policy| &*policy.value);
     check_site(&spec, policy).map_err(|error| invalid(error.to_string()))?;
     if let Some(other) = look
         .view

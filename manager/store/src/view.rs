@@ -56,7 +56,7 @@ pub struct View {
     /// All pending requests.
     pub ops: BTreeMap<OpId, Seen<Op>>,
     /// Cluster policy.
-    pub policy: Option<Seen<Policy>>,
+    pub policy: Option<Seen<Arc<Policy>>>,
     /// The cluster's name.
     pub cluster: Option<Seen<ClusterName>>,
     /// Who leads; its revision is the epoch.
@@ -321,7 +321,7 @@ impl View {
             (_, Record::LeaderHeartbeat(value)) => {
                 self.leader_heartbeat = Some(seen(value, revision, now));
             }
-            (_, Record::Policy(value)) => self.policy = Some(seen(*value, revision, now)),
+            (_, Record::Policy(value)) => self.policy = Some(seen(value.into(), revision, now)),
             (Key::Manager(name), Record::Manager(value)) => {
                 self.managers.insert(name, seen(value, revision, now));
             }

@@ -1,7 +1,9 @@
 //! What a run came through, as its log tells: the states that a fault is there to bring about. A fault
 //! that is drawn and leads nowhere would show here.
 
+use aho_corasick::{AhoCorasick, BuildError};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// States, and what every line of the log about one of them says.
 const STATES: [(&str, &str); 50] = [
@@ -104,10 +106,8 @@ pub fn states(log: &[String]) -> BTreeMap<&'static str, u64> {
     let mut found = all();
     let mut count = |name: &'static str| *found.entry(name).or_default() += 1;
     for line in log {
-        for (name, words) in STATES {
-            if line.contains(words) {
-                count(name);
-            }
+        for state in told(line) {
+            count(STATES[state].0);
         }
         let held = line.split_once(": held down for ").map(|(_, rest)| rest);
         if held.is_some_and(|rest| !rest.starts_with("10 s")) {
@@ -115,6 +115,26 @@ pub fn states(log: &[String]) -> BTreeMap<&'static str, u64> {
         }
     }
     found
+}
+
+/// All words at once: a log has thousands of lines, and its end is a good part of a short run.
+static WORDS: LazyLock<Result<AhoCorasick, BuildError>> =
+    LazyLock::new(|| AhoCorasick::new(STATES.map(|(_, words)| words)));
+
+/// Which states a line tells of, each once.
+fn told(line: &str) -> Vec<usize> {
+    let Ok(words) = &*WORDS else {
+        let all = STATES.iter().enumerate();
+        let told = all.filter(|(_, (_, words))| line.contains(words));
+        return told.map(|(state, _)| state).collect();
+    };
+    let mut told: Vec<usize> = words
+        .find_overlapping_iter(line)
+        .map(|found| found.pattern().as_usize())
+        .collect();
+    told.sort_unstable();
+    told.dedup();
+    told
 }
 
 /// Each of them, not found so far.
@@ -141,5 +161,16 @@ mod tests {
         assert_eq!(found[HELD_LONGER], 1);
         assert_eq!(found.values().sum::<u64>(), 4);
         assert_eq!(found.len(), all().len());
+    }
+
+    #[test]
+    fn words_that_overlap_or_come_twice_are_found() {
+        let line = "m-a: b1: it is over is over; it lists anew";
+        let told: Vec<&str> = told(line).iter().map(|state| STATES[*state].0).collect();
+        assert_eq!(told, ["agent: life over", "view listed anew"]);
+        for (state, (_, words)) in STATES.iter().enumerate() {
+            assert!(super::told(words).contains(&state), "{words}");
+        }
+        assert!(WORDS.is_ok());
     }
 }

@@ -86,9 +86,7 @@ pub struct Sim {
     backup: Option<holdfast_store::api::Listing>,
     /// Hosts that are added answer probes, and managers ask.
     probing: bool,
-    /// So many of a hundred probes are lost, and of their answers.
-    probe_loss: u64,
-    probe_number: u64,
+    probe_loss: probes::Loss,
     started: bool,
     happened: u64,
     requests: u64,

@@ -67,6 +67,27 @@ enum Fate {
     Lost,
 }
 
+/// So many of a hundred probes are lost, and of their answers.
+#[derive(Default)]
+pub(super) struct Loss {
+    percent: u64,
+    number: u64,
+}
+
+impl Loss {
+    /// Whether the next one is. The same run loses the same ones: SplitMix64 of their number.
+    fn next(&mut self) -> bool {
+        if self.percent == 0 {
+            return false;
+        }
+        self.number = self.number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = self.number;
+        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % 100 < self.percent
+    }
+}
+
 /// When a host could not have answered the managers of a site, in truth: since when, or from when to when it
 /// last was so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,12 +104,12 @@ impl Sim {
 
     /// So many of a hundred probes, and of their answers, are lost.
     pub fn lose_probes(&mut self, percent: u64) {
-        self.probe_loss = percent;
+        self.probe_loss.percent = percent;
     }
 
     /// Whether any are.
     pub fn loses_probes(&self) -> bool {
-        self.probe_loss > 0
+        self.probe_loss.percent > 0
     }
 
     /// A manager that has just started asks from now on.
@@ -117,49 +138,22 @@ impl Sim {
             return false;
         }
         self.ctx.after(every_ms, next);
+        let here = manager.place();
         for host in manager.probes_due(&self.ctx, &timing) {
-            let fate = self.fate(name, &host);
-            if let Some(manager) = self.managers.get_mut(name) {
-                manager.probe_sent(&self.ctx, host, &fate);
-            }
+            let lost = self.probe_loss.next() || self.probe_loss.next();
+            let there = self.hosts.get(&host).filter(|_| !lost);
+            let fate = there.map_or(Fate::Lost, |there| fate(&self.ctx, &here, &there.m));
+            manager.probe_sent(&self.ctx, host, &fate);
         }
-        let manager = self.managers.get_mut(name);
-        manager.is_some_and(|manager| manager.tell_of_probes(&mut self.ctx, &timing))
-    }
-
-    fn fate(&mut self, manager: &ManagerName, host: &HostName) -> Fate {
-        let lost = self.is_lost() || self.is_lost();
-        let (Some(manager), Some(host)) = (self.managers.get(manager), self.hosts.get(host)) else {
-            return Fate::Lost;
-        };
-        let (here, there) = (manager.place(), host.m.place());
-        let Some(way_ms) = round_trip_ms(&self.ctx.net, &here, &there).filter(|_| !lost) else {
-            return Fate::Lost;
-        };
-        match host.m.answers_probes(self.ctx.now) {
-            Some(true) => Fate::Answered(self.ctx.now + way_ms, host.m.boot_id.clone()),
-            Some(false) => Fate::Refused(self.ctx.now + way_ms),
-            None => Fate::Lost,
-        }
-    }
-
-    /// The same run loses the same ones: SplitMix64 of their number.
-    fn is_lost(&mut self) -> bool {
-        if self.probe_loss == 0 {
-            return false;
-        }
-        self.probe_number = self.probe_number.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = self.probe_number;
-        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % 100 < self.probe_loss
+        manager.tell_of_probes(&mut self.ctx, &timing)
     }
 
     /// For the ground truth: by which hosts this manager could not be answered, nor those that take no turns.
     fn note_unheard(&mut self, name: &ManagerName) {
         let now = self.ctx.now;
         let Ctx { net, truth, .. } = &mut self.ctx;
-        let whole = net.is_whole() && self.probe_loss == 0;
+        let lossless = self.probe_loss.percent == 0;
+        let whole = net.is_whole() && lossless;
         let managers = self.managers.values();
         for manager in managers.filter(|manager| manager.name == *name || !manager.up) {
             if !truth.unheard.contains_key(&manager.site) {
@@ -169,10 +163,11 @@ impl Sim {
                 continue;
             };
             let none_open = known.values().all(|unheard| unheard.to.is_some());
+            let here = manager.place();
             for (name, host) in &self.hosts {
                 let way = || {
-                    let ms = round_trip_ms(net, &manager.place(), &host.m.place());
-                    self.probe_loss == 0 && ms.is_some_and(|ms| ms < SLOW_MS)
+                    let ms = round_trip_ms(net, &here, &host.m.place());
+                    lossless && ms.is_some_and(|ms| ms < SLOW_MS)
                 };
                 let heard = host.m.answers_probes(now).is_some() && (whole || way());
                 if heard && none_open {
@@ -195,8 +190,23 @@ impl Sim {
     }
 }
 
+/// What becomes of a question to a host that is not lost on its way.
+fn fate(ctx: &Ctx, from: &Place, host: &Machine) -> Fate {
+    let Some(way_ms) = round_trip_ms(&ctx.net, from, &host.place()) else {
+        return Fate::Lost;
+    };
+    match host.answers_probes(ctx.now) {
+        Some(true) => Fate::Answered(ctx.now + way_ms, host.boot_id.clone()),
+        Some(false) => Fate::Refused(ctx.now + way_ms),
+        None => Fate::Lost,
+    }
+}
+
 /// Between two places and back, if messages get through.
 fn round_trip_ms(net: &Net, from: &Place, to: &Place) -> Option<u64> {
+    if net.is_whole() {
+        return Some(2 * Ctx::latency_ms(&from.site, &to.site));
+    }
     let way_ms =
         |from: &Place, to: &Place| Ctx::latency_ms(&from.site, &to.site) + net.delay_ms(from, to);
     net.connects(from, to)

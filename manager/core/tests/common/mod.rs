@@ -49,7 +49,7 @@ pub fn world() -> World {
         revision: Revision(1000),
         epoch: Revision(1),
         leader: name("m1"),
-        policy,
+        policy: Arc::new(policy),
         hosts: BTreeMap::new(),
         vms: BTreeMap::new(),
         fences: Arc::default(),

@@ -5,7 +5,7 @@ use super::*;
 /// A plan that closes a1 by its device, and the world it is right in.
 fn closing() -> (World, Plan) {
     let mut world = leased();
-    world.policy.fencing.on_suspicion = true;
+    world.policy_mut().fencing.on_suspicion = true;
     silent(&mut world, "a1", 2_600);
     answer(&mut world, &mut PowerBook::default(), PowerState::Off);
     let plan = plan(&world);
@@ -88,9 +88,11 @@ fn the_check_lets_nobody_be_switched_off_that_is_not_silent() {
     let wrong: [(&str, Change); 8] = [
         ("it renews", |w, _| silent(w, "a1", 100)),
         ("not by this policy", |w, _| {
-            w.policy.fencing.on_suspicion = false
+            w.policy_mut().fencing.on_suspicion = false
         }),
-        ("no such device", |w, _| w.policy.fencing.devices.clear()),
+        ("no such device", |w, _| {
+            w.policy_mut().fencing.devices.clear()
+        }),
         ("another host's device", |_, ask| ask.host = name("a2")),
         ("another life", |_, ask| ask.incarnation = name("i0")),
         ("another session", |_, ask| {
