@@ -28,7 +28,7 @@ fn state(membership: Membership, life: &str) -> HostState {
 fn device(askers: &[AskerKind]) -> FenceDevice {
     FenceDevice {
         askers: askers.to_vec(),
-        hosts: vec![name("a1")],
+        hosts: vec![name("a1"), name("a2")],
         ..FenceDevice::by_agent(name("fence_x"), Default::default(), 500)
     }
 }
