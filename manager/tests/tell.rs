@@ -1,4 +1,4 @@
-//! Event handlers in a cluster: real managers, the real notifier, a real webhook.
+//! Event handlers in a cluster: real managers, the real notifier and the real `traffic`, a real webhook.
 #![cfg(feature = "extensions")]
 
 mod support;
@@ -9,7 +9,7 @@ use holdfast_model::policy::Policy;
 use holdfast_model::time::UnixMs;
 use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use support::guests::{guest, workshop};
 use support::puppet::Puppet;
@@ -51,13 +51,17 @@ impl Rig {
 
     /// Writes an event; the later, the earlier by its own clock.
     fn happens(&self, number: u32) {
+        self.happens_to(number, None);
+    }
+
+    fn happens_to(&self, number: u32, vm: Option<&str>) {
         let event = Event {
             at: UnixMs(1_000_000 - u64::from(number)),
             actor: "m-x".to_owned(),
             kind: EventKind::Note,
             host: None,
             site: None,
-            vm: None,
+            vm: vm.map(name),
             generation: None,
             text: words(number),
         };
@@ -150,6 +154,43 @@ async fn what_happens_is_posted_in_the_order_in_which_it_was_written() {
     let store = &rig.store;
     let gone = |_: &Value| store.get_now(&Key::Told(name("notifier")).path()).is_none();
     manager.until("/status", "its place to be gone", gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_reads_what_it_was_granted_as_it_is_now() {
+    let rig = Rig::new(5_000).await;
+    let spec = json!({"name": "b1", "site": "b"});
+    put(&rig.store, Key::HostSpec(name("b1")), &spec);
+    let mut policy = policy();
+    let own = policy.extensions.entry(name("traffic")).or_default();
+    own.bind.insert(name("router"), name("sink"));
+    put(&rig.store, Key::Policy, &policy);
+    let manager = rig.manager("m-a", "a").await;
+    leads(&manager, "m-a").await;
+    install(&manager, "traffic").await;
+    ready(&manager, "traffic", "m-a").await;
+    let shown = manager.cli(&["ext", "show", "traffic"]).await.out;
+    let may = "may         log, read state hosts/, read state vms/, send to router: PUT /vms/*";
+    assert!(shown.contains(may), "{shown}");
+    assert!(
+        shown.contains("records     1000, or 1024 KiB of them, in one look"),
+        "{shown}"
+    );
+    // An event that says nothing of where it is; and one about a VM that nobody has.
+    let owner = json!({"holder": {"host": "b1", "incarnation": "i"}, "generation": 1, "intent": "run", "reason": ""});
+    put(&rig.store, Key::VmOwner(name("web")), &owner);
+    for (number, vm) in [(1, "web"), (2, "db")] {
+        rig.happens_to(number, Some(vm));
+    }
+    let told = |vm: &str| {
+        let bodies = rig.sink.bodies();
+        bodies.into_iter().find(|body| body["vm"] == vm)
+    };
+    let both = |_: &[String]| told("web").is_some() && told("db").is_some();
+    rig.sink.until("both VMs", both).await;
+    let (web, db) = (told("web"), told("db"));
+    assert_eq!(web, Some(json!({"vm": "web", "host": "b1", "site": "b"})));
+    assert_eq!(db, Some(json!({"vm": "db", "host": null, "site": null})));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,11 @@ impl Guest {
         }
     }
 
+    /// The host has something to say there, whether or not it may write itself.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.journal.write(now(), Level::Warn, text);
+    }
+
     /// Until then its present call may wait for somebody else.
     pub(crate) fn until(&self) -> Instant {
         self.budget.until()

@@ -6,6 +6,7 @@ mod common;
 use common::*;
 use holdfast_extension_host::conformance::chaos::{self, Drill};
 use holdfast_extension_host::conformance::{self, Outcome, Report};
+use holdfast_extension_host::contract::mismatches;
 use holdfast_extension_host::{EngineKind, Loaded, Runtime};
 use holdfast_model::extension::{ExtensionKind, LimitsAsked, Manifest, Rights};
 use std::sync::LazyLock;
@@ -173,6 +174,25 @@ fn a_good_handler_passes_everything() {
         "{:?}",
         report.headroom
     );
+}
+
+#[test]
+fn a_handler_that_reads_records_passes_everything_as_its_own_manifest_has_it() {
+    let text = include_str!("../../traffic/extension.toml");
+    let shipped: Manifest = toml::from_str(text).expect("a manifest");
+    assert_eq!(shipped.fault(), None);
+    let loaded = Loaded::compile(&RUNTIME, &wasm("traffic")).expect("a component");
+    let surface = loaded.surface();
+    assert_eq!(mismatches(surface, &shipped), [""; 0]);
+    let manifest = Manifest {
+        limits: manifest("traffic").limits,
+        ..shipped
+    };
+    let report = conformance::run(&loaded, None, &manifest).expect("a report");
+    assert!(!report.failed(), "{:#?}", report.checks);
+    let drills = chaos::run(&loaded, &manifest).expect("drills");
+    let broken: Vec<_> = drills.iter().filter(|drill| !drill.held).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 #[test]

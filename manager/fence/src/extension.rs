@@ -121,6 +121,7 @@ impl FenceExtensions {
                 runtime: Handle::current(),
             })),
             probes: None,
+            records: None,
         };
         let device = Device {
             host: target.host.to_string(),

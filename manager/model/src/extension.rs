@@ -233,7 +233,7 @@ impl LimitsAsked {
 pub struct Rights {
     /// Write to its log.
     pub log: bool,
-    /// Read the cluster's records whose keys begin with one of these (`hosts/`, `vms/web`).
+    /// Read the cluster's records whose keys begin with one of these (`hosts/`, `vms/web`): [`RECORDS`].
     pub state: BTreeSet<String>,
     /// Send HTTP requests to these targets, each with what may be sent: a method, a space and a path, in
     /// which a `*` stands for anything (`GET /redfish/v1/*`).
@@ -245,6 +245,14 @@ pub struct Rights {
     /// Run these status commands.
     pub commands: BTreeSet<TargetName>,
 }
+
+/// The records that can be granted; [`Rights::state`] has one of these, or the beginning of a key under one.
+pub const RECORDS: [&str; 3] = ["fences/", "hosts/", "vms/"];
+
+/// Of them one look hands over so many, at the most.
+pub const RECORDS_MAX: usize = 1_000;
+/// And so many bytes of their keys and values.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// Methods that a pattern of [`Rights::http`] may begin with.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -328,12 +336,25 @@ impl Rights {
         use ExtensionKind::{Events, Fencing, StorageCheck};
         let patterns = self.http.values().flatten();
         let odd = patterns.into_iter().find(|each| !is_pattern(each));
+        let is_record = |key: &str| RECORDS.iter().any(|root| key.starts_with(root));
+        let none = self.state.iter().find(|key| !is_record(key));
+        let none = none.map(|key| {
+            (
+                format!("`state` has `{key}`, and no record that can be read begins so"),
+                format!(
+                    "use {}, or the beginning of a key under one",
+                    RECORDS.join(", ")
+                ),
+            )
+        });
         odd.map(|each| {
             (
                 format!("`{each}` is not a request"),
                 "write a method, a space and a path, such as \"GET /redfish/v1/*\"".to_owned(),
             )
         })
+        .or(none)
+        .or_else(|| has("state", !self.state.is_empty(), &[Events]))
         .or_else(|| has("http", !self.http.is_empty(), &[Fencing, Events]))
         .or_else(|| has("programs", !self.programs.is_empty(), &[Fencing]))
         .or_else(|| has("paths", !self.paths.is_empty(), &[StorageCheck]))
@@ -449,6 +470,18 @@ mod tests {
         let mut bad = manifest(http(&["GET /"]));
         bad.kind = ExtensionKind::Placement;
         cases.push((bad, "rights"));
+        let reads = |key: &str, kind| Manifest {
+            kind,
+            ..manifest(Rights {
+                state: [key.to_owned()].into(),
+                ..Rights::default()
+            })
+        };
+        assert_eq!(reads("vms/web", ExtensionKind::Events).fault(), None);
+        cases.push((reads("vms/", ExtensionKind::Placement), "rights"));
+        for none in ["", "probe-key", "policy", "vms", "/vms/"] {
+            cases.push((reads(none, ExtensionKind::Events), "rights"));
+        }
         for (bad, key) in cases {
             assert_eq!(bad.fault().map(|fault| fault.0), Some(key), "{bad:?}");
         }

@@ -15,6 +15,7 @@
 //! [`Guest::until`]: crate::instance::Guest::until
 
 mod pattern;
+mod records;
 mod rights;
 mod v0_1;
 
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use records::{Entry, Records};
 pub(crate) use v0_1::{add_to, bindings, offered};
 
 /// Longest path of a request, in bytes.
@@ -44,6 +46,8 @@ pub struct Reach {
     pub programs: Option<Arc<dyn Programs>>,
     /// Looks at storage.
     pub probes: Option<Arc<dyn Probes>>,
+    /// What the cluster looks like.
+    pub records: Option<Arc<dyn Records>>,
 }
 
 impl Reach {

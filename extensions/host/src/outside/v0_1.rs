@@ -1,7 +1,7 @@
 //! The WIT of the host 0.1: what guests import, from what the host has.
 
 use super::rights::Refused;
-use super::{Action, Method, ProbeError, ProgramError, WebError};
+use super::{Action, Entry, Method, ProbeError, ProgramError, WebError};
 use crate::instance::Guest;
 use crate::journal::Level;
 use holdfast_model::extension::ExtensionKind;
@@ -20,13 +20,14 @@ pub(crate) mod bindings {
                 import holdfast:host/http@0.1.0;
                 import holdfast:host/agent@0.1.0;
                 import holdfast:host/probe@0.1.0;
+                import holdfast:host/state@0.1.0;
             }
         ",
         world: "holdfast:offered/offered",
     });
 }
 
-use bindings::holdfast::host::{agent, http, log, probe};
+use bindings::holdfast::host::{agent, http, log, probe, state};
 
 /// What there is for each kind.
 pub(crate) fn offered(kind: ExtensionKind) -> &'static [&'static str] {
@@ -34,7 +35,7 @@ pub(crate) fn offered(kind: ExtensionKind) -> &'static [&'static str] {
         ExtensionKind::Placement => &["log"],
         ExtensionKind::Fencing => &["log", "http", "agent"],
         ExtensionKind::StorageCheck => &["log", "probe"],
-        ExtensionKind::Events => &["log", "http"],
+        ExtensionKind::Events => &["log", "http", "state"],
     }
 }
 
@@ -46,6 +47,7 @@ pub(crate) fn add_to(linker: &mut Linker<Guest>, kind: ExtensionKind) -> wasmtim
             "http" => http::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
             "agent" => agent::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
             "probe" => probe::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
+            "state" => state::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
             other => return Err(wasmtime::Error::msg(format!("no interface `{other}`"))),
         }
     }
@@ -149,6 +151,28 @@ impl probe::Host for Guest {
             stderr: output.stderr,
             cut: output.cut,
         })
+    }
+}
+
+impl state::Host for Guest {
+    fn get(&mut self, key: String) -> Option<state::Entry> {
+        self.record(&key).map(state::Entry::from)
+    }
+
+    fn entries(&mut self, prefix: String) -> Vec<state::Entry> {
+        let found = self.records(&prefix);
+        found.into_iter().map(state::Entry::from).collect()
+    }
+}
+
+impl From<Entry> for state::Entry {
+    fn from(entry: Entry) -> Self {
+        Self {
+            key: entry.key,
+            value: entry.value,
+            revision: entry.revision,
+            age_ms: entry.age_ms,
+        }
     }
 }
 

@@ -13,7 +13,9 @@ use crate::extensions::{Shown, digest};
 use crate::wall::moment;
 use clap::{Args, ValueEnum};
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked};
+use holdfast_model::extension::{
+    ExtensionKind, Installed, LimitsAsked, RECORD_BYTES_MAX, RECORDS_MAX,
+};
 use holdfast_model::id::ExtensionName;
 use holdfast_model::standing::{CallCosts, Readiness};
 use std::path::PathBuf;
@@ -304,6 +306,12 @@ fn one(shown: &Shown) -> String {
             limits.cpu_ms, limits.wall_ms, limits.memory_mib, limits.answer_kib, limits.requests
         )),
     ];
+    if !installed.rights().state.is_empty() {
+        lines.push(Line::new().text(format!(
+            "  records     {RECORDS_MAX}, or {} KiB of them, in one look",
+            RECORD_BYTES_MAX >> 10
+        )));
+    }
     lines.extend(installed.before.as_deref().map(before));
     lines.extend(installed.rollout.as_ref().map(rollout));
     if installed.manifest.kind != ExtensionKind::StorageCheck {

@@ -2,11 +2,14 @@
 
 use super::super::{Shared, Web};
 use super::queue::{Queue, Waiting};
+use super::records::Picture;
 use crate::extensions::{Extensions, Hearing};
 use holdfast_extension_host::events::Told;
+use holdfast_extension_host::outside::Records;
 use holdfast_extension_host::{CallError, Reach};
+use holdfast_model::extension::Rights;
 use holdfast_model::id::{ExtensionName, TargetName};
-use holdfast_store::cache::Cache;
+use holdfast_store::cache::{Cache, Clock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +47,7 @@ impl Line {
             extensions: shared.extensions.clone(),
             web: shared.web.clone(),
             cache,
+            clock: shared.clock.clone(),
         };
         let task = tokio::spawn({
             let queue = queue.clone();
@@ -58,6 +62,7 @@ struct Teller {
     extensions: Arc<Extensions>,
     web: Option<Web>,
     cache: Cache,
+    clock: Clock,
 }
 
 impl Teller {
@@ -108,6 +113,7 @@ impl Teller {
             costs,
         } = hearing;
         let reach = Reach {
+            records: self.records(&rights),
             rights,
             bound: self.bound(),
             web: self.web.clone(),
@@ -128,6 +134,15 @@ impl Teller {
         started.map_err(|error| CallError::Host(format!("no thread for it: {error}")))?;
         let lost = |_| Err(CallError::Host("the call was lost".to_owned()));
         told.await.unwrap_or_else(lost)
+    }
+
+    /// What the cluster looks like, for one that may read it.
+    fn records(&self, rights: &Rights) -> Option<Arc<dyn Records>> {
+        if rights.state.is_empty() {
+            return None;
+        }
+        let now = (self.clock)();
+        Some(Arc::new(self.cache.read(|view| Picture::of(view, now))))
     }
 
     /// The operator's names for its roles, as the policy has them now.

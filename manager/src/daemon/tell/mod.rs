@@ -10,6 +10,7 @@
 
 mod line;
 mod queue;
+mod records;
 
 use super::{Shared, stopped};
 use holdfast_model::extension::ExtensionKind;

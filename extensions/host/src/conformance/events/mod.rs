@@ -1,9 +1,10 @@
 //! Whether an event handler keeps its contract: it is told of everyday and odd events, with targets that take what they
-//! are sent and targets that do not.
+//! are sent and targets that do not, and the records of a made-up cluster.
 
 pub(super) mod chaos;
 mod judge;
 mod questions;
+mod records;
 mod web;
 
 use super::Report;
@@ -15,6 +16,7 @@ use crate::loaded::Loaded;
 use crate::outside::{Reach, Request};
 use holdfast_model::extension::{Manifest, Rights};
 use questions::{Asked, MANY_NAME, all};
+use records::MadeUp;
 use std::sync::Arc;
 use std::time::Duration;
 use web::{Mock, Mood};
@@ -126,6 +128,7 @@ impl Suite<'_> {
         let reach = Reach {
             rights,
             web: Some(web.clone()),
+            records: Some(Arc::new(MadeUp)),
             ..Reach::default()
         };
         let called = EventHandler::new(self.loaded, limits)?.handle(&asked.events, reach);
