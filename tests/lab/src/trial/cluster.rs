@@ -77,8 +77,6 @@ impl<'l> Cluster<'l> {
 
     /// Makes VMs and waits until each has given a sign of life.
     pub fn run_vms(&self, wishes: &[VmWish], limit: Duration) -> Result<Vec<Guest>> {
-        // Names come again from trial to trial, and so do their signs in the observer's log.
-        let since_ms = clock::now_ms();
         let mut guests = Vec::new();
         for wish in wishes {
             let mut spec = GuestSpec::new(&wish.name, wish.kind, wish.site);
@@ -87,10 +85,6 @@ impl<'l> Cluster<'l> {
         }
         let names: Vec<&str> = wishes.iter().map(|wish| wish.name.as_str()).collect();
         self.wait_running(&names, limit)?;
-        let mut log = self.lab.observer_log()?;
-        for name in names {
-            log.wait_for_beat(name, since_ms, limit)?;
-        }
         Ok(guests)
     }
 
@@ -107,8 +101,20 @@ impl<'l> Cluster<'l> {
         })
     }
 
-    /// Waits until these VMs are reported running.
+    /// Waits until these VMs are reported running, and each has given a sign after that: a report comes before the
+    /// guest's first one, and what a fault does to a guest is judged by its signs.
     pub fn wait_running(&self, names: &[&str], limit: Duration) -> Result<()> {
+        self.wait_reported(names, limit)?;
+        // Names come again from trial to trial, and so do their signs in the observer's log.
+        let since_ms = clock::now_ms();
+        let mut log = self.lab.observer_log()?;
+        for name in names {
+            log.wait_for_beat(name, since_ms, limit)?;
+        }
+        Ok(())
+    }
+
+    fn wait_reported(&self, names: &[&str], limit: Duration) -> Result<()> {
         self.wait("all VMs to run", limit, |status| {
             let late: Vec<String> = names
                 .iter()
