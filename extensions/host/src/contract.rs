@@ -1,7 +1,6 @@
 //! Whether a component fits the contract of its kind, and its own manifest.
 
 use crate::error::ExtensionError;
-use crate::outside::offered;
 use holdfast_model::extension::{ExtensionKind, Manifest, Rights};
 use std::collections::BTreeSet;
 use wasmtime::Engine;
@@ -211,10 +210,10 @@ fn imported(
             continue;
         }
         interface.known(full, &[V0_1])?;
-        if !offered(kind).contains(&interface.name) {
+        if !kind.offered().contains(&interface.name) {
             return Err(ExtensionError::contract(
                 format!("it imports `{full}`, which an extension for {kind} does not get"),
-                format!("it can use {}", offered(kind).join(", ")),
+                format!("it can use {}", kind.offered().join(", ")),
             ));
         }
         names.insert(interface.name.to_owned());

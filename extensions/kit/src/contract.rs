@@ -68,7 +68,7 @@ fn world(work: &Path, items: &[String]) -> Result<(Resolve, WorldId)> {
     wit::resolve(work)
 }
 
-/// What the worlds of this kind import, all together.
+/// What the host has for this kind: what its worlds import, all together, and what is in none of them.
 fn offered(resolve: &Resolve, kind: ExtensionKind) -> BTreeSet<String> {
     let packages = resolve.packages.iter();
     let of_kind = packages
@@ -76,7 +76,10 @@ fn offered(resolve: &Resolve, kind: ExtensionKind) -> BTreeSet<String> {
         .filter(|(_, package)| package.name.name == kind.word());
     let worlds = of_kind.flat_map(|(_, package)| package.worlds.values());
     let imports = worlds.flat_map(|world| resolve.worlds[*world].imports.keys());
-    imports.map(|key| resolve.name_world_key(key)).collect()
+    let more = kind.offered().iter();
+    let more = more.map(|interface| format!("holdfast:host/{interface}@{}", wit::HOST_VERSION));
+    let imports = imports.map(|key| resolve.name_world_key(key));
+    imports.chain(more).collect()
 }
 
 fn missing(found: &Surface, offered: &BTreeSet<String>, package: &str) -> Option<String> {

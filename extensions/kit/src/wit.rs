@@ -51,6 +51,9 @@ pub const FILES: &[File] = &[
     file!("events", "0.1.0", "events.wit"),
 ];
 
+/// Of the interfaces that hosts have.
+pub(crate) const HOST_VERSION: &str = "0.1.0";
+
 /// The world of an extension's own `wit/`.
 pub const WORLD: &str = "extension";
 

@@ -53,6 +53,16 @@ impl ExtensionKind {
         }
     }
 
+    /// The interfaces of the host that there are for it, by their names in the WIT.
+    pub fn offered(self) -> &'static [&'static str] {
+        match self {
+            Self::Placement => &["log"],
+            Self::Fencing => &["log", "http", "agent"],
+            Self::StorageCheck => &["log", "probe"],
+            Self::Events => &["log", "http", "state"],
+        }
+    }
+
     /// What one call may cost unless the manifest or the operator says otherwise.
     pub fn default_limits(self) -> Limits {
         let (cpu_ms, wall_ms) = match self {

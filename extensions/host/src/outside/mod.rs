@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use records::{Entry, Records};
-pub(crate) use v0_1::{add_to, bindings, offered};
+pub(crate) use v0_1::{add_to, bindings};
 
 /// Longest path of a request, in bytes.
 const PATH_BYTES_MAX: usize = 2_048;

@@ -29,19 +29,9 @@ pub(crate) mod bindings {
 
 use bindings::holdfast::host::{agent, http, log, probe, state};
 
-/// What there is for each kind.
-pub(crate) fn offered(kind: ExtensionKind) -> &'static [&'static str] {
-    match kind {
-        ExtensionKind::Placement => &["log"],
-        ExtensionKind::Fencing => &["log", "http", "agent"],
-        ExtensionKind::StorageCheck => &["log", "probe"],
-        ExtensionKind::Events => &["log", "http", "state"],
-    }
-}
-
 /// Gives guests of a kind what there is for it.
 pub(crate) fn add_to(linker: &mut Linker<Guest>, kind: ExtensionKind) -> wasmtime::Result<()> {
-    for name in offered(kind) {
+    for name in kind.offered() {
         match *name {
             "log" => log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
             "http" => http::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?,
