@@ -9,7 +9,10 @@
 
 typedef extension_string_t text;
 typedef holdfast_placement_types_list_label_t labels;
-typedef exports_holdfast_placement_filter_verdict_t verdict;
+typedef holdfast_placement_types_refusal_t refusal;
+
+/* What was told of the hosts: it is ours until others are told. */
+static exports_holdfast_placement_rule_list_known_host_t known;
 
 static bool same(text a, text b) {
   return a.len == b.len && memcmp(a.ptr, b.ptr, a.len) == 0;
@@ -42,44 +45,59 @@ static bool has(labels host, text need) {
   return there && (value.len == 0 || same(*there, value));
 }
 
+static void *take(size_t bytes) {
+  void *memory = malloc(bytes);
+  if (!memory && bytes > 0) abort();
+  return memory;
+}
+
 /* "no label `NEED`" */
-static verdict may_not(text need) {
+static text why_not(text need) {
   static const char before[] = "no label `", after[] = "`";
   size_t head = sizeof before - 1, tail = sizeof after - 1;
-  text why = {malloc(head + need.len + tail), head + need.len + tail};
-  if (!why.ptr) abort();
+  text why = {take(head + need.len + tail), head + need.len + tail};
   memcpy(why.ptr, before, head);
   memcpy(why.ptr + head, need.ptr, need.len);
   memcpy(why.ptr + head + need.len, after, tail);
-  return (verdict){HOLDFAST_PLACEMENT_TYPES_VERDICT_MAY_NOT, {why}};
+  return why;
 }
 
-static verdict judge(const text *needs, labels host) {
-  if (needs) {
-    text rest = *needs;
-    while (rest.len > 0) {
-      text need = cut(&rest, ',');
-      if (need.len > 0 && !has(host, need)) return may_not(need);
-    }
+/* The first of the needs that the host does not have; empty if it has them all. */
+static text missing(text needs, labels host) {
+  while (needs.len > 0) {
+    text need = cut(&needs, ',');
+    if (need.len > 0 && !has(host, need)) return need;
   }
-  return (verdict){HOLDFAST_PLACEMENT_TYPES_VERDICT_MAY, {{0}}};
+  return (text){0};
 }
 
-/* One verdict for each candidate, in their order. */
-bool exports_holdfast_placement_filter_filter(
-    exports_holdfast_placement_filter_vm_t *vm,
-    exports_holdfast_placement_filter_list_candidate_t *candidates,
-    exports_holdfast_placement_filter_list_verdict_t *verdicts, text *error) {
-  (void)error; /* Never: there is always an answer. */
+void exports_holdfast_placement_rule_prepare(
+    exports_holdfast_placement_rule_list_known_host_t *hosts) {
+  exports_holdfast_placement_rule_list_known_host_free(&known);
+  known = *hosts;
+}
+
+/* Names those that may not. There is always an answer: `error` is never set. */
+bool exports_holdfast_placement_rule_judge(
+    exports_holdfast_placement_rule_vm_t *vm,
+    exports_holdfast_placement_rule_candidates_t *candidates,
+    exports_holdfast_placement_rule_judgement_t *judgement, text *error) {
+  (void)error;
+  *judgement = (exports_holdfast_placement_rule_judgement_t){0};
   const text *needs = find(vm->labels, (text){(uint8_t *)"needs", 5});
-  verdicts->len = candidates->len;
-  verdicts->ptr = malloc(candidates->len * sizeof(verdict));
-  if (!verdicts->ptr && candidates->len > 0) abort();
-  for (size_t i = 0; i < candidates->len; i++) {
-    verdicts->ptr[i] = judge(needs, candidates->ptr[i].labels);
+  if (needs) {
+    refusal *refused = take(candidates->hosts.len * sizeof *refused);
+    size_t count = 0;
+    for (size_t i = 0; i < candidates->hosts.len; i++) {
+      text need = missing(*needs, known.ptr[candidates->hosts.ptr[i]].labels);
+      if (need.len > 0) refused[count++] = (refusal){i, why_not(need)};
+    }
+    judgement->refused.ptr = refused;
+    judgement->refused.len = count;
+    if (count == 0) free(refused);
   }
   /* What is handed in belongs to the one who was called. */
-  exports_holdfast_placement_filter_vm_free(vm);
-  exports_holdfast_placement_filter_list_candidate_free(candidates);
+  exports_holdfast_placement_rule_vm_free(vm);
+  exports_holdfast_placement_rule_candidates_free(candidates);
   return true;
 }

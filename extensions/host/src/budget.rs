@@ -1,11 +1,12 @@
 //! What one call may cost, and what became of that: CPU time, time by the clock, memory, what is handed over.
 //!
 //! CPU time is that of the thread the guest runs on, so a guest is not blamed for a busy machine; time by the
-//! clock is another limit beside it.
+//! clock is another limit beside it. Where its thread's is known to 0.1 ms only ([`crate::thread_cpu`]), the limit takes
+//! what it may have used at the most.
 
 use crate::error::CallError;
+use crate::thread_cpu::{self, Used};
 use holdfast_model::extension::Limits;
-use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
@@ -36,14 +37,14 @@ pub(crate) struct Budget {
 
 #[derive(Debug, Clone, Copy)]
 struct Call {
-    cpu_at_start: Duration,
+    cpu_at_start: Used,
     started: Instant,
 }
 
 /// What a call took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// CPU time of its thread.
+    /// CPU time of its thread, to 0.1 ms.
     pub cpu: Duration,
     /// The part of it that starting a new instance took, which has a budget of its own; zero for a warm one.
     pub start_cpu: Duration,
@@ -80,23 +81,28 @@ impl Budget {
         self.requests = 0;
         self.asked = 0;
         self.strayed = 0;
+        let started = Instant::now();
         self.call = Some(Call {
-            cpu_at_start: thread_cpu(),
-            started: Instant::now(),
+            cpu_at_start: thread_cpu::about(started),
+            started,
         });
     }
 
     /// It is over; what it took.
     pub(crate) fn end(&mut self) -> Cost {
-        let call = self.call.take();
-        call.map_or_else(Cost::default, |call| Cost {
-            cpu: thread_cpu().saturating_sub(call.cpu_at_start),
-            wall: call.started.elapsed(),
+        let Some(call) = self.call.take() else {
+            return Cost::default();
+        };
+        let now = Instant::now();
+        let cpu = thread_cpu::about(now).most;
+        Cost {
+            cpu: cpu.saturating_sub(call.cpu_at_start.most),
+            wall: now.saturating_duration_since(call.started),
             memory_bytes: self.taken_bytes,
             requests: self.asked,
             strayed: self.strayed,
             ..Cost::default()
-        })
+        }
     }
 
     /// The limit that ended the call, if one did.
@@ -140,7 +146,8 @@ impl Budget {
             return UpdateDeadline::Interrupt;
         };
         let (cpu_ms, wall_ms) = (self.limits.cpu_ms, self.limits.wall_ms);
-        let used = thread_cpu().saturating_sub(call.cpu_at_start);
+        let now = Instant::now();
+        let used = thread_cpu::exactly(now).saturating_sub(call.cpu_at_start.least);
         if used > Duration::from_millis(cpu_ms) {
             self.broken.get_or_insert(CallError::CpuTime {
                 // Rounded up: what is over the limit is not told as the limit itself.
@@ -149,7 +156,7 @@ impl Budget {
             });
             return UpdateDeadline::Interrupt;
         }
-        if call.started.elapsed() > Duration::from_millis(wall_ms) {
+        if now.saturating_duration_since(call.started) > Duration::from_millis(wall_ms) {
             let late = CallError::WallTime { limit_ms: wall_ms };
             self.broken.get_or_insert(late);
             return UpdateDeadline::Interrupt;
@@ -204,10 +211,4 @@ impl ResourceLimiter for Budget {
     fn memories(&self) -> usize {
         PARTS_MAX
     }
-}
-
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }

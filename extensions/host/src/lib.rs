@@ -12,7 +12,7 @@
 //! - [`fencing`], [`storage_check`], [`events`]: a fresh instance for each call, which may wait for others
 //! - [`conformance`]: whether a guest keeps its contract, and what becomes of it when its host does not
 //! - [`outside`]: what a guest can reach besides computing, by its rights
-//! - [`breaker`], `budget`, `instance`, [`journal`]: what is the same for every kind
+//! - [`breaker`], `budget`, `thread_cpu`, `instance`, [`journal`]: what is the same for every kind
 //!
 //! What is absent: WASI. A guest has no files, sockets, clock, randomness or environment; what it has is in
 //! `wit/host`, and only what it was granted. No decision is made here: an answer is data, and no answer is never
@@ -36,6 +36,7 @@ mod loaded;
 pub mod outside;
 pub mod placement;
 pub mod storage_check;
+mod thread_cpu;
 mod words;
 
 pub use budget::Cost;

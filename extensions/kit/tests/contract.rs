@@ -90,7 +90,7 @@ fn what_does_not_fit_is_named() {
         "{field}"
     );
     assert!(
-        field.contains("`candidate`: one has field name `memory-left-mib`, the other `memory-free-mib`; build it"),
+        field.contains("`candidates`: one has field name `memory-left-mib`, the other `memory-free-mib`; build it"),
         "{field}"
     );
     // Of the host, and not for this kind.

@@ -158,6 +158,7 @@ pub struct Score(u32);
 
 impl Score {
     /// None for what is no number from 0 to 100.
+    #[inline]
     pub fn new(score: f64) -> Option<Self> {
         (0.0..=100.0).contains(&score).then(|| {
             // Rounded as `f64::round` does, without a call for each candidate of each question: what is cut off is

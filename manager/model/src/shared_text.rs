@@ -34,12 +34,16 @@ impl SharedText {
         &self.text
     }
 
-    /// How texts with the same head compare. Nothing follows a head that is not filled. Once in a program: comparing
-    /// is in every map of names.
+    /// Nothing follows a head that is not filled.
+    #[inline]
+    fn is_all_in_head(&self) -> bool {
+        self.head.trailing_zeros() >= u8::BITS
+    }
+
+    /// How texts with the same head compare. Once in a program: comparing is in every map of names.
     #[inline(never)]
     fn beyond(&self, other: &Self) -> Ordering {
-        let whole = self.head.trailing_zeros() >= u8::BITS;
-        match whole || ArcStr::ptr_eq(&self.text, &other.text) {
+        match self.is_all_in_head() || ArcStr::ptr_eq(&self.text, &other.text) {
             true => Ordering::Equal,
             false => self.text.cmp(&other.text),
         }
@@ -53,8 +57,9 @@ impl fmt::Debug for SharedText {
 }
 
 impl PartialEq for SharedText {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.head == other.head && self.beyond(other) == Ordering::Equal
+        self.head == other.head && (self.is_all_in_head() || self.beyond(other) == Ordering::Equal)
     }
 }
 

@@ -76,17 +76,18 @@ fn counted(what: &'static str, found: usize, question: &Question) -> Result<(), 
 
 fn scored(found: &[f64], question: &Question) -> Result<Vec<Score>, CallError> {
     counted("scores", found.len(), question)?;
-    let pairs = found.iter().zip(&question.candidates);
-    pairs
-        .map(|(score, candidate)| {
-            Score::new(*score).ok_or_else(|| {
-                CallError::Nonsense(Nonsense::Score {
-                    score: score.to_string(),
-                    host: candidate.host.clone(),
-                })
-            })
-        })
-        .collect()
+    // With room for all from the begin: as iterators of results are collected, it would grow step by step.
+    let mut scores = Vec::with_capacity(found.len());
+    for (score, candidate) in found.iter().zip(&question.candidates) {
+        let Some(score) = Score::new(*score) else {
+            return Err(CallError::Nonsense(Nonsense::Score {
+                score: score.to_string(),
+                host: candidate.host.clone(),
+            }));
+        };
+        scores.push(score);
+    }
+    Ok(scores)
 }
 
 #[cfg(test)]

@@ -117,11 +117,14 @@ impl Table {
                 site: &candidate.site,
                 labels: &candidate.labels,
             };
-            let Some(found) = self.place(question, fact, [*place, next]) else {
-                return false;
-            };
-            *place = found;
-            next = found.saturating_add(1);
+            // Most questions are about the hosts of the one before.
+            if !self.is_at(*place, fact) {
+                let Some(found) = self.place(question, fact, [*place, next]) else {
+                    return false;
+                };
+                *place = found;
+            }
+            next = place.saturating_add(1);
         }
         for (peer, place) in question.vm.peers.iter().zip(peers) {
             let fact = Fact {
@@ -135,6 +138,15 @@ impl Table {
             *place = found;
         }
         true
+    }
+
+    /// Whether it is there, with the very labels that it was found with before.
+    fn is_at(&self, place: u32, fact: Fact<'_>) -> bool {
+        self.hosts.get(place as usize).is_some_and(|host| {
+            host.name == *fact.name
+                && host.site == *fact.site
+                && Arc::ptr_eq(&host.labels, fact.labels)
+        })
     }
 
     /// Where a host is, if it is told as the question has it. The guesses are tried first.

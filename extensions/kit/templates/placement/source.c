@@ -7,7 +7,10 @@
 #include "extension.h"
 
 typedef extension_string_t text;
-typedef exports_holdfast_placement_filter_verdict_t verdict;
+typedef holdfast_placement_types_refusal_t refusal;
+
+/* All that may be kept from one question to the next. */
+static exports_holdfast_placement_rule_list_known_host_t known;
 
 static const text *find(holdfast_placement_types_list_label_t labels, text key) {
   for (size_t i = 0; i < labels.len; i++) {
@@ -23,48 +26,42 @@ static void *take(size_t bytes) {
   return memory;
 }
 
-static verdict judge(const text *needed, holdfast_placement_types_list_label_t host) {
-  verdict answer = {HOLDFAST_PLACEMENT_TYPES_VERDICT_MAY, {{0}}};
-  if (needed && !find(host, *needed)) {
-    answer.tag = HOLDFAST_PLACEMENT_TYPES_VERDICT_MAY_NOT;
-    /* What is handed back is on the heap: it is freed after the call. */
-    extension_string_dup(&answer.val.may_not, "it does not have the label that is needed");
-  }
-  return answer;
+/* The hosts that questions are about from now on. What can be worked out of their labels is worked out here. */
+void exports_holdfast_placement_rule_prepare(
+    exports_holdfast_placement_rule_list_known_host_t *hosts) {
+  exports_holdfast_placement_rule_list_known_host_free(&known);
+  known = *hosts;
 }
 
-/* One verdict for each candidate, in their order. To say that no answer is possible, set `error` and return
- * false. */
-bool exports_holdfast_placement_filter_filter(
-    exports_holdfast_placement_filter_vm_t *vm,
-    exports_holdfast_placement_filter_list_candidate_t *candidates,
-    exports_holdfast_placement_filter_list_verdict_t *verdicts, text *error) {
+/* Which candidates may not, by their positions, and a number from 0 to 100 for each of them: the higher, the rather.
+ * To say that no answer is possible, set `error` and return false. */
+bool exports_holdfast_placement_rule_judge(
+    exports_holdfast_placement_rule_vm_t *vm,
+    exports_holdfast_placement_rule_candidates_t *candidates,
+    exports_holdfast_placement_rule_judgement_t *judgement, text *error) {
   (void)error;
+  size_t count = candidates->hosts.len;
   const text *needed = find(vm->labels, (text){(uint8_t *)"needs", 5});
-  verdicts->len = candidates->len;
-  verdicts->ptr = take(candidates->len * sizeof(verdict));
-  for (size_t i = 0; i < candidates->len; i++) {
-    verdicts->ptr[i] = judge(needed, candidates->ptr[i].labels);
+  /* What is handed back is on the heap: it is freed after the call. */
+  refusal *refused = take(count * sizeof *refused);
+  double *scores = take(count * sizeof *scores);
+  size_t refusals = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (needed && !find(known.ptr[candidates->hosts.ptr[i]].labels, *needed)) {
+      refusal *own = &refused[refusals++];
+      own->candidate = i;
+      extension_string_dup(&own->why, "it does not have the label that is needed");
+    }
+    uint32_t vms = candidates->vms.ptr[i];
+    scores[i] = 100.0 - (vms < 100 ? vms : 100);
   }
+  if (refusals == 0) free(refused);
+  judgement->refused.ptr = refused;
+  judgement->refused.len = refusals;
+  judgement->scores.ptr = scores;
+  judgement->scores.len = count;
   /* What is handed in belongs to the one who was called. */
-  exports_holdfast_placement_filter_vm_free(vm);
-  exports_holdfast_placement_filter_list_candidate_free(candidates);
-  return true;
-}
-
-/* From 0 to 100 for each candidate, in their order: the higher, the rather. */
-bool exports_holdfast_placement_score_score(
-    exports_holdfast_placement_score_vm_t *vm,
-    exports_holdfast_placement_score_list_candidate_t *candidates, extension_list_f64_t *scores,
-    text *error) {
-  (void)error;
-  scores->len = candidates->len;
-  scores->ptr = take(candidates->len * sizeof(double));
-  for (size_t i = 0; i < candidates->len; i++) {
-    uint32_t vms = candidates->ptr[i].vms;
-    scores->ptr[i] = 100.0 - (vms < 100 ? vms : 100);
-  }
-  exports_holdfast_placement_score_vm_free(vm);
-  exports_holdfast_placement_score_list_candidate_free(candidates);
+  exports_holdfast_placement_rule_vm_free(vm);
+  exports_holdfast_placement_rule_candidates_free(candidates);
   return true;
 }

@@ -6,23 +6,28 @@ import log from "holdfast:host/log@0.1.0";
 
 const label = (labels, key) => labels.find((label) => label.key === key)?.value;
 
-export const filter = {
-  // One verdict for each candidate, in their order. To say that no answer is possible, throw why.
-  filter(vm, candidates) {
-    const needed = label(vm.labels, "needs");
-    if (needed === undefined) return candidates.map(() => ({ tag: "may" }));
-    log.write("debug", `${vm.name} needs ${needed}`);
-    return candidates.map((host) =>
-      label(host.labels, needed) === undefined
-        ? { tag: "may-not", val: `it has no label \`${needed}\`` }
-        : { tag: "may" },
-    );
-  },
-};
+// All that may be kept from one question to the next.
+let known = [];
 
-export const score = {
-  // From 0 to 100 for each candidate, in their order: the higher, the rather.
-  score(vm, candidates) {
-    return candidates.map((host) => 100 - Math.min(100, host.vms));
+export const rule = {
+  // The hosts that questions are about from now on. What can be worked out of their labels is worked out here.
+  prepare(hosts) {
+    known = hosts;
+  },
+
+  // Which candidates may not, by their positions, and a number from 0 to 100 for each of them: the higher, the rather.
+  // To say that no answer is possible, throw why.
+  judge(vm, candidates) {
+    const needed = label(vm.labels, "needs");
+    const refused = [];
+    if (needed !== undefined) {
+      log.write("debug", `${vm.name} needs ${needed}`);
+      candidates.hosts.forEach((host, candidate) => {
+        if (label(known[host].labels, needed) === undefined) {
+          refused.push({ candidate, why: `it has no label \`${needed}\`` });
+        }
+      });
+    }
+    return { refused, scores: candidates.vms.map((vms) => 100 - Math.min(100, vms)) };
   },
 };

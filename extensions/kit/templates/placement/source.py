@@ -5,28 +5,32 @@ CPython runs it inside the component: no file, no clock, no print. Words for ope
 
 from wit_world import exports
 from wit_world.imports import log
-from wit_world.imports.types import Candidate, Label, Verdict, Verdict_May, Verdict_MayNot, Vm
+from wit_world.imports.types import Candidates, Judgement, KnownHost, Label, Refusal, Vm
+
+# All that may be kept from one question to the next.
+known: list[KnownHost] = []
 
 
 def label(labels: list[Label], key: str) -> str | None:
     return next((each.value for each in labels if each.key == key), None)
 
 
-class Filter(exports.Filter):
-    def filter(self, vm: Vm, candidates: list[Candidate]) -> list[Verdict]:
-        """One verdict for each candidate, in their order. To say that no answer is possible, raise
-        `componentize_py_types.Err("why")`."""
+class Rule(exports.Rule):
+    def prepare(self, hosts: list[KnownHost]) -> None:
+        """The hosts that questions are about from now on. What can be worked out of their labels is worked out here."""
+        global known
+        known = hosts
+
+    def judge(self, vm: Vm, candidates: Candidates) -> Judgement:
+        """Which candidates may not, by their positions, and a number from 0 to 100 for each of them: the higher, the
+        rather. To say that no answer is possible, raise `componentize_py_types.Err("why")`."""
         needed = label(vm.labels, "needs")
-        if needed is None:
-            return [Verdict_May() for _ in candidates]
-        log.write(log.Level.DEBUG, f"{vm.name} needs {needed}")
-        return [
-            Verdict_MayNot(f"it has no label `{needed}`") if label(host.labels, needed) is None else Verdict_May()
-            for host in candidates
-        ]
-
-
-class Score(exports.Score):
-    def score(self, vm: Vm, candidates: list[Candidate]) -> list[float]:
-        """From 0 to 100 for each candidate, in their order: the higher, the rather."""
-        return [100.0 - min(100, host.vms) for host in candidates]
+        refused: list[Refusal] = []
+        if needed is not None:
+            log.write(log.Level.DEBUG, f"{vm.name} needs {needed}")
+            refused = [
+                Refusal(at, f"it has no label `{needed}`")
+                for at, host in enumerate(candidates.hosts)
+                if label(known[host].labels, needed) is None
+            ]
+        return Judgement(refused, [100.0 - min(100, vms) for vms in candidates.vms])
