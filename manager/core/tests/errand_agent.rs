@@ -4,7 +4,7 @@
 mod common;
 
 use common::name;
-use holdfast_core::errand::{AgentView, Duty, Memory, agent_duty};
+use holdfast_core::errand::{AgentView, Duty, Memory, agent_duty, standing_at};
 use holdfast_model::asking::AskerKind;
 use holdfast_model::errand::{Addressee, Errand, ErrandStage};
 use holdfast_model::fence_device::FenceDevice;
@@ -12,6 +12,8 @@ use holdfast_model::host::{HostState, Membership};
 use holdfast_model::id::Revision;
 use holdfast_model::policy::Policy;
 use holdfast_model::power::PowerState;
+use holdfast_model::time::Instant;
+use holdfast_model::world::Seen;
 
 const BOTH: [AskerKind; 2] = [AskerKind::Managers, AskerKind::Agents];
 
@@ -99,6 +101,17 @@ fn an_agent_takes_what_is_for_it_once_and_says_why_it_does_not() {
     let other = state(Membership::Online, "a2-h");
     for state in [None, Some(&other)] {
         declines(state_of(state), &sent, "has not taken its present life in");
+    }
+    // What it proves when it takes one, each time that it tries.
+    let seen = |state: &HostState| Seen {
+        value: state.clone(),
+        revision: Revision(7),
+        seen_at: Instant(0),
+    };
+    let proves = |state: Option<&HostState>| standing_at(state.map(seen).as_ref(), &life);
+    assert_eq!(proves(Some(&online)), Some(Revision(7)));
+    for state in [None, Some(&suspect), Some(&other)] {
+        assert_eq!(proves(state), None);
     }
     let forbids = policy(&[]);
     for policy in [None, Some(&forbids)] {

@@ -1,5 +1,6 @@
 //! What a simulation carried out and what it came through, how often.
 
+use super::asked::ASKED;
 use super::families::FAMILIES;
 use super::faults::Drawn;
 use super::probes::PROBED;
@@ -58,6 +59,7 @@ impl Default for Coverage {
         Self {
             faults: BTreeMap::new(),
             together: (FAMILIES.iter().chain(&PROBED).chain(&RULED).chain(&SEVERAL))
+                .chain(&ASKED)
                 .map(|(name, _)| (*name, 0))
                 .collect(),
             states: states::all(),

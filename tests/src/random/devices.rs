@@ -3,7 +3,7 @@
 use super::HOSTS;
 use super::draw::Random;
 
-const BOARD: &str = "{ agent = \"ipmi\", timeout_ms = 4000 }";
+const BOARD: &str = "{ agent = \"ipmi\", timeout_ms = 4000ASKERS }";
 
 /// What every fourth cluster has: two of one order, a board and the outlets of two supplies, two orders, two supplies
 /// alone. One call may take a board with another behind it for long.
@@ -46,6 +46,25 @@ const FROM: [&str; 5] = [
     ", from = [\"w\"]",
 ];
 
+/// Who may ask them.
+const ASKERS: [&str; 6] = [
+    "",
+    "",
+    "",
+    ", askers = [\"managers\", \"agents\"]",
+    ", askers = [\"agents\"]",
+    ", askers = [\"agents\"]",
+];
+
+/// With which programs the agent of a host asks them: of boards and of strips.
+const MEANS: [&str; 5] = [
+    " asks=ipmi,pdu",
+    " asks=ipmi,pdu",
+    " asks=ipmi,pdu",
+    " asks=ipmi",
+    "",
+];
+
 /// Every other cluster has fencing devices, some for all of its hosts; they are asked early or late.
 pub fn of_some(random: &mut Random) -> String {
     let mut lines = Vec::new();
@@ -76,7 +95,7 @@ pub fn several(devices: &str, random: &mut Random) -> String {
     let from = random.of(&FROM);
     let each = SEVERAL.map(|(name, how)| {
         let from = from.replace("SITE", &name[..1]);
-        format!("\"{name}\" = {{ {how}{from} }}")
+        format!("\"{name}\" = {{ {how}{from}ASKERS }}")
     });
     lines.push(format!(
         "policy fencing.devices = {{ {} }}",
@@ -86,6 +105,40 @@ pub fn several(devices: &str, random: &mut Random) -> String {
         lines.push("policy fencing.on_suspicion = true".to_owned());
     }
     lines.join("\n")
+}
+
+/// Who may ask them, as drawn.
+pub struct Askers {
+    /// The devices.
+    pub devices: String,
+    /// With what the agents of hosts ask: in the order of [`HOSTS`], a setting of each.
+    pub means: [&'static str; 4],
+    /// Agents may ask at least one.
+    pub agents: bool,
+}
+
+/// Managers, agents for want of those, or agents alone; whose hosts have the programs, all or some of them.
+pub fn asked_by(devices: &str, random: &mut Random) -> Askers {
+    if devices.is_empty() {
+        return Askers {
+            devices: String::new(),
+            means: [""; 4],
+            agents: false,
+        };
+    }
+    let askers = random.of(&ASKERS);
+    let agents = askers.contains("agents");
+    // That a host has the programs is no leave to ask with them.
+    let idle = !agents && random.below(2) == 0;
+    let means = HOSTS.map(|_| match idle {
+        true => "",
+        false => random.of(&MEANS),
+    });
+    Askers {
+        devices: devices.replace("ASKERS", askers),
+        means,
+        agents,
+    }
 }
 
 /// The lines that say nothing of these.

@@ -1,11 +1,20 @@
 //! A run in the making: what was done is carried out and recorded, line by line.
 
 use super::coverage::Coverage;
-use super::{SETUP, Seeded};
+use super::devices::Askers;
+use super::{HOSTS, SETUP, Seeded};
 use crate::scenario::verbs::carry_out;
 use crate::scenario::{Run, WordError};
 use crate::sim::Sim;
 use std::fmt::Write;
+
+/// The setup, with this for each of its hosts besides.
+fn hosts(settings: [&str; 4]) -> String {
+    let each = HOSTS.iter().zip(settings);
+    let line = |(host, setting): (&&str, &str)| format!("host {host} site={}{setting}", &host[..1]);
+    let lines: Vec<String> = each.map(line).collect();
+    SETUP.replace("HOSTS", &lines.join("\n"))
+}
 
 /// A cluster, and how it came to be what it is.
 pub(super) struct History {
@@ -30,18 +39,18 @@ impl History {
     }
 
     /// The usual cluster of two and two hosts.
-    pub fn set_up(&mut self, profile: &str, volume: &str, devices: &str, probes: &str) {
-        let setup = SETUP
+    pub fn set_up(&mut self, profile: &str, volume: &str, askers: &Askers, probes: &str) {
+        let setup = hosts(askers.means)
             .replace("PROFILE", &format!("policy timing.profile = \"{profile}\""))
             .replace("VOLUME", volume)
             .replace("PROBES", probes)
-            .replace("DEVICES", devices);
+            .replace("DEVICES", &askers.devices);
         self.carry_out_all(&setup);
     }
 
     /// The same with a storage lease for each VM, and without fencing devices.
     pub fn set_up_leased(&mut self) {
-        let setup = SETUP
+        let setup = hosts([""; 4])
             .replace("PROFILE", "policy timing.profile = \"default\"")
             .replace("VOLUME", "volume quorum")
             .replace("PROBES", "")

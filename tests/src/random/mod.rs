@@ -4,6 +4,7 @@
 //! The same seed gives the same run. What is done is recorded as a scenario, so a failure is a text
 //! file that repeats it without the generator: a fixed bug becomes a scenario file.
 
+mod asked;
 pub mod away;
 pub mod coverage;
 mod devices;
@@ -21,6 +22,7 @@ pub mod soak;
 mod states;
 
 use crate::scenario::Run;
+use asked::of_asked;
 use coverage::Coverage;
 use draw::Random;
 use faults::{Drawn, Theme, faults, of_guards};
@@ -57,10 +59,7 @@ site b
 witness w
 VOLUME
 PROBES
-host a1 site=a
-host a2 site=a
-host b1 site=b
-host b2 site=b
+HOSTS
 PROFILE
 DEVICES
 policy failback.hold_down_ms = 30000
@@ -132,7 +131,11 @@ pub fn run(seed: u64) -> Seeded {
         Some(own) => devices::several(&devices, own),
         None => devices,
     };
-    history.set_up(name, &volume, &devices, probes);
+    // Where there are any, agents may ask them in every other cluster; drawn apart as well.
+    let mut asked = Random(seed.rotate_left(11) ^ !0);
+    let askers = devices::asked_by(&devices, &mut asked);
+    history.set_up(name, &volume, &askers, probes);
+    let mut asked = askers.agents.then_some(asked);
     if slow_kills {
         let ms = Timing::of(profile).kill_bound_ms - 10;
         history.carry_out(&format!("kills take {ms}ms"));
@@ -169,6 +172,11 @@ pub fn run(seed: u64) -> Seeded {
                 && own.below(3) == 0
             {
                 carry_out(&mut history, &of_several(own));
+            }
+            if let Some(own) = asked.as_mut()
+                && own.below(4) == 0
+            {
+                carry_out(&mut history, &of_asked(own));
             }
             pause(&mut history, &mut random);
         }

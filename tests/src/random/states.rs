@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// States, and what every line of the log about one of them says.
-const STATES: [(&str, &str); 50] = [
+const STATES: [(&str, &str); 58] = [
     ("agent: guard absent", "agent: its guard is absent"),
     (
         "guard: started again",
@@ -49,6 +49,32 @@ const STATES: [(&str, &str); 50] = [
     (
         "errand: nothing was heard of it",
         "did not say what became of it in ",
+    ),
+    (
+        "errand: sent to an agent",
+        ": sends an errand to the agent of ",
+    ),
+    ("errand: taken by an agent", ": agent: takes an errand of "),
+    (
+        "errand: declined by an agent",
+        ": agent: declines an errand of ",
+    ),
+    (
+        "errand: an earlier life of an agent had it",
+        "an earlier life of the agent of ",
+    ),
+    (
+        "errand: no session of an agent's host holds",
+        " has no session that holds",
+    ),
+    ("errand: an agent's host may not ask", " may not ask: "),
+    (
+        "errand: an agent says what became of it",
+        ", told by the agent of ",
+    ),
+    (
+        "errand: nobody that may ask has what it takes",
+        "and none that has what it takes is there",
     ),
     ("probes: a host is silent", " does not answer"),
     ("probes: a host is suspect", ", no answer to probes of "),

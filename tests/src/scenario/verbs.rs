@@ -1,7 +1,8 @@
 //! The verbs.
 //!
 //! ```text
-//! setup      site S | witness S | host H site=S memory=MIB cpus=N | policy KEY = VALUE
+//! setup      site S | witness S | host H site=S memory=MIB cpus=N [asks=PROGRAM,…] | policy KEY = VALUE
+//!            asks: what its agent asks fencing devices of other hosts with
 //!            vm V memory=MIB [vcpus=N] [priority=N] [site=S] [rule=must] [spread=WORD] [run=false] [lease=false]
 //!            probes                                       hosts added after it answer probes, managers ask
 //! power      power host H on|off | power site S on|off
@@ -53,6 +54,7 @@ use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::op::Request;
 use holdfast_model::vm::{SiteRule, VmSpec};
+use std::collections::BTreeSet;
 
 /// A wait looks this often, in milliseconds.
 const LOOK_MS: u64 = 10;
@@ -149,15 +151,21 @@ fn host(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
         memory_mib: 8_192,
         cpus: 8,
     };
+    let mut fence_agents = BTreeSet::new();
     for (key, value) in words.settings()? {
         match key.as_str() {
             "site" => site = Some(parse("site", &value)?),
+            "asks" => {
+                let programs = value.split(',').map(|program| parse("program", program));
+                fence_agents = programs.collect::<Result<_, _>>()?;
+            }
             "memory" => capacity.memory_mib = parse("memory", &value)?,
             "cpus" => capacity.cpus = parse("cpus", &value)?,
             _ => return Err(WordError::Extra(key)),
         }
     }
-    sim.add_host(name, site.ok_or(WordError::Missing("site="))?, capacity);
+    let site = site.ok_or(WordError::Missing("site="))?;
+    sim.add_host(name, site, capacity, fence_agents);
     Ok(())
 }
 

@@ -5,8 +5,9 @@
 //! round: decide ─> reports in one guarded write ─> then the actions
 //! ```
 //! This file: its life and its view. The session is in `session`, rounds in `rounds`, calls in
-//! `jobs`.
+//! `jobs`, what it asks fencing devices of other hosts in `asking`.
 
+use super::asking::Asking;
 use super::ctx::Ctx;
 use super::event::{Client, Inbox, Request, Tag};
 use super::machine::Machine;
@@ -20,7 +21,7 @@ use holdfast_model::timing::{Profile, Timing};
 use holdfast_store::TxnOutcome;
 use holdfast_store::api::Listing;
 use holdfast_store::guarded::Answer;
-use holdfast_store::keyspace::{FENCES, Key, VMS, host_prefix};
+use holdfast_store::keyspace::{ERRANDS, FENCES, Key, VMS, host_prefix};
 use holdfast_store::record::ReadChange;
 use holdfast_store::session::{Identity, Opener, SessionHeartbeat};
 use holdfast_store::view::View;
@@ -59,6 +60,8 @@ pub struct Agent {
     pub(super) rested: Option<super::rounds::Rested>,
     /// How often a round was left out because only time had passed.
     pub(super) left_out: LeftOut,
+    /// What it asks fencing devices of other hosts, if it can.
+    pub(super) asking: Option<Box<Asking>>,
 }
 
 /// Where its session stands.
@@ -102,15 +105,19 @@ pub(super) fn identity(m: &Machine) -> Identity {
 
 impl Agent {
     /// A process that has just started.
-    pub fn new(m: &Machine, life: u32) -> Self {
+    pub fn new(m: &Machine, life: u32, now: Instant) -> Self {
         let me = identity(m);
-        let prefixes = vec![
+        let asking = Asking::of(m, life, now);
+        let mut prefixes = vec![
             VMS.to_owned(),
             host_prefix(&m.name),
             FENCES.to_owned(),
             Key::Policy.path(),
             Key::Cluster.path(),
         ];
+        if asking.is_some() {
+            prefixes.push(ERRANDS.to_owned());
+        }
         Self {
             client: Client::Agent(m.name.clone(), life),
             view: View::default(),
@@ -137,6 +144,7 @@ impl Agent {
             known: None,
             rested: None,
             left_out: LeftOut::default(),
+            asking,
         }
     }
 
@@ -205,7 +213,10 @@ impl Agent {
             Inbox::Reply(Tag::HostSpec, answer) => {
                 self.spec_asked = matches!(answer, Answer::Txn(Ok(_)));
             }
-            Inbox::Reply(..) | Inbox::Power(..) | Inbox::Errand(..) => {}
+            Inbox::Reply(Tag::Asks(what), answer) => self.on_asks(m, ctx, what, answer),
+            Inbox::Reply(Tag::Errand(what), answer) => self.on_errand(m, ctx, &what, answer),
+            Inbox::Errand(id, power) => self.errand_done(m, ctx, &id, power),
+            Inbox::Reply(..) | Inbox::Power(..) => {}
         }
         self.look(m, ctx);
     }
@@ -225,6 +236,7 @@ impl Agent {
         self.list(m, ctx);
         self.keep_session(m, ctx);
         self.look_out(m, ctx);
+        self.keep_errands(m, ctx);
         self.round(m, ctx);
     }
 
@@ -273,7 +285,7 @@ impl Agent {
         let sent = (self.watched, upto);
         let mut vms = Vec::new();
         let mut to_see = false;
-        // Its own heartbeat is no news for a round, nor are fence records.
+        // Its own heartbeat is no news for a round, nor are fence records, nor what is asked of devices.
         let counts = |_: &View, change: &ReadChange| match change.key() {
             Some(Key::VmSpec(vm) | Key::VmOwner(vm) | Key::HostVm(_, vm)) => {
                 vms.push(vm.clone());
@@ -287,7 +299,10 @@ impl Agent {
                 to_see = true;
                 true
             }
-            key => !matches!(key, Some(Key::HostSession(_))),
+            key => !matches!(
+                key,
+                Some(Key::HostSession(_) | Key::HostAsks(_) | Key::Errand(..))
+            ),
         };
         if ctx.bring(&mut self.view, &self.prefixes, sent, m.local(ctx), counts) {
             self.rested = None;

@@ -10,7 +10,7 @@ use super::net::{Net, Place};
 use super::san::San;
 use super::truth::{Span, Stop, Truth};
 use super::voters::{Voters, voter_place};
-use holdfast_model::id::{ManagerName, Revision, SiteName, VmName};
+use holdfast_model::id::{HostName, ManagerName, Revision, SiteName, VmName};
 use holdfast_model::time::Instant;
 use holdfast_store::api::{StoreError, Txn, TxnOutcome};
 use holdfast_store::guarded::Answer;
@@ -18,7 +18,7 @@ use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
 use holdfast_store::record::ReadChange;
 use holdfast_store::view::View;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 /// See the module.
@@ -61,6 +61,8 @@ pub struct Ctx {
     pub extensions: Behaviours,
     /// What a leader takes to look and plan, in milliseconds: nothing in a small cluster.
     pub plan_ms: u64,
+    /// Hosts whose agents follow errands.
+    pub askers: BTreeSet<HostName>,
     domains: u64,
     /// Per process, when it wakes next by its own wish.
     wakes: BTreeMap<Client, u64>,
@@ -287,7 +289,8 @@ impl Ctx {
         self.store.compact(revision);
         let watchers = std::mem::take(&mut self.watchers);
         for (client, place) in &watchers {
-            if keys.iter().any(|key| concerns(client, key.as_ref())) {
+            let of = |key: &Option<Key>| concerns(client, key.as_ref(), &self.askers);
+            if keys.iter().any(of) {
                 self.push_watch(client, place, revision);
             }
         }
@@ -394,7 +397,7 @@ impl Ctx {
 }
 
 /// Whether a client watches a key.
-fn concerns(client: &Client, key: Option<&Key>) -> bool {
+fn concerns(client: &Client, key: Option<&Key>, askers: &BTreeSet<HostName>) -> bool {
     let Client::Agent(own, _) = client else {
         return true;
     };
@@ -405,8 +408,10 @@ fn concerns(client: &Client, key: Option<&Key>) -> bool {
             | Key::HostReport(host)
             | Key::HostState(host)
             | Key::HostVm(host, _)
-            | Key::HostSaw(host, _),
+            | Key::HostSaw(host, _)
+            | Key::HostAsks(host),
         ) => host == own,
+        Some(Key::Errand(..)) => askers.contains(own),
         Some(Key::VmSpec(_) | Key::VmOwner(_) | Key::Fence(..) | Key::Policy | Key::Cluster) => {
             true
         }

@@ -83,18 +83,18 @@ pub enum Inbox {
     Watch(Revision),
     /// What a fencing device answered, and when it was asked for that.
     Power(Box<PowerAsk>, u64, PowerState),
-    /// The same of one that was asked for another manager.
+    /// The same of one that was asked for a leader.
     Errand(ErrandId, PowerState),
 }
 
-/// What a manager has asked of a fencing device.
+/// What somebody has asked of a fencing device.
 #[derive(Debug, Clone)]
 pub struct FenceCall {
     /// Who asked.
     pub client: Client,
     /// What.
     pub ask: PowerAsk,
-    /// For another manager, that leads.
+    /// For somebody else, who leads.
     pub errand: Option<ErrandId>,
     /// How far it is.
     pub stage: FenceStage,
@@ -138,8 +138,10 @@ pub enum Tag {
     Probes,
     /// A manager is there.
     Presence,
-    /// One manager has another ask a fencing device.
+    /// A leader has somebody else ask a fencing device.
     Errand(ErrandCall),
+    /// An agent tells what it has for that.
+    Asks(AsksCall),
     /// The host's own spec.
     HostSpec,
     /// The reports of a round.
@@ -161,6 +163,15 @@ pub enum ErrandCall {
     Take(ErrandId),
     /// And says what became of it.
     Say(ErrandId),
+}
+
+/// What a call is for by which an agent tells what it has for asking fencing devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsksCall {
+    /// What stands there is read.
+    Read,
+    /// It is written.
+    Write,
 }
 
 /// A call to the store.

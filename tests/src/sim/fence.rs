@@ -2,14 +2,16 @@
 //! with the site's power.
 //!
 //! ```text
-//! a leader's step was accepted ─> asked ── it acts, or nothing comes ─> acted ── likewise ─> says ─> leader
+//! a leader's step was accepted, or somebody has taken its errand ─> asked ── it acts, or nothing comes ─> acted ── likewise ─> says ─> leader
 //! ```
 //! A device with `all_of` is the outlet of one of its host's supplies ([`super::supplies`]).
 
 use super::Sim;
 use super::event::{Client, Event, FenceCall, FenceStage, Inbox};
 use super::faults::FaultError;
+use super::manager::Manager;
 use super::net::Place;
+use holdfast_model::asking::AskerKind;
 use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::id::HostName;
 use holdfast_model::power::PowerState;
@@ -74,12 +76,12 @@ impl Sim {
         odd.map(|(name, _)| name)
     }
 
-    /// A leader asks a device, or it goes on with what it was asked.
+    /// Somebody asks a device, or it goes on with what it was asked.
     pub(super) fn fence(&mut self, mut call: Box<FenceCall>) {
         let device = self.behaves(&call);
         match call.stage {
             FenceStage::Asked => {
-                self.check_reach(&call);
+                self.check_asker(&call);
                 self.fence_takes(call, device, FenceStage::Acted);
             }
             FenceStage::Acted => {
@@ -132,41 +134,66 @@ impl Sim {
         device.map_or(USUAL_MS, |device: &FenceDevice| device.timeout_ms)
     }
 
-    /// The way from the manager that asks to the device, which has the site's power; a board has its host's.
+    /// The way from who asks to the device, which has the site's power; a board has its host's.
     fn reaches_device(&self, call: &FenceCall) -> bool {
-        let (Some(host), Client::Manager(name, _)) = (self.hosts.get(&call.ask.host), &call.client)
+        let (Some(host), Some(asker)) = (self.hosts.get(&call.ask.host), self.asks_from(call))
         else {
             return false;
         };
-        let Some(manager) = self.managers.get(name) else {
-            return false;
-        };
-        let place = |site: &holdfast_model::id::SiteName| Place {
-            site: site.clone(),
+        let device = Place {
+            site: host.m.site.clone(),
             host: None,
         };
         let lit =
             !self.dark.contains(&host.m.site) && self.has_power(&call.ask.host, &call.ask.device);
-        lit && self
-            .ctx
-            .net
-            .connects(&place(&manager.site), &place(&host.m.site))
+        lit && self.ctx.net.connects(&asker, &device)
     }
 
-    /// Who asks it is at one of the sites that reach it.
-    fn check_reach(&mut self, call: &FenceCall) {
-        let Client::Manager(name, _) = &call.client else {
-            return;
-        };
+    /// Where who asks stands; nowhere if its machine has no power.
+    fn asks_from(&self, call: &FenceCall) -> Option<Place> {
+        match &call.client {
+            Client::Manager(name, _) => self.managers.get(name).map(Manager::place),
+            Client::Agent(host, _) => {
+                let host = self.hosts.get(host).filter(|host| host.m.on)?;
+                Some(host.m.place())
+            }
+        }
+    }
+
+    /// Who asks it is at one of the sites that reach it, and of those that may; and no agent asks about its own host.
+    fn check_asker(&mut self, call: &FenceCall) {
         let (host, device) = (&call.ask.host, &call.ask.device);
-        let site = self.managers.get(name).map(|manager| &manager.site);
+        let (by, site, kind) = match &call.client {
+            Client::Manager(name, _) => (
+                name.to_string(),
+                self.managers.get(name).map(|manager| &manager.site),
+                AskerKind::Managers,
+            ),
+            Client::Agent(own, _) => (
+                format!("the agent of {own}"),
+                self.hosts.get(own).map(|own| &own.m.site),
+                AskerKind::Agents,
+            ),
+        };
         let how = self.policy.fencing.devices.get(device);
         let reached = site
             .zip(how)
             .is_none_or(|(site, how)| how.is_reached_from(site));
-        if !reached {
-            let text = format!("out-of-reach: {name} asks {device} about {host}");
-            self.ctx.violation(text);
+        // As the policy has it, which without a word means managers.
+        let may = how.is_none_or(|how| match &how.askers[..] {
+            [] => kind == AskerKind::Managers,
+            these => these.contains(&kind),
+        });
+        let own = matches!(&call.client, Client::Agent(own, _) if own == host);
+        for (name, broken) in [
+            ("out-of-reach", !reached),
+            ("not-to-ask", !may),
+            ("own-host", own),
+        ] {
+            if broken {
+                let text = format!("{name}: {by} asks {device} about {host}");
+                self.ctx.violation(text);
+            }
         }
     }
 

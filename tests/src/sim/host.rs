@@ -40,7 +40,7 @@ impl Host {
         self.m.agent_life += 1;
         self.m.news.clear();
         self.agent_frozen_until = 0;
-        self.agent = Some(Agent::new(&self.m, self.m.agent_life));
+        self.agent = Some(Agent::new(&self.m, self.m.agent_life, self.m.local(ctx)));
         self.m.wake_agent(ctx);
     }
 

@@ -13,7 +13,7 @@ use super::truth::{Span, Stop};
 use holdfast_core::guardian::deadline::{Deadline, Phase};
 use holdfast_core::guardian::{DomainState, EndKind};
 use holdfast_model::host::{Capacity, Session, SessionState, StorageState};
-use holdfast_model::id::{BootId, Generation, HostName, Incarnation, SiteName, VmName};
+use holdfast_model::id::{BootId, DeviceName, Generation, HostName, Incarnation, SiteName, VmName};
 use holdfast_model::time::Instant;
 use holdfast_model::vm::{Intent, Owner};
 use holdfast_store::keyspace::Key;
@@ -133,6 +133,8 @@ pub struct Machine {
     pub(super) lease: Option<super::guard::Lease>,
     /// Its guard's claims of VMs.
     pub(super) claims: super::claims::Claims,
+    /// What its agent asks fencing devices of other hosts with: programs, by their names. None: it asks none.
+    pub fence_agents: BTreeSet<DeviceName>,
     /// It says where it answers probes.
     pub probes: bool,
     /// The process of the guard that was told to answer them.
@@ -175,6 +177,7 @@ impl Machine {
             guard_is: super::guard_away::Presence::default(),
             lease: None,
             claims: super::claims::Claims::default(),
+            fence_agents: BTreeSet::new(),
             probes: false,
             probe_life: None,
             sabotaged: false,

@@ -11,12 +11,12 @@ mod presence;
 mod steps;
 
 use self::courier::Courier;
-use self::errand::Duties;
 use self::presence::Presence;
 use super::agent::name as named;
 use super::bounds::{PLAN_PAUSE_MS, STEPS_UNDER_WAY};
 use super::clock::Clock;
 use super::ctx::Ctx;
+use super::errands::Duties;
 use super::event::{Client, Event, FenceCall, FenceStage, Inbox, Request, Tag};
 use super::extension::Simulated;
 use super::net::Place;
@@ -25,7 +25,7 @@ use super::rests::{LeftOut, Planned, asks_for_nothing, counts, heard_since};
 use holdfast_core::planner::plan_with;
 use holdfast_core::power::{PowerAnswer, PowerBook};
 use holdfast_core::verify::verify;
-use holdfast_model::id::{ManagerName, Revision, SiteName};
+use holdfast_model::id::{ErrandId, ManagerName, Revision, SiteName};
 use holdfast_model::plan::{PlannerStep, Step, Subject};
 use holdfast_model::power::PowerAsk;
 use holdfast_model::time::{Instant, UnixMs};
@@ -217,6 +217,7 @@ impl Manager {
                     let words = &mut ctx.truth.words;
                     words.says_on(&ask, self.client(), ctx.now);
                 }
+                self.asked_here(&ask, &state);
                 let read_at = self.clock.at(read_at);
                 let answer = PowerAnswer { read_at, state };
                 self.process.power.answered(&ask, answer, now);
@@ -346,7 +347,7 @@ impl Manager {
                 self.process.planned = None;
                 self.process.refused.clear();
                 self.process.power = PowerBook::default();
-                self.process.courier.forget();
+                self.forget_errands();
                 ctx.log(&self.name, "leads");
             }
             Some(Turn::Deposed(lost)) => {

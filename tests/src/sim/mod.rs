@@ -11,10 +11,12 @@
 //! in production; what is simulated is everything they touch.
 
 mod agent;
+mod asking;
 pub mod bounds;
 mod claims;
 pub mod clock;
 pub mod ctx;
+mod errands;
 pub mod event;
 pub mod extension;
 mod faults;

@@ -11,7 +11,7 @@ use super::host::Host;
 use super::machine::Machine;
 use super::manager::{Manager, manager_of};
 use holdfast_model::host::{Capacity, HostSpec};
-use holdfast_model::id::{HostName, ManagerName, SiteName, VmName};
+use holdfast_model::id::{DeviceName, HostName, ManagerName, SiteName, VmName};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::{Policy, SitePolicy};
@@ -22,6 +22,7 @@ use holdfast_store::guards::encode;
 use holdfast_store::keyspace::Key;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 
 impl Sim {
     /// A site, with a voter and a manager of its own.
@@ -39,13 +40,25 @@ impl Sim {
     }
 
     /// A hypervisor.
-    pub fn add_host(&mut self, host: HostName, site: SiteName, capacity: Capacity) {
+    ///
+    /// `fence_agents`: the programs with which its agent asks fencing devices of other hosts.
+    pub fn add_host(
+        &mut self,
+        host: HostName,
+        site: SiteName,
+        capacity: Capacity,
+        fence_agents: BTreeSet<DeviceName>,
+    ) {
         let mut machine = Machine::new(host.clone(), site, capacity, self.ctx.now);
         if let Some(class) = self.volume {
             let slot = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
             machine.lease = Some(Lease::new(slot, class));
         }
         machine.probes = self.probing;
+        if !fence_agents.is_empty() {
+            self.ctx.askers.insert(host.clone());
+        }
+        machine.fence_agents = fence_agents;
         let boots = &mut self.ctx.truth.boots;
         boots.insert(host.clone(), machine.boot_id.clone());
         self.hosts.insert(host.clone(), Host::new(machine));

@@ -111,8 +111,8 @@ pub(super) fn heard_since(view: &View, fresh_since: Option<Instant>, now: Instan
 pub(super) fn counts(view: &View, change: &ReadChange, heard_since: Instant) -> bool {
     match change.key() {
         Some(Key::LeaderHeartbeat) => change.is_removal(),
-        // Neither who is there nor what managers have each other do is anything that the planner reads.
-        Some(Key::Event(_) | Key::Manager(_) | Key::Errand(..)) => false,
+        // Neither who is there nor who asks devices, and with what, is anything that the planner reads.
+        Some(Key::Event(_) | Key::Manager(_) | Key::HostAsks(_) | Key::Errand(..)) => false,
         _ => !view.is_next_beat(change, heard_since),
     }
 }

@@ -1,11 +1,12 @@
-//! What of the ground truth is about switching hosts off: that one was silent when its device is asked, and is off when
-//! that is what its life was closed by.
+//! What of the ground truth is about switching hosts off: that one was silent when its device is asked, by whom it may
+//! be, and is off when that is what its life was closed by.
 
+use super::bounds::CALL_TIMEOUT_MS;
 use super::ctx::Ctx;
 use super::event::Client;
 use holdfast_model::errand::{Errand, ErrandStage};
 use holdfast_model::fence::{Evidence, FenceRecord};
-use holdfast_model::host::Session;
+use holdfast_model::host::{HostState, Membership, Session, SessionState};
 use holdfast_model::id::{HostName, Incarnation};
 use holdfast_model::policy::Policy;
 use holdfast_store::keyspace::Key;
@@ -35,20 +36,66 @@ impl Ctx {
         }
     }
 
-    /// Before another manager asks one for the leader: the same; and it is that one that takes it.
+    /// Before somebody else asks one for the leader: the same; it is the one that it is for, and for the leader that
+    /// leads; an agent's own host stands well.
     pub(super) fn check_errand(&mut self, client: &Client, host: &HostName, errand: &Errand) {
         if errand.stage != ErrandStage::Taken {
             return;
         }
         self.check_ask(host);
         let to = &errand.to;
-        let own = matches!(client, Client::Manager(name, life) if *name == to.manager && life.to_string() == to.life);
+        let own = match (client, &to.agent) {
+            (Client::Manager(name, life), None) => {
+                *name == to.manager && life.to_string() == to.life
+            }
+            (Client::Agent(host, life), Some(agent)) => {
+                host == agent && life.to_string() == to.life
+            }
+            (Client::Manager(..), Some(_)) | (Client::Agent(..), None) => false,
+        };
         if !own {
             let text = format!(
                 "own-errand: {client:?} takes {}, which is for {to:?}",
                 errand.id
             );
             self.violation(text);
+        }
+        let leads = self.store.get_now(&Key::LeaderEpoch.path());
+        if leads.is_none_or(|leads| leads.revision != errand.epoch) {
+            let text = format!(
+                "own-epoch: {client:?} takes {}, of a former leader",
+                errand.id
+            );
+            self.violation(text);
+        }
+        if let Client::Agent(asker, _) = client {
+            self.check_agent(asker, errand);
+        }
+    }
+
+    /// The agent of a host that nobody takes for lost, and that was heard of, asks about another one.
+    fn check_agent(&mut self, asker: &HostName, errand: &Errand) {
+        let session: Option<Session> = self.record(&Key::HostSession(asker.clone()));
+        let state: Option<HostState> = self.record(&Key::HostState(asker.clone()));
+        let open = session.filter(|session| session.state == SessionState::Open);
+        let stands = open.zip(state).is_some_and(|(session, state)| {
+            let there = [Membership::Online, Membership::Maintenance];
+            session.incarnation == state.incarnation && there.contains(&state.membership)
+        });
+        let policy: Policy = self.record(&Key::Policy).unwrap_or_default();
+        // It looks at that before it sends the call, which may be on its way for as long as it is waited for.
+        let deadline_ms = policy.timing.resolve().runner_deadline_ms * 1_002 / 1_000;
+        let beat = self.truth.beats.get(asker).copied().unwrap_or(0);
+        let silence_ms = self.now - beat;
+        let id = &errand.id;
+        if !stands || silence_ms > deadline_ms + CALL_TIMEOUT_MS {
+            self.violation(format!(
+                "own-standing: the agent of {asker} takes {id}, {silence_ms} ms after a heartbeat, and the store says \
+                 that its host is not to ask"
+            ));
+        }
+        if *asker == errand.host {
+            self.violation(format!("own-host: the agent of {asker} takes {id}"));
         }
     }
 

@@ -13,8 +13,11 @@
 //!   by the life whose session is open.
 //! - `off-is-off`: no life is recorded as powered off while its host has had power all along, unless a fencing device
 //!   lied and no other one of that host contradicted it.
-//! - `errand-once`, `own-errand`: what a leader has another manager ask is asked once, by the life of the manager that
-//!   it is for; `out-of-reach`: and by one from where the device is reached.
+//! - `errand-once`, `own-errand`: what a leader has another manager ask, or an agent, is asked once, by the life of the
+//!   one that it is for, while that leader leads; `out-of-reach`, `not-to-ask`: and by one from where the device is
+//!   reached, and that the policy lets ask.
+//! - `own-host`, `own-standing`: no agent asks about its own host; nor any without an open session, or of whose host the
+//!   leader holds that it is suspect, isolated, lost or just back.
 //! - `needless-power-off`: no fencing device is asked about a host that was heard of within the wait.
 //! - `clean-session`: a new life begins only where no domain of an earlier one is left.
 //! - `needless-stop`: no running VM is ended by Holdfast while its host is connected and its grant
@@ -96,6 +99,8 @@ pub struct Truth {
     pub boots: BTreeMap<HostName, BootId>,
     /// Errands for which a device was asked.
     pub errands: BTreeSet<ErrandId>,
+    /// Per host whose agent may ask fencing devices, when the store got its last heartbeat.
+    pub beats: BTreeMap<HostName, u64>,
     /// What fencing devices said.
     pub words: Words,
     /// Per host, its life that was asked to release everything, and heard it.

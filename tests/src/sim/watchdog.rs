@@ -4,6 +4,7 @@
 use super::ctx::Ctx;
 use super::event::Client;
 use super::truth::{Span, Stop};
+use holdfast_model::asking::HostAsks;
 use holdfast_model::errand::Errand;
 use holdfast_model::event::{Event as HappenedEvent, EventKind};
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
@@ -137,7 +138,17 @@ impl Ctx {
                     }
                 }
                 Some(Key::HostState(_) | Key::Op(_)) => self.by_the_leader(client, path),
+                Some(Key::HostSession(host)) if self.askers.contains(&host) => {
+                    if matches!(client, Client::Agent(..)) {
+                        self.truth.beats.insert(host, self.now);
+                    }
+                }
                 Some(Key::HostReport(host)) => self.by_its_host(client, &host, path, None),
+                Some(Key::HostAsks(host)) => {
+                    let asks = value.and_then(decode::<HostAsks>);
+                    let life = asks.map(|asks| asks.incarnation);
+                    self.by_its_host(client, &host, path, life.as_ref());
+                }
                 Some(Key::HostVm(host, _)) => {
                     let report = value.and_then(decode::<VmReport>);
                     let life = report.map(|report| report.incarnation);
@@ -335,7 +346,7 @@ mod tests {
                 memory_mib: 8_192,
                 cpus: 8,
             };
-            sim.add_host(name(host), name("a"), capacity);
+            sim.add_host(name(host), name("a"), capacity, Default::default());
         }
         let spec = serde_json::json!({
             "name": "web", "uuid": "7b6a1c9e-0000-4000-8000-000000000001",

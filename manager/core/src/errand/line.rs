@@ -13,7 +13,7 @@ use holdfast_model::asking::{Asker, AskerKind, HostAsks};
 use holdfast_model::errand::Addressee;
 use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::host::{HostState, Membership, SessionState};
-use holdfast_model::id::{DeviceName, HostName, Incarnation, ManagerName, SiteName};
+use holdfast_model::id::{DeviceName, HostName, Incarnation, ManagerName, Revision, SiteName};
 use holdfast_model::leader::ManagerPresence;
 use holdfast_model::power::{PowerAsk, PowerState};
 use holdfast_model::time::Instant;
@@ -176,6 +176,14 @@ fn is_fit(host: &HostView, asks: &HostAsks, scene: Scene) -> bool {
         && session.value.state == SessionState::Open
         && session.value.incarnation == *life
         && held_against(state, life).is_none()
+}
+
+/// The revision of what the leader holds of a host, if nothing of it is against its agent asking about others: what
+/// that agent proves each time that it tries to take an errand.
+pub fn standing_at(state: Option<&Seen<HostState>>, life: &Incarnation) -> Option<Revision> {
+    let state = state?;
+    let fit = held_against(Some(&state.value), life).is_none();
+    fit.then_some(state.revision)
 }
 
 /// Why a host in this state is not to ask about others, in words: it may be the next that is lost, or is just back.

@@ -17,7 +17,7 @@ mod line;
 
 pub use course::{ANSWER_MS, Course, Outcome, TAKEN_WITHIN_MS, Turn};
 pub use duty::{AgentView, Duty, Memory, agent_duty, duty};
-pub use line::{EACH_MAX, Scene, Tried, Way, held_against};
+pub use line::{EACH_MAX, Scene, Tried, Way, held_against, standing_at};
 
 use holdfast_model::errand::{Addressee, Errand};
 use holdfast_model::id::{ErrandId, ManagerName, Revision, SiteName};

@@ -1,13 +1,15 @@
-//! A leader has another manager ask a fencing device that it does not reach itself, as the production's courier does
-//! it: around the same [`Course`], by the same transactions.
+//! A leader has another manager, or an agent, ask a fencing device that is not for itself to ask, as the production's
+//! courier does it: around the same [`Tried`] and [`Course`], by the same transactions.
 
 use super::*;
 use crate::sim::agent::name as named_id;
 use crate::sim::event::ErrandCall;
-use holdfast_core::errand::{Course, Outcome, Turn, candidates, is_over};
+use holdfast_core::errand::{Course, Outcome, Scene, Tried, Turn, Way, is_over};
+use holdfast_model::asking::Asker;
 use holdfast_model::errand::{Addressee, Errand, ErrandStage};
 use holdfast_model::fence_device::FenceDevice;
-use holdfast_model::id::ErrandId;
+use holdfast_model::policy::Policy;
+use holdfast_model::power::PowerState;
 use holdfast_store::api::{KeyValue, StoreError};
 use holdfast_store::errands;
 use holdfast_store::keyspace::Key;
@@ -22,6 +24,8 @@ pub(super) struct Courier {
     courses: BTreeMap<u64, Sending>,
     numbers: u64,
     removing: BTreeSet<ErrandId>,
+    /// Who has asked in vain.
+    tried: Tried,
 }
 
 /// One ask.
@@ -46,11 +50,6 @@ struct Letter {
 }
 
 impl Courier {
-    /// Nobody waits for anything any more.
-    pub(super) fn forget(&mut self) {
-        self.courses.clear();
-    }
-
     pub(super) fn is_idle(&self) -> bool {
         self.courses.is_empty()
     }
@@ -59,19 +58,72 @@ impl Courier {
         self.numbers += 1;
         self.numbers
     }
+
+    /// What came of an ask counts for whose turn it is next.
+    fn note(&mut self, sending: &Sending, outcome: &Outcome) {
+        let passed = sending.course.passed_by().cloned();
+        let state = &outcome.answer.state;
+        let by = outcome.by.as_ref();
+        self.tried.note(&sending.ask, by, state, passed);
+    }
+
+    /// Nobody waits for this one any more.
+    fn abandon(&mut self, number: u64) {
+        if let Some(mut sending) = self.courses.remove(&number) {
+            let outcome = sending.course.abandon();
+            self.note(&sending, &outcome);
+        }
+    }
 }
 
 impl Manager {
+    /// Who asks this time. Managers have what every device takes.
+    pub(super) fn way(&mut self, now: Instant, ask: &PowerAsk, device: &FenceDevice) -> Way {
+        let Process { view, courier, .. } = &mut self.process;
+        let policy = view.policy_in_force().ok().flatten();
+        let timing = policy.map_or_else(|| Policy::default().timing, |p| p.timing.clone());
+        let scene = Scene {
+            managers: &view.managers,
+            hosts: &view.hosts,
+            asks: &view.host_asks,
+            own: &self.name,
+            site: &self.site,
+            now,
+            suspect_after_ms: timing.resolve().suspect_after_ms,
+        };
+        courier.tried.way(ask, device, true, scene)
+    }
+
+    /// It has asked one itself.
+    pub(super) fn asked_here(&mut self, ask: &PowerAsk, state: &PowerState) {
+        let own = Asker::Manager(self.name.clone());
+        let tried = &mut self.process.courier.tried;
+        tried.note(ask, Some(&own), state, []);
+    }
+
+    /// Nobody waits for what it had others ask in an earlier term.
+    pub(super) fn forget_errands(&mut self) {
+        let courier = &mut self.process.courier;
+        let numbers: Vec<u64> = courier.courses.keys().copied().collect();
+        numbers
+            .into_iter()
+            .for_each(|number| courier.abandon(number));
+    }
+
     /// The step before it was accepted: from now on it is followed.
-    pub(super) fn send_errand(&mut self, ctx: &Ctx, ask: PowerAsk, device: FenceDevice) {
-        let now = self.clock.at(ctx.now);
+    pub(super) fn send_errand(
+        &mut self,
+        now: Instant,
+        ask: PowerAsk,
+        device: FenceDevice,
+        others: Vec<Addressee>,
+    ) {
         let process = &mut self.process;
         let Some(epoch) = process.leadership.epoch() else {
             return;
         };
-        let able = candidates(&process.view.managers, &device.from, &self.name, now);
         let sending = Sending {
-            course: Course::new(&device, able, now),
+            course: Course::new(&device, others, now),
             ask,
             device,
             epoch,
@@ -104,7 +156,7 @@ impl Manager {
             return false;
         }
         if leads != Some(sending.epoch) {
-            process.courier.courses.remove(&number);
+            process.courier.abandon(number);
             return false;
         }
         let standing = (sending.ask.host.clone(), sending.ask.device.clone());
@@ -144,7 +196,11 @@ impl Manager {
             incarnation: ask.incarnation.clone(),
             session_revision: ask.session_revision,
             device: ask.device.clone(),
-            as_set: sending.device.clone(),
+            // That it may be asked so is decided, and an earlier version reads no device with this.
+            as_set: FenceDevice {
+                askers: Vec::new(),
+                ..sending.device.clone()
+            },
             attempt: ask.attempt,
             stage: ErrandStage::Sent,
         };
@@ -181,7 +237,8 @@ impl Manager {
                     ..
                 } = &letter.errand;
                 sending.course.sent(id.clone(), letter.sent_at, now);
-                let text = format!("sends an errand to {}: {device} about {host}", to.manager);
+                let to = to.asker();
+                let text = format!("sends an errand to {to}: {device} about {host}");
                 ctx.log(&self.name, text);
             }
             Answer::Txn(Ok(TxnOutcome::Refused(_)) | Err(StoreError::OutcomeUnknown { .. })) => {
@@ -239,6 +296,7 @@ impl Manager {
         let Some(sending) = process.courier.courses.remove(&number) else {
             return;
         };
+        process.courier.note(&sending, &outcome);
         let Outcome { by, answer } = outcome;
         if answer.state.says_on() {
             ctx.truth.words.says_on(&sending.ask, client, ctx.now);

@@ -1,4 +1,5 @@
-//! A manager says that it is there, where somebody goes by that: where a fencing device is not reached from every site.
+//! A manager says that it is there, where somebody goes by that: where a fencing device is not reached from every site,
+//! or agents may ask it.
 
 use super::*;
 use crate::sim::bounds::PRESENCE_MS;
@@ -25,7 +26,7 @@ impl Manager {
         let view = &self.process.view;
         let policy = view.policy.iter();
         let mut devices = policy.flat_map(|seen| seen.value.fencing.devices.values());
-        if !devices.any(|device| !device.from.is_empty()) {
+        if !devices.any(|device| !(device.from.is_empty() && device.askers.is_empty())) {
             return;
         }
         let key = Key::Manager(self.name.clone());

@@ -1,6 +1,7 @@
 //! A manager carries out the steps of its plan, as the executor does.
 
 use super::*;
+use holdfast_core::errand::Way;
 
 impl Manager {
     pub(super) fn send_steps(&mut self, ctx: &mut Ctx) {
@@ -33,7 +34,6 @@ impl Manager {
         ask: Option<Box<PowerAsk>>,
         answer: Answer,
     ) {
-        let client = self.client();
         let process = &mut self.process;
         process.under_way = process.under_way.saturating_sub(1);
         match answer {
@@ -43,24 +43,7 @@ impl Manager {
                 ctx.log(&self.name, why);
                 // As the executor does it: only a manager that still leads asks.
                 if let Some(ask) = ask.filter(|_| process.leadership.epoch().is_some()) {
-                    process.power.asked(&ask, now);
-                    let policy = process.view.policy.as_ref();
-                    let devices = policy.map(|seen| &seen.value.fencing.devices);
-                    let device = devices.and_then(|devices| devices.get(&ask.device));
-                    let elsewhere = device.filter(|device| !device.is_reached_from(&self.site));
-                    if let Some(device) = elsewhere.cloned() {
-                        self.send_errand(ctx, *ask, device);
-                    } else {
-                        let call = FenceCall {
-                            client,
-                            ask: *ask,
-                            errand: None,
-                            stage: FenceStage::Asked,
-                            answered: false,
-                            read_at: ctx.now,
-                        };
-                        ctx.after(0, Event::Fence(Box::new(call)));
-                    }
+                    self.ask(ctx, now, *ask);
                 }
             }
             Answer::Txn(Ok(TxnOutcome::Refused(revision))) => {
@@ -87,5 +70,27 @@ impl Manager {
                 self.wake(ctx, at);
             }
         }
+    }
+
+    /// Has a device asked: by itself, or by somebody else.
+    fn ask(&mut self, ctx: &mut Ctx, now: Instant, ask: PowerAsk) {
+        self.process.power.asked(&ask, now);
+        let policy = self.process.view.policy.as_ref();
+        let devices = policy.map(|seen| &seen.value.fencing.devices);
+        let device = devices.and_then(|devices| devices.get(&ask.device));
+        if let Some(device) = device.cloned()
+            && let Way::There(others) = self.way(now, &ask, &device)
+        {
+            return self.send_errand(now, ask, device, others);
+        }
+        let call = FenceCall {
+            client: self.client(),
+            ask,
+            errand: None,
+            stage: FenceStage::Asked,
+            answered: false,
+            read_at: ctx.now,
+        };
+        ctx.after(0, Event::Fence(Box::new(call)));
     }
 }

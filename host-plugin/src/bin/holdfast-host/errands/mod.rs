@@ -15,7 +15,7 @@ mod extensions;
 pub mod file;
 
 use async_trait::async_trait;
-use holdfast_core::errand::{AgentView, Duty, Memory, agent_duty};
+use holdfast_core::errand::{AgentView, Duty, Memory, agent_duty, standing_at};
 use holdfast_fence::errand::{self, Doer};
 use holdfast_fence::{Desk, DevicesByMeans, FenceAgents, FenceDevices, FencingHere};
 use holdfast_host::agent::errands::Errands;
@@ -42,8 +42,9 @@ const TAKES: usize = 5;
 /// For that heartbeat to be acknowledged.
 const ACKNOWLEDGED_IN: Duration = Duration::from_millis(50);
 
-/// Why nothing is asked about other hosts: no session that holds.
-const NO_SESSION: &str = "this host has no session that holds";
+/// Why nothing is asked about other hosts.
+const NO_SESSION: &str =
+    "this host has no session that holds, or the leader holds something against it";
 
 /// What this host asks devices with.
 pub struct Asking {
@@ -180,13 +181,13 @@ impl Agent {
         }
     }
 
-    /// What is proven with it when one is taken.
+    /// What is proven with it when one is taken. It may have become worse since that was decided.
     fn standing(&self) -> Option<Standing> {
         let host = self.records.host();
-        let (_, session) = self.session()?;
+        let (life, session) = self.session()?;
         let state = self.watched.read(|view| {
-            let there = view.hosts.get(host)?.state.as_ref()?;
-            Some(there.revision)
+            let state = view.hosts.get(host)?.state.as_ref();
+            standing_at(state, &life)
         });
         Some(Standing {
             host: host.clone(),

@@ -87,6 +87,8 @@ struct Wire {
     beats: AtomicBool,
     /// And is acknowledged.
     acknowledges: bool,
+    /// With it, what the leader holds of this host.
+    becomes: Mutex<Option<Membership>>,
 }
 
 impl Wire {
@@ -105,6 +107,10 @@ impl Store for Wire {
         let errand = Key::Errand(name("a1"), name("a1")).path();
         let takes = |op: &TxnOp| matches!(op, TxnOp::Put(key, _) if *key == errand);
         if txn.ops.iter().any(takes) && self.beats.swap(false, Ordering::SeqCst) {
+            let becomes = self.becomes.lock().expect("no panic").take();
+            if let Some(membership) = becomes {
+                put(&self.store, &Key::HostState(name("b1")), &state(membership));
+            }
             let revision = self.heartbeat();
             if self.acknowledges {
                 self.life.send_replace(open(revision));
@@ -153,6 +159,16 @@ fn open(revision: Revision) -> Life {
     })
 }
 
+fn state(membership: Membership) -> HostState {
+    HostState {
+        membership,
+        incarnation: name("b1-i"),
+        boot_id: name("b"),
+        losses: 0,
+        reason: String::new(),
+    }
+}
+
 /// b1, whose agent asks about a1.
 struct Rig {
     wire: Arc<Wire>,
@@ -192,14 +208,7 @@ impl Rig {
         policy.fencing.devices = [(name("a1"), device.clone()), (name("b1"), device)].into();
         policy.timing.leader_wait_ms = Some(LONG_MS);
         put(&store, &Key::Policy, &policy);
-        let state = HostState {
-            membership,
-            incarnation: name("b1-i"),
-            boot_id: name("b"),
-            losses: 0,
-            reason: String::new(),
-        };
-        put(&store, &Key::HostState(name("b1")), &state);
+        put(&store, &Key::HostState(name("b1")), &state(membership));
         let session = put(&store, &Key::HostSession(name("b1")), &"a heartbeat");
         let (life, life_seen) = watch::channel(open(session));
         let wire = Arc::new(Wire {
@@ -207,6 +216,7 @@ impl Rig {
             life,
             beats: AtomicBool::new(beats),
             acknowledges,
+            becomes: Mutex::default(),
         });
         let (stop, stopped) = watch::channel(false);
         let asking = Arc::new(asking);
@@ -354,6 +364,16 @@ async fn a_heartbeat_of_its_own_in_between_holds_nothing_up() {
     assert_eq!(rig.said("a1").await, ErrandStage::Answered { power });
     assert!(!rig.wire.beats.load(Ordering::SeqCst), "it came in between");
     assert_eq!(rig.board.asked(), ["off a1", "status a1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_leader_holds_against_it_meanwhile_is_heeded_when_it_tries_again() {
+    let _alone = ALONE.lock().await;
+    let rig = Rig::with(Membership::Online, &[AskerKind::Agents], (true, true));
+    *rig.wire.becomes.lock().expect("no panic") = Some(Membership::Suspect);
+    rig.send("a1", rig.asking.life(), ErrandStage::Sent);
+    rig.declined("a1", "session has changed since").await;
+    assert!(!rig.wire.beats.load(Ordering::SeqCst), "it came in between");
 }
 
 #[tokio::test(flavor = "multi_thread")]
