@@ -125,7 +125,13 @@ async fn what_does_not_fit_is_refused_and_nothing_is_installed() {
             &good,
             manifest("[rights]\nstate = [\"hosts/\"]\n"),
             1,
-            "does not import `state`",
+            "cannot have `state`",
+        ),
+        (
+            &good,
+            manifest("[rights]\nlog = true\n"),
+            1,
+            "does not import `log`",
         ),
         (
             &good,

@@ -119,17 +119,18 @@ impl<'w> Draft<'w> {
             advised: self.advised.into_inner(),
             ..self.plan
         };
+        // A site's loss asks about each of its VMs, several times: what was told is looked up, not searched for.
+        let mut told = BTreeSet::new();
         for advised in &plan.advised {
             for text in silent(&advised.advice) {
-                let report = Report {
-                    step: PlannerStep::Placement,
-                    subject: Subject::Vm(advised.vm.clone()),
-                    text,
-                    refused: Vec::new(),
-                    until: None,
-                };
-                if !plan.reports.contains(&report) {
-                    plan.reports.push(report);
+                if told.insert((&advised.vm, text.clone())) {
+                    plan.reports.push(Report {
+                        step: PlannerStep::Placement,
+                        subject: Subject::Vm(advised.vm.clone()),
+                        text,
+                        refused: Vec::new(),
+                        until: None,
+                    });
                 }
             }
         }

@@ -1,0 +1,171 @@
+//! What an extension may do besides computing.
+
+use super::ExtensionKind;
+use crate::id::TargetName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an extension may do besides computing. Nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rights {
+    /// Write to its log.
+    pub log: bool,
+    /// Read the cluster's records whose keys begin with one of these (`hosts/`, `vms/web`): [`RECORDS`].
+    pub state: BTreeSet<String>,
+    /// Send HTTP requests to these targets, each with what may be sent: a method, a space and a path, in
+    /// which a `*` stands for anything (`GET /redfish/v1/*`).
+    pub http: BTreeMap<TargetName, BTreeSet<String>>,
+    /// Run these programs.
+    pub programs: BTreeSet<TargetName>,
+    /// Look at these paths.
+    pub paths: BTreeSet<TargetName>,
+    /// Run these status commands.
+    pub commands: BTreeSet<TargetName>,
+}
+
+/// The records that can be granted; [`Rights::state`] has one of these, or the beginning of a key under one.
+pub const RECORDS: [&str; 3] = ["fences/", "hosts/", "vms/"];
+
+/// Of them one look hands over so many, at the most.
+pub const RECORDS_MAX: usize = 1_000;
+/// And so many bytes of their keys and values.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// Methods that a pattern of [`Rights::http`] may begin with.
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+impl Rights {
+    /// Each right in one line of words, in a fixed order: what an operator is shown and asked about.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.log {
+            lines.push("log".to_owned());
+        }
+        lines.extend(self.state.iter().map(|key| format!("read state {key}")));
+        for (target, requests) in &self.http {
+            lines.extend(
+                requests
+                    .iter()
+                    .map(|each| format!("send to {target}: {each}")),
+            );
+        }
+        lines.extend(
+            self.programs
+                .iter()
+                .map(|name| format!("run program {name}")),
+        );
+        lines.extend(self.paths.iter().map(|name| format!("look at path {name}")));
+        lines.extend(
+            self.commands
+                .iter()
+                .map(|name| format!("run status command {name}")),
+        );
+        lines
+    }
+
+    /// The names that stand for something of the operator's.
+    pub fn roles(&self) -> BTreeSet<&TargetName> {
+        let named = self.programs.iter().chain(&self.paths);
+        self.http
+            .keys()
+            .chain(named)
+            .chain(&self.commands)
+            .collect()
+    }
+
+    /// What these have that the others do not.
+    pub fn beyond(&self, others: &Rights) -> Vec<String> {
+        let known: BTreeSet<String> = others.lines().into_iter().collect();
+        let mut lines = self.lines();
+        lines.retain(|line| !known.contains(line));
+        lines
+    }
+
+    /// What is in both.
+    pub fn and(&self, others: &Rights) -> Rights {
+        fn both<T: Ord + Clone>(a: &BTreeSet<T>, b: &BTreeSet<T>) -> BTreeSet<T> {
+            a.intersection(b).cloned().collect()
+        }
+        let http = self.http.iter().filter_map(|(target, requests)| {
+            let shared = both(requests, others.http.get(target)?);
+            (!shared.is_empty()).then(|| (target.clone(), shared))
+        });
+        Rights {
+            log: self.log && others.log,
+            state: both(&self.state, &others.state),
+            http: http.collect(),
+            programs: both(&self.programs, &others.programs),
+            paths: both(&self.paths, &others.paths),
+            commands: both(&self.commands, &others.commands),
+        }
+    }
+
+    /// What cannot be, for this kind: what is wrong, what to do.
+    pub(super) fn fault(&self, kind: ExtensionKind) -> Option<(String, String)> {
+        let has = |what: &str, given: bool, kinds: &[ExtensionKind]| {
+            (given && !kinds.contains(&kind)).then(|| {
+                (
+                    format!("an extension of kind {kind} cannot have `{what}`"),
+                    format!("remove `{what}` from [rights]"),
+                )
+            })
+        };
+        use ExtensionKind::{Events, Fencing, StorageCheck};
+        let patterns = self.http.values().flatten();
+        let odd = patterns.into_iter().find(|each| !is_pattern(each));
+        let is_record = |key: &str| RECORDS.iter().any(|root| key.starts_with(root));
+        let none = self.state.iter().find(|key| !is_record(key));
+        let none = none.map(|key| {
+            (
+                format!("`state` has `{key}`, and no record that can be read begins so"),
+                format!(
+                    "use {}, or the beginning of a key under one",
+                    RECORDS.join(", ")
+                ),
+            )
+        });
+        odd.map(|each| {
+            (
+                format!("`{each}` is not a request"),
+                "write a method, a space and a path, such as \"GET /redfish/v1/*\"".to_owned(),
+            )
+        })
+        .or(none)
+        .or_else(|| has("state", !self.state.is_empty(), &[Events]))
+        .or_else(|| has("http", !self.http.is_empty(), &[Fencing, Events]))
+        .or_else(|| has("programs", !self.programs.is_empty(), &[Fencing]))
+        .or_else(|| has("paths", !self.paths.is_empty(), &[StorageCheck]))
+        .or_else(|| has("commands", !self.commands.is_empty(), &[StorageCheck]))
+    }
+}
+
+fn is_pattern(text: &str) -> bool {
+    text.split_once(' ').is_some_and(|(method, path)| {
+        METHODS.contains(&method) && path.starts_with('/') && !path.contains(char::is_whitespace)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(requests: &[&str]) -> Rights {
+        let requests = requests.iter().map(|each| (*each).to_owned()).collect();
+        Rights {
+            http: BTreeMap::from([("bmc".parse().expect("a name"), requests)]),
+            ..Rights::default()
+        }
+    }
+
+    #[test]
+    fn rights_are_cut_and_compared() {
+        let old = http(&["GET /a", "GET /b"]);
+        let new = http(&["GET /b", "POST /c"]);
+        assert_eq!(new.beyond(&old), ["send to bmc: POST /c"]);
+        assert_eq!(new.and(&old), http(&["GET /b"]));
+        assert_eq!(old.beyond(&old), [""; 0]);
+        assert_eq!(http(&["GET /a"]).and(&http(&["GET /b"])).http.len(), 0);
+    }
+}
