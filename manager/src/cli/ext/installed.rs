@@ -94,8 +94,13 @@ impl Session {
             signed,
         };
         // Of a trial nothing is stored.
-        let (large, dry_run) = (arguments.allow_large, arguments.sure.dry.dry_run);
-        let upload = format!("/components/{digest}?large={large}&dry_run={dry_run}");
+        // A manager of before does not know the second option: it is named only where it is meant.
+        let dry = match arguments.sure.dry.dry_run {
+            true => "&dry_run=true",
+            false => "",
+        };
+        let large = arguments.allow_large;
+        let upload = format!("/components/{digest}?large={large}{dry}");
         self.client.upload(&upload, &wasm, INSTALL)?;
         let path = match arguments.shadow {
             true => format!("/extensions/{name}/shadow"),
