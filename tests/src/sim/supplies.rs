@@ -54,6 +54,11 @@ impl Sim {
 
     /// Somebody puts all of them back. False: none was cut.
     pub(super) fn restore_supplies(&mut self, host: &HostName) -> bool {
-        self.cut_supplies.remove(host).is_some()
+        let any = self.cut_supplies.remove(host).is_some();
+        if any {
+            let now = self.ctx.now;
+            self.ctx.truth.put_back.insert(host.clone(), now);
+        }
+        any
     }
 }

@@ -11,7 +11,16 @@ use holdfast_model::id::{HostName, Incarnation};
 use holdfast_model::policy::Policy;
 use holdfast_store::keyspace::Key;
 
+/// Longer than all devices of one order take for one attempt, in milliseconds: twice 20 s, and an errand.
+const ATTEMPT_MS: u64 = 60_000;
+
 impl Ctx {
+    /// Somebody put supplies of this host back a while ago, perhaps between what its devices said in one attempt.
+    fn was_put_back(&self, host: &HostName) -> bool {
+        let put_back = self.truth.put_back.get(host);
+        put_back.is_some_and(|at| self.now < at + ATTEMPT_MS)
+    }
+
     /// A device is about to be asked to switch a host off: was it silent for as long as that takes?
     pub(super) fn check_ask(&mut self, host: &HostName) {
         let policy: Policy = self.record(&Key::Policy).unwrap_or_default();
@@ -122,6 +131,12 @@ impl Ctx {
         match self.truth.words.liar(host, life, by, client).cloned() {
             Some(liar) => {
                 let why = format!("{liar} lied about {host} and nobody contradicted it");
+                self.goes_beyond(why, &text);
+            }
+            None if self.was_put_back(host) => {
+                let why = format!(
+                    "a supply of {host} was put back before the others were off: docs/safety.md, assumption 6"
+                );
                 self.goes_beyond(why, &text);
             }
             None => self.violation(text),

@@ -97,6 +97,8 @@ pub struct Truth {
     pub unheard: BTreeMap<SiteName, BTreeMap<HostName, super::probes::Unheard>>,
     /// Per host, its present boot, or the one to come: its power was off in between.
     pub boots: BTreeMap<HostName, BootId>,
+    /// Per host, when somebody put supplies of it back last while it ran.
+    pub put_back: BTreeMap<HostName, u64>,
     /// Errands for which a device was asked.
     pub errands: BTreeSet<ErrandId>,
     /// Per host whose agent may ask fencing devices, when the store got its last heartbeat.
