@@ -9,7 +9,7 @@ use holdfast_fence::Desk;
 use holdfast_fence::errand::{self, Doer};
 use holdfast_manager::daemon::fence::{FenceDevices, NoDevices, Power, Target};
 use holdfast_model::asking::{AskMeans, AskerKind, HostAsks};
-use holdfast_model::errand::{Errand, ErrandStage};
+use holdfast_model::errand::Errand;
 use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::host::{Session, SessionState};
 use holdfast_model::id::{HostName, Revision};
@@ -17,7 +17,7 @@ use holdfast_model::policy::Policy;
 use holdfast_model::time::Instant;
 use holdfast_model::world::Seen;
 use holdfast_store::StoreError;
-use holdfast_store::api::{Change, Store, TxnOutcome};
+use holdfast_store::api::{Store, TxnOutcome};
 use holdfast_store::cache::Cache;
 use holdfast_store::clock::boottime;
 use holdfast_store::errands::{Standing, take_as};
@@ -27,6 +27,7 @@ use holdfast_store::view::View;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::errands::{course, journal, lose_the_host_of_web, web_runs_elsewhere};
 use support::{BOUND, Cluster, Manager, name, policy, put};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -215,50 +216,6 @@ async fn led_from_the_witness(policy: Policy) -> Cluster {
     Cluster::led_by(policy, ("m-w", "w"), Arc::new(NoDevices)).await
 }
 
-/// The VM runs at site b, whose hosts are asked about from site a only.
-async fn lose_the_host_of_web(cluster: &Cluster) -> String {
-    cluster.run_vm("web", 1, "b").await;
-    let host = cluster.until_vm("web", "running").await["vm"]["host"].clone();
-    let host = host.as_str().expect("a host").to_owned();
-    cluster.host(&host).power_off();
-    host
-}
-
-async fn web_runs_elsewhere(cluster: &Cluster, lost: &str) {
-    let elsewhere =
-        |answer: &Value| answer["vm"]["state"] == "running" && answer["vm"]["host"] != lost;
-    let manager = &cluster.manager;
-    manager.until("/vms/web", "web elsewhere", elsewhere).await;
-}
-
-/// The journal once it has this.
-async fn journal(cluster: &Cluster, part: &str) -> String {
-    let has = |page: &Value| page.to_string().contains(part);
-    let page = cluster.manager.until("/events?limit=1000", part, has).await;
-    page.to_string()
-}
-
-/// Every write of an errand about a host: to whom, and its stage. "over" is its removal.
-fn course(store: &MemoryStore, host: &str) -> Vec<String> {
-    let key = Key::Errand(name(host), name(host)).path();
-    let all = store.changes_after(&key, Revision(0)).expect("all of them");
-    let word = |change: &Change| match change {
-        Change::Delete(..) => "over".to_owned(),
-        Change::Put(item) => {
-            let errand: Errand = serde_json::from_slice(&item.value).expect("an errand");
-            assert_eq!(errand.as_set.askers, [], "an earlier version reads it");
-            let stage = match errand.stage {
-                ErrandStage::Sent => "sent",
-                ErrandStage::Taken => "taken",
-                ErrandStage::Answered { .. } => "answered",
-                ErrandStage::Declined { .. } => "declined",
-            };
-            format!("{} {stage}", errand.to.asker())
-        }
-    };
-    all.changes.iter().map(word).collect()
-}
-
 async fn condition(cluster: &Cluster, part: &str) {
     let has = |status: &Value| status["conditions"].to_string().contains(part);
     cluster.manager.until("/status", part, has).await;
@@ -280,7 +237,7 @@ async fn an_agent_asks_about_another_host_where_no_manager_may() {
         .manager
         .until("/status", "nothing lacks", well)
         .await;
-    let lost = lose_the_host_of_web(&cluster).await;
+    let lost = lose_the_host_of_web(&cluster, "b").await;
     web_runs_elsewhere(&cluster, &lost).await;
     let journal = journal(
         &cluster,
@@ -320,7 +277,7 @@ async fn where_a_manager_asks_in_vain_an_agent_is_next() {
     let known = |status: &Value| status["managers"].to_string().contains("m-a");
     cluster.manager.until("/status", "m-a", known).await;
     let agent = Works::at(&cluster, "a1", Manner::Works).await;
-    let lost = lose_the_host_of_web(&cluster).await;
+    let lost = lose_the_host_of_web(&cluster, "b").await;
     web_runs_elsewhere(&cluster, &lost).await;
     let journal = journal(
         &cluster,
@@ -341,7 +298,7 @@ async fn an_agent_that_dies_on_the_way_leaves_it_to_another() {
     let cluster = led_from_the_witness(asked_by(&[AskerKind::Agents], 500)).await;
     let first = Works::at(&cluster, "a1", Manner::Hangs).await;
     let second = Works::at(&cluster, "a2", Manner::Works).await;
-    let lost = lose_the_host_of_web(&cluster).await;
+    let lost = lose_the_host_of_web(&cluster, "b").await;
     let asked = async {
         while first.boards.asked().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -8,18 +8,17 @@ use holdfast_manager::daemon::fence::errand::carry_out;
 use holdfast_manager::daemon::fence::{FenceDevices, Power, Target};
 use holdfast_model::errand::{Addressee, Errand, ErrandStage};
 use holdfast_model::fence_device::FenceDevice;
-use holdfast_model::id::Revision;
 use holdfast_model::leader::ManagerPresence;
 use holdfast_model::policy::Policy;
 use holdfast_model::power::PowerState;
 use holdfast_model::time::Instant;
 use holdfast_model::world::Seen;
-use holdfast_store::api::Change;
 use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::errands::{course, journal, lose_the_host_of_web, web_runs_elsewhere};
 use support::{BOUND, Cluster, Manager, name, policy, put, shared};
 
 /// Longer than anything here takes: no decision is too old, and no standby takes over.
@@ -108,48 +107,6 @@ async fn is_known(cluster: &Cluster, id: &str) {
     cluster.manager.until("/status", id, known).await;
 }
 
-async fn lose_the_host_of_web(cluster: &Cluster) -> String {
-    cluster.run_vm("web", 1, "a").await;
-    let host = cluster.until_vm("web", "running").await["vm"]["host"].clone();
-    let host = host.as_str().expect("a host").to_owned();
-    cluster.host(&host).power_off();
-    host
-}
-
-async fn web_runs_elsewhere(cluster: &Cluster, lost: &str) {
-    let elsewhere =
-        |answer: &Value| answer["vm"]["state"] == "running" && answer["vm"]["host"] != lost;
-    let manager = &cluster.manager;
-    manager.until("/vms/web", "web elsewhere", elsewhere).await;
-}
-
-/// The journal once it has this.
-async fn journal(cluster: &Cluster, part: &str) -> String {
-    let has = |page: &Value| page.to_string().contains(part);
-    let page = cluster.manager.until("/events?limit=1000", part, has).await;
-    page.to_string()
-}
-
-/// Every write of an errand about a host: to whom, and its stage. "over" is its removal.
-fn course(store: &MemoryStore, host: &str) -> Vec<String> {
-    let key = Key::Errand(name(host), name(host)).path();
-    let all = store.changes_after(&key, Revision(0)).expect("all of them");
-    let word = |change: &Change| match change {
-        Change::Delete(..) => "over".to_owned(),
-        Change::Put(item) => {
-            let errand: Errand = serde_json::from_slice(&item.value).expect("an errand");
-            let stage = match errand.stage {
-                ErrandStage::Sent => "sent",
-                ErrandStage::Taken => "taken",
-                ErrandStage::Answered { .. } => "answered",
-                ErrandStage::Declined { .. } => "declined",
-            };
-            format!("{} {stage}", errand.to.asker())
-        }
-    };
-    all.changes.iter().map(word).collect()
-}
-
 /// Waits for a stage of an errand about a host.
 async fn until_stage(store: &MemoryStore, host: &str, word: &str) -> Vec<String> {
     let wait = async {
@@ -182,7 +139,7 @@ async fn a_device_is_asked_by_a_manager_that_reaches_it() {
     let (at_a, at_b) = (Boards::say_off(), Boards::say_off());
     let _a = joined(&cluster, "m-a", "a", &at_a).await;
     let _b = joined(&cluster, "m-b", "b", &at_b).await;
-    let lost = lose_the_host_of_web(&cluster).await;
+    let lost = lose_the_host_of_web(&cluster, "a").await;
     web_runs_elsewhere(&cluster, &lost).await;
     let journal = journal(&cluster, "told by m-a to switch it off: says off").await;
     assert!(
@@ -218,7 +175,7 @@ async fn who_does_not_take_it_is_passed_by() {
         put(&cluster.store, Key::Manager(name(manager)), &presence);
         is_known(&cluster, manager).await;
     }
-    let lost = lose_the_host_of_web(&cluster).await;
+    let lost = lose_the_host_of_web(&cluster, "a").await;
     let at_a = Boards::say_off();
     let m_a = shared(&cluster.store, at_a.clone());
     let (store, host) = (cluster.store.clone(), lost.clone());
@@ -253,7 +210,7 @@ async fn a_manager_that_is_started_anew_repeats_nothing_and_holds_nothing_up() {
     let (cluster, at_w) = led_from_the_witness("a").await;
     let hung = Boards::hang();
     let first = joined(&cluster, "m-a", "a", &hung).await;
-    let lost = lose_the_host_of_web(&cluster).await;
+    let lost = lose_the_host_of_web(&cluster, "a").await;
     until_stage(&cluster.store, &lost, "m-a taken").await;
     // Other work goes on while a board hangs.
     cluster.run_vm("other", 2, "b").await;
@@ -287,7 +244,7 @@ async fn a_leader_that_reaches_it_asks_itself() {
     let (cluster, at_w) = led_from_the_witness("w").await;
     let at_a = Boards::say_off();
     let _a = joined(&cluster, "m-a", "a", &at_a).await;
-    let lost = lose_the_host_of_web(&cluster).await;
+    let lost = lose_the_host_of_web(&cluster, "a").await;
     web_runs_elsewhere(&cluster, &lost).await;
     assert_eq!(at_w.asked(), once(&lost));
     assert_eq!(at_a.asked(), Vec::<String>::new());
@@ -302,7 +259,7 @@ async fn without_anybody_who_reaches_it_it_is_said_what_to_do() {
         conditions.contains("fencing-device-out-of-reach")
     };
     cluster.manager.until("/status", "a warning", warned).await;
-    let lost = lose_the_host_of_web(&cluster).await;
+    let lost = lose_the_host_of_web(&cluster, "a").await;
     let none = "only managers at b reach it, and none is known there";
     let journal = journal(&cluster, none).await;
     assert!(journal.contains(&format!("{lost} is silent: fencing device {lost}")));

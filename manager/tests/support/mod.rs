@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 #[cfg(feature = "extensions")]
+pub mod errands;
 pub mod guests;
 pub mod metrics;
 pub mod puppet;

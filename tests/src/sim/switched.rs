@@ -11,18 +11,17 @@ use holdfast_model::id::{HostName, Incarnation};
 use holdfast_model::policy::Policy;
 use holdfast_store::keyspace::Key;
 
-/// Longer than all devices of one order take for one attempt, in milliseconds: twice 20 s, and an errand.
-const ATTEMPT_MS: u64 = 60_000;
-
 impl Ctx {
-    /// Somebody put supplies of this host back a while ago, perhaps between what its devices said in one attempt.
+    /// Somebody put supplies of this host back since a device of it was told to switch it off, the last time: between
+    /// what they said in one attempt. What was said before that attempt has to count for nothing.
     fn was_put_back(&self, host: &HostName) -> bool {
         let put_back = self.truth.put_back.get(host);
-        put_back.is_some_and(|at| self.now < at + ATTEMPT_MS)
+        put_back > self.truth.told_off.get(host)
     }
 
     /// A device is about to be asked to switch a host off: was it silent for as long as that takes?
     pub(super) fn check_ask(&mut self, host: &HostName) {
+        self.truth.told_off.insert(host.clone(), self.now);
         let policy: Policy = self.record(&Key::Policy).unwrap_or_default();
         let timing = policy.timing.resolve();
         let wait_ms = match policy.fencing.on_suspicion {

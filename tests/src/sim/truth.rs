@@ -99,6 +99,8 @@ pub struct Truth {
     pub boots: BTreeMap<HostName, BootId>,
     /// Per host, when somebody put supplies of it back last while it ran.
     pub put_back: BTreeMap<HostName, u64>,
+    /// Per host, when a leader decided last that a device is told to switch it off.
+    pub told_off: BTreeMap<HostName, u64>,
     /// Errands for which a device was asked.
     pub errands: BTreeSet<ErrandId>,
     /// Per host whose agent may ask fencing devices, when the store got its last heartbeat.

@@ -29,8 +29,7 @@ pub trait Records: Send + Sync {
 impl Guest {
     /// None: it is not there, or not granted.
     pub(super) fn record(&self, key: &str) -> Option<Entry> {
-        let mut granted = self.reach.rights.state.iter();
-        let may = granted.any(|prefix| key.starts_with(prefix.as_str()));
+        let may = is_granted(&self.reach.rights.state, key);
         self.reach.records.as_ref().filter(|_| may)?.get(key)
     }
 
@@ -43,24 +42,31 @@ impl Guest {
             .into_iter()
             .flat_map(|range| records.keys(range))
             .collect();
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        for key in &keys {
-            let Some(entry) = records.get(key) else {
-                continue;
-            };
-            bytes += entry.key.len() + entry.value.len();
-            if found.len() == RECORDS_MAX || bytes > RECORD_BYTES_MAX {
-                self.note(&format!(
-                    "state: {} of {} records that begin with `{prefix}` are handed over; ask for less at a time",
-                    found.len(),
-                    keys.len()
-                ));
-                break;
-            }
-            found.push(entry);
+        let found = within_bounds(keys.iter().filter_map(|key| records.get(key)));
+        if found.len() < keys.len() {
+            self.note(&format!(
+                "state: {} of {} records that begin with `{prefix}` are handed over; ask for less at a time",
+                found.len(),
+                keys.len()
+            ));
         }
         found
     }
+}
+
+fn is_granted(granted: &BTreeSet<String>, key: &str) -> bool {
+    let mut granted = granted.iter();
+    granted.any(|prefix| key.starts_with(prefix.as_str()))
+}
+
+/// The first ones that fit into one look.
+fn within_bounds(entries: impl Iterator<Item = Entry>) -> Vec<Entry> {
+    let mut bytes = 0;
+    let fits = |entry: &Entry| {
+        bytes += entry.key.len() + entry.value.len();
+        bytes <= RECORD_BYTES_MAX
+    };
+    entries.take(RECORDS_MAX).take_while(fits).collect()
 }
 
 /// The parts of what was granted that begin so: none of them holds another, so that each key is met once, in order.
@@ -99,5 +105,30 @@ mod tests {
             assert_eq!(looked_at(&granted, prefix), parts, "{prefix}");
         }
         assert!(looked_at(&BTreeSet::new(), "").is_empty());
+        for (key, may) in [
+            ("hosts/a1/spec", true),
+            ("vms/web1/owner", true),
+            ("vms/we", false),
+            ("xhosts/", false),
+            ("", false),
+        ] {
+            assert_eq!(is_granted(&granted, key), may, "{key}");
+        }
+    }
+
+    #[test]
+    fn one_look_has_an_end_by_number_and_by_bytes() {
+        let entry = |bytes: usize| Entry {
+            key: String::new(),
+            value: "x".repeat(bytes),
+            revision: 1,
+            age_ms: 0,
+        };
+        let of = |count: usize, bytes| within_bounds((0..count).map(|_| entry(bytes))).len();
+        assert_eq!(of(RECORDS_MAX, 1), RECORDS_MAX);
+        assert_eq!(of(2 * RECORDS_MAX, 1), RECORDS_MAX);
+        assert_eq!(of(10, RECORD_BYTES_MAX / 4), 4);
+        assert_eq!(of(10, RECORD_BYTES_MAX / 4 + 1), 3);
+        assert_eq!(of(1, RECORD_BYTES_MAX + 1), 0);
     }
 }
