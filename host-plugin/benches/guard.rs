@@ -14,7 +14,7 @@
 #[path = "../tests/guard/bench.rs"]
 mod bench;
 
-use bench::{Agent, Bench, Owned, life, peer, until};
+use bench::{Agent, Bench, Owned, guard_command, life, peer, until};
 use holdfast_core::lease::claim::Wanted;
 use holdfast_host::guard::claims::ClaimState;
 use holdfast_host::guard::protocol::{Answer, Call, Process};
@@ -25,7 +25,7 @@ use holdfast_model::lease::{Holder, Layout, Record, StorageClass, Superblock};
 use holdfast_model::probe::ProbeKey;
 use holdfast_store::clock::boottime;
 use std::net::UdpSocket;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 const PEERS: u32 = 32;
@@ -33,14 +33,16 @@ const VMS: u32 = 500;
 /// The bounds of the `default` profile, and the period that follows from them.
 const RUNNER_DEADLINE_MS: u64 = 4_000;
 const PERIOD_MS: u64 = 1_000;
+/// What it may have with all of these. The bench fails beyond that.
+const RESIDENT_MAX_KIB: u64 = 8192;
 /// The guard's own slot, behind the peers'.
 const OWN_SLOT: u32 = PEERS;
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--bench") {
         // Started by `cargo test --all-targets`: that it builds is enough.
-        return;
+        return ExitCode::SUCCESS;
     }
     let mut seconds = arguments.iter().filter_map(|text| text.parse().ok());
     let idle_s: u64 = seconds.next().unwrap_or(20);
@@ -54,6 +56,7 @@ fn main() {
     println!("\nmemory, armed, without peers and VMs\n{}", host.memory());
     host.fill();
     host.settle(5);
+    let resident_kib = host.resident_kib();
     println!("memory, {PEERS} peers and {VMS} VMs\n{}", host.memory());
     let before = host.cpu_ns();
     let (beats, took) = host.follow(idle_s);
@@ -69,6 +72,11 @@ fn main() {
         Lateness::of(&beats)
     );
     println!("load of the machine after: {}", loadavg());
+    println!("resident: {resident_kib} kB of {RESIDENT_MAX_KIB} allowed");
+    if resident_kib > RESIDENT_MAX_KIB {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
 
 fn loadavg() -> String {
@@ -100,9 +108,7 @@ impl Host {
         // The same once more, with less to say.
         bench.guard.0.kill().expect("a child");
         bench.guard.0.wait().expect("a child");
-        let guard = Command::new(env!("CARGO_BIN_EXE_holdfast-guard"))
-            .arg("--config")
-            .arg(&bench.config)
+        let guard = guard_command(&bench.config)
             .env("HOLDFAST_LOG", "error")
             .spawn();
         bench.guard = Owned(guard.expect("a guard"));
@@ -261,6 +267,13 @@ impl Host {
         let of_it = |line: &&str| wanted.iter().any(|name| line.starts_with(name));
         let lines = status.lines().filter(of_it);
         lines.map(|line| format!("  {line}\n")).collect()
+    }
+
+    fn resident_kib(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.expect("its memory, in kB")
     }
 
     /// CPU time of all its threads.

@@ -135,11 +135,20 @@ impl Bench {
 }
 
 pub fn start_guard(config: &Path) -> Owned {
-    let child = Command::new(env!("CARGO_BIN_EXE_holdfast-guard"))
-        .arg("--config")
-        .arg(config)
-        .spawn();
+    let child = guard_command(config).spawn();
     Owned(child.expect("the guard"))
+}
+
+/// As systemd starts it: with the environment that its unit names.
+pub fn guard_command(config: &Path) -> Command {
+    let unit = include_str!("../../packaging/holdfast-guard.service");
+    let named = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="));
+    let variables = named.filter_map(|one| one.split_once('='));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-guard"));
+    command.arg("--config").arg(config).envs(variables);
+    command
 }
 
 /// The agent's end of the socket.

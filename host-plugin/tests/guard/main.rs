@@ -5,6 +5,7 @@
 mod bench;
 mod claims;
 mod lease;
+mod memory;
 mod probes;
 
 use bench::{Bench, DEADLINE_MS, Vm, life, names, start_guard, until};
