@@ -40,7 +40,14 @@ fn tell(
         .collect();
     let mut wrong = Vec::new();
     for vm in vms {
-        match put(&format!("/vms/{vm}"), &told(vm, &place(vm, &read)?)) {
+        let now = match place(vm, &read) {
+            Ok(now) => now,
+            Err(why) => {
+                wrong.push(why);
+                continue;
+            }
+        };
+        match put(&format!("/vms/{vm}"), &told(vm, &now)) {
             Ok(answer) if (200..300).contains(&answer.status) => {}
             Ok(answer) => wrong.push(format!("{vm}: {ROUTER} answered {}", answer.status)),
             Err(http::Error::NoTarget(_)) => {

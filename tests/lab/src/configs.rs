@@ -4,12 +4,11 @@ use crate::boards::{PROGRAM, redfish_url};
 use crate::layout::{API_PORT, Layout, Machine, STORAGE_DIR, subnet};
 use crate::options::{Driver, LabOptions};
 use crate::sink::{self, TARGET};
-use crate::storage::VOLUME;
 
 /// Name of the cluster in every file.
 pub const CLUSTER: &str = "lab";
 
-fn quoted_list(items: &[String]) -> String {
+pub(crate) fn quoted_list(items: &[String]) -> String {
     let quoted: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
     format!("[{}]", quoted.join(", "))
 }
@@ -58,37 +57,13 @@ pub fn host_toml(layout: &Layout, machine: &Machine, options: &LabOptions) -> St
     host_toml_with(layout, machine, options, &format!("check = \"{check}\"\n"))
 }
 
-/// The same, with another check of the storage: an extension that is told how the volume stands by GlusterFS's own
-/// heal reader, at this path, and by the mount's own client.
-pub fn host_toml_checked_by(
+/// The same with another check of the storage, in the words of its section.
+pub fn host_toml_with(
     layout: &Layout,
     machine: &Machine,
     options: &LabOptions,
-    (extension, glfsheal): (&str, &str),
+    check: &str,
 ) -> String {
-    let graph = format!("{STORAGE_DIR}/.meta/graphs/active");
-    let clients = layout.controls().enumerate();
-    let clients = clients.map(|(n, _)| format!("{graph}/{VOLUME}-client-{n}/private"));
-    let words =
-        |words: &[&str]| quoted_list(&words.iter().map(|word| (*word).into()).collect::<Vec<_>>());
-    let heal = words(&[
-        glfsheal,
-        VOLUME,
-        "info-summary",
-        "volfile-path",
-        &format!("{graph}/volfile"),
-    ]);
-    let grep = ["/usr/bin/grep", "-H", "^connected"].map(String::from);
-    let client: Vec<String> = grep.into_iter().chain(clients).collect();
-    let check = format!(
-        "check = \"extension\"\nextension = \"{extension}\"\n\n[storage.commands]\nheal = {heal}\n\
-         client = {}\n",
-        quoted_list(&client)
-    );
-    host_toml_with(layout, machine, options, &check)
-}
-
-fn host_toml_with(layout: &Layout, machine: &Machine, options: &LabOptions, check: &str) -> String {
     let uri = match options.driver {
         Driver::Qemu => "qemu:///system",
         Driver::Test => "test:///default",
@@ -266,23 +241,6 @@ mod tests {
         let ids: Vec<String> = layout.machines.iter().map(machine_id).collect();
         let unlike: std::collections::BTreeSet<&String> = ids.iter().collect();
         assert_eq!(unlike.len(), ids.len(), "two machines with one id: {ids:?}");
-    }
-
-    #[test]
-    fn a_host_file_with_another_check() {
-        let layout = Layout::new(1).unwrap();
-        let machine = layout.machine("a1").unwrap();
-        let by = ("gluster-check", "/usr/lib/glusterfs/glfsheal");
-        let text = host_toml_checked_by(&layout, machine, &LabOptions::default(), by);
-        let host = table(&text);
-        assert_eq!(host["storage"]["check"].as_str(), Some("extension"));
-        assert_eq!(host["storage"]["path"].as_str(), Some(STORAGE_DIR));
-        let client = host["storage"]["commands"]["client"].as_array().unwrap();
-        let last = client.last().unwrap().as_str().unwrap();
-        assert!(last.ends_with("/hf-client-2/private"), "{last}");
-        // What came after the section is still there.
-        assert_eq!(host["lease"]["volume"].as_str(), Some(LEASE_VOLUME));
-        assert_eq!(host["labels"]["rack"].as_str(), Some("a1"));
     }
 
     #[test]

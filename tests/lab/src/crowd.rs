@@ -64,14 +64,7 @@ pub fn install(cluster: &Cluster) -> Result<Vec<String>> {
 /// nothing else is out of order.
 pub fn disturbs_nothing(cluster: &Cluster, names: &[String]) -> Result<()> {
     for bad in names.iter().filter(|name| name.starts_with("bad-")) {
-        let mut failed = 0;
-        for manager in cluster.lab.layout().controls() {
-            let shown = cluster
-                .lab
-                .cli_json_of(&manager.name, &["ext", "show", bad])?;
-            failed += shown["costs"]["failed"].as_u64().unwrap_or_default();
-        }
-        if failed == 0 {
+        if cluster.calls_of(bad)?.failed == 0 {
             let text = format!("{bad} was asked by nobody, or did no harm: nothing is shown");
             return Err(LabError::Refused(text));
         }

@@ -50,6 +50,7 @@ pub mod stalls;
 mod state;
 mod status;
 mod storage;
+pub mod storage_checks;
 pub mod sushy;
 pub mod trial;
 mod up;

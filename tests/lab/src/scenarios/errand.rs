@@ -1,8 +1,9 @@
-//! Fencing devices that only site a's manager can ask, with the leader at the witness.
+//! Fencing devices that only site a's manager can ask, by an extension, with the leader at the witness.
 
 use holdfast_model::host::Membership;
 
 use super::checks::{wait_host, went_elsewhere};
+use super::extension::{install, remove};
 use super::fence::{By, wait_event, wait_fenced};
 use super::{PATIENCE, host_of, small, with_policy, with_vms};
 use crate::boards::{Boards, Mode};
@@ -15,13 +16,18 @@ use crate::{configs, state};
 const VM: &str = "errand";
 /// The only manager that has the program.
 const REACHES: &str = "a-ctl";
+/// Runs the program, where one of the other scenarios has the manager run it.
+const BRIDGE: &str = "fence-agents";
 /// As those of the other fencing scenarios, and asked from site a only.
 const DEVICES: &str = "[fencing]\non_suspicion = true\n\n[fencing.devices.boards]\n\
-                       hosts = [\"a1\", \"a2\", \"b1\", \"b2\"]\nagent = \"fence_lab\"\nfrom = [\"a\"]\n\
-                       timeout_ms = 60000\n";
+                       hosts = [\"a1\", \"a2\", \"b1\", \"b2\"]\nextension = \"fence-agents\"\n\
+                       bind = { agent = \"fence_lab\" }\nread_back_program = \"fence_lab\"\n\
+                       from = [\"a\"]\ntimeout_ms = 60000\n";
 
 /// A host at site a loses power: the manager there asks its board for the leader.
 pub(super) fn by_the_site(lab: &Lab) -> Result<()> {
+    let cluster = Cluster::of(lab);
+    install(&cluster, BRIDGE, &[])?;
     with_policy(lab, DEVICES, || {
         Boards::serve(lab, |boards| {
             with_vms(lab, &[small(VM, "a")], |cluster| {
@@ -34,7 +40,8 @@ pub(super) fn by_the_site(lab: &Lab) -> Result<()> {
                 done
             })
         })
-    })
+    })?;
+    remove(&cluster, BRIDGE)
 }
 
 fn body(cluster: &Cluster, boards: &Boards) -> Result<()> {

@@ -15,7 +15,8 @@ use crate::{clock, state};
 
 const LOOPS: &str = "bad-loops";
 const RULE: &str = "label-match";
-const RANK: &str = "site-affinity";
+/// In Rust, and in JavaScript.
+const RANKS: [&str; 2] = ["site-affinity", "free-memory"];
 
 /// One that loops for ever delays a failover by its budget and is told of; a hard rule holds a VM back, and says
 /// so, until it is gone; all managers have what is installed.
@@ -27,7 +28,9 @@ pub(super) fn extensions(lab: &Lab) -> Result<()> {
 }
 
 fn loops(cluster: &Cluster) -> Result<()> {
-    install(cluster, RANK, &[])?;
+    for rank in RANKS {
+        install(cluster, rank, &[])?;
+    }
     install(cluster, LOOPS, &["--on-failure", "open"])?;
     let host = host_of(cluster, "exa")?;
     let off = cluster.lab.power_off(&[&host])?;
@@ -43,12 +46,14 @@ fn loops(cluster: &Cluster) -> Result<()> {
         events.contains(&format!("extension {LOOPS}: it used")),
         || format!("no decision tells that it was made without {LOOPS}:\n{events}"),
     )?;
-    let rank = shown(cluster, RANK)?;
-    expect(rank["costs"]["failed"] == 0, || {
-        format!("{RANK} failed: {rank:#}")
-    })?;
+    for rank in RANKS {
+        let calls = cluster.calls_of(rank)?;
+        expect(calls.asked > 0 && calls.failed == 0, || {
+            format!("{rank} was asked by nobody, or failed: {calls:?}")
+        })?;
+        remove(cluster, rank)?;
+    }
     remove(cluster, LOOPS)?;
-    remove(cluster, RANK)?;
     cluster.lab.power_on(&[&host])?;
     cluster.wait_sites_online(PATIENCE)
 }

@@ -194,17 +194,17 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "placement-rules",
-        what: "40: an extension that loops delays nothing, a hard rule is heeded, explained and removed",
+        what: "40: an extension that loops delays nothing, rules in Rust, JavaScript and C are asked, heeded, explained",
         run: extension::extensions,
     },
     Scenario {
         name: "notifier",
-        what: "a host loses power: a webhook is told that it was given up, and where its VM went",
+        what: "a host loses power: a webhook is told that it was given up, and a router where its VM is",
         run: notifier::tells,
     },
     Scenario {
         name: "storage-check-extension",
-        what: "42: an extension checks the storage: a copy is lost, then the check itself: nothing stops",
+        what: "42: extensions in Rust and Python check the storage: a copy is lost, then the checks: nothing stops",
         run: storage_check::by_extension,
     },
     Scenario {
@@ -229,7 +229,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "fence-errand",
-        what: "39: only site a's manager can ask the boards, and the witness leads: it is asked there",
+        what: "39: only site a's manager can ask the boards, by an extension, and the witness leads: it is asked there",
         run: errand::by_the_site,
     },
     Scenario {

@@ -1,4 +1,5 @@
-//! An event handler tells a webhook of a loss, and of where its VM went.
+//! One event handler tells a webhook of a loss, and of where its VM went; another a router where the VM is, by the
+//! cluster's records.
 
 use holdfast_model::host::Membership;
 
@@ -10,14 +11,20 @@ use crate::lab::Lab;
 use crate::sink::{Sink, TARGET};
 
 const NOTIFIER: &str = "notifier";
+const TRAFFIC: &str = "traffic";
 const VM: &str = "told";
 
 pub(super) fn tells(lab: &Lab) -> Result<()> {
-    let bound = format!("[extensions.{NOTIFIER}]\nbind = {{ webhook = \"{TARGET}\" }}\n");
+    let bound = format!(
+        "[extensions.{NOTIFIER}]\nbind = {{ webhook = \"{TARGET}\" }}\n\
+         [extensions.{TRAFFIC}]\nbind = {{ router = \"{TARGET}\" }}\n"
+    );
     with_policy(lab, &bound, || {
         Sink::serve(|sink| {
             with_vms(lab, &[small(VM, "a")], |cluster| {
-                install(cluster, NOTIFIER, &[])?;
+                for handler in [NOTIFIER, TRAFFIC] {
+                    install(cluster, handler, &[])?;
+                }
                 let before = cluster.vm(VM)?;
                 let host = host_of(cluster, VM)?;
                 let off = lab.power_off(&[&host])?;
@@ -27,9 +34,13 @@ pub(super) fn tells(lab: &Lab) -> Result<()> {
                 expect(fenced < granted, || {
                     format!("{VM} is told to have moved before {host} was given up")
                 })?;
-                let told = shown(cluster, NOTIFIER)?;
-                expect(told["told"]["dropped"] == 0, || format!("{told:#}"))?;
-                remove(cluster, NOTIFIER)?;
+                let now = host_of(cluster, VM)?;
+                sink.wait_place(VM, (&now, "b"), PATIENCE)?;
+                for handler in [NOTIFIER, TRAFFIC] {
+                    let told = shown(cluster, handler)?;
+                    expect(told["told"]["dropped"] == 0, || format!("{told:#}"))?;
+                    remove(cluster, handler)?;
+                }
                 lab.power_on(&[&host])?;
                 wait_host(cluster, &host, Membership::Online)
             })

@@ -8,9 +8,12 @@ use crate::error::{LabError, Result};
 use crate::lab::Lab;
 use crate::layout::{Machine, Role};
 use crate::trial::Cluster;
-use crate::{clock, configs, state};
+use crate::{clock, configs, state, storage_checks};
 
+/// The hosts' checks: GlusterFS's own in Rust, and on one host what any storage can be asked, in Python.
 const CHECK: &str = "gluster-check";
+const PROBE: &str = "storage-probe";
+const PROBES: &str = "b2";
 const VM: &str = "stx";
 /// The server whose brick is lost: the VM is at the other site.
 const SERVER: &str = "b-ctl";
@@ -31,7 +34,11 @@ pub(super) fn by_extension(lab: &Lab) -> Result<()> {
     with_vms(lab, &[small(VM, "a")], |cluster| {
         agents_with(lab, |machine| {
             let (layout, options) = (lab.layout(), lab.options());
-            configs::host_toml_checked_by(layout, machine, options, (CHECK, glfsheal))
+            let check = match machine.name.as_str() {
+                PROBES => storage_checks::by_storage_probe(layout),
+                _ => storage_checks::by_gluster_check(layout, glfsheal),
+            };
+            configs::host_toml_with(layout, machine, options, &check)
         })?;
         let done = body(cluster);
         // Also after a failure: the next scenario finds the lab as it was.
@@ -39,16 +46,20 @@ pub(super) fn by_extension(lab: &Lab) -> Result<()> {
             configs::host_toml(lab.layout(), machine, lab.options())
         })?;
         done?;
-        extension::remove(cluster, CHECK)?;
+        for check in [CHECK, PROBE] {
+            extension::remove(cluster, check)?;
+        }
         wait_storage(cluster, "synced")
     })
 }
 
 fn body(cluster: &Cluster) -> Result<()> {
     let before = cluster.vm(VM)?;
-    wait_storage(cluster, "unknown: extension gluster-check")?;
+    wait_storage(cluster, "unknown: extension ")?;
     wait_told(cluster, "extension-not-ready", "is not installed")?;
     extension::put(cluster, CHECK, &[])?;
+    // Python comes with all of its interpreter.
+    extension::put(cluster, PROBE, &["--allow-large"])?;
     wait_storage(cluster, "synced")?;
     // Kept down, so that nobody starts the brick again.
     cluster.lab.stop_service(SERVER, "storage")?;
@@ -59,12 +70,15 @@ fn body(cluster: &Cluster) -> Result<()> {
     cluster.lab.wait_storage_in_sync(PATIENCE)?;
     wait_storage(cluster, "synced")?;
     let since_ms = clock::now_ms();
-    extension::remove(cluster, CHECK)?;
-    wait_storage(cluster, "unknown: extension gluster-check")?;
+    for check in [CHECK, PROBE] {
+        extension::remove(cluster, check)?;
+    }
+    wait_storage(cluster, "unknown: extension ")?;
     wait_told(cluster, "extension-not-ready", "is not installed")?;
     runs_on(cluster, &before, since_ms, THREE_TTLS)?;
     same_grant(cluster, &before)?;
     extension::put(cluster, CHECK, &[])?;
+    extension::put(cluster, PROBE, &["--allow-large"])?;
     wait_storage(cluster, "synced")
 }
 

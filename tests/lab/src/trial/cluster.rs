@@ -31,6 +31,15 @@ pub struct VmWish {
     pub kind: GuestKind,
 }
 
+/// How often an extension was asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Calls {
+    /// Since the managers were started.
+    pub asked: u64,
+    /// Of them, those without an answer.
+    pub failed: u64,
+}
+
 /// Where to look when the cluster does not do what it should.
 const HINT: &str =
     "`cargo xtask lab cli status`, `… lab logs b-ctl manager`, `… lab logs b1 agent`";
@@ -86,6 +95,19 @@ impl<'l> Cluster<'l> {
         let names: Vec<&str> = wishes.iter().map(|wish| wish.name.as_str()).collect();
         self.wait_running(&names, limit)?;
         Ok(guests)
+    }
+
+    /// What an extension was asked, by all managers together.
+    pub fn calls_of(&self, extension: &str) -> Result<Calls> {
+        let mut all = Calls::default();
+        for manager in self.lab.layout().controls() {
+            let argv = ["ext", "show", extension];
+            let shown = self.lab.cli_json_of(&manager.name, &argv)?;
+            let number = |of: &str| shown["costs"][of].as_u64().unwrap_or_default();
+            all.asked += number("calls");
+            all.failed += number("failed");
+        }
+        Ok(all)
     }
 
     /// Waits until the status satisfies a condition.

@@ -14,7 +14,7 @@ mod home;
 mod leaders;
 mod picture;
 
-pub use cluster::{Cluster, VmWish};
+pub use cluster::{Calls, Cluster, VmWish};
 pub use fail::{Failover, VmFailover, lose, lose_site};
 pub use handover::{Handover, hand_over};
 pub use home::{Homecoming, VmMove, move_vm, watch_homecoming};
