@@ -13,25 +13,30 @@ use crate::run::wait_until;
 use crate::trial::Cluster;
 use crate::{clock, state};
 
+/// It costs the most: all of its time.
 const LOOPS: &str = "bad-loops";
+/// All of them: they trap, ask for all memory, and answer what is no number.
+const BAD: [&str; 4] = [LOOPS, "bad-traps", "bad-grows", "bad-not-a-number"];
 const RULE: &str = "label-match";
 /// In Rust, and in JavaScript.
 const RANKS: [&str; 2] = ["site-affinity", "free-memory"];
 
-/// One that loops for ever delays a failover by its budget and is told of; a hard rule holds a VM back, and says
-/// so, until it is gone; all managers have what is installed.
+/// Bad ones hold a failover up by no more than their budgets and are told of, while good ones are heeded; a hard rule
+/// holds a VM back, and says so, until it is gone; all managers have what is installed.
 pub(super) fn extensions(lab: &Lab) -> Result<()> {
     with_vms(lab, &[small("exa", "a")], |cluster| {
-        loops(cluster)?;
+        among_bad_ones(cluster)?;
         rule(cluster)
     })
 }
 
-fn loops(cluster: &Cluster) -> Result<()> {
+fn among_bad_ones(cluster: &Cluster) -> Result<()> {
     for rank in RANKS {
         install(cluster, rank, &[])?;
     }
-    install(cluster, LOOPS, &["--on-failure", "open"])?;
+    for bad in BAD {
+        install(cluster, bad, &["--on-failure", "open"])?;
+    }
     let host = host_of(cluster, "exa")?;
     let off = cluster.lab.power_off(&[&host])?;
     let mut log = cluster.lab.observer_log()?;
@@ -40,7 +45,13 @@ fn loops(cluster: &Cluster) -> Result<()> {
     expect(there != host, || {
         format!("exa is still said to be on {host}")
     })?;
-    // It was asked, and looped: without that nothing is shown.
+    // They were asked, and failed: without that nothing is shown.
+    for bad in BAD {
+        let calls = cluster.calls_of(bad)?;
+        expect(calls.failed > 0, || {
+            format!("{bad} was asked by nobody, or did no harm: {calls:?}")
+        })?;
+    }
     let events = cluster.lab.cli(&["events", "-n", "200"])?.stdout;
     expect(
         events.contains(&format!("extension {LOOPS}: it used")),
@@ -53,7 +64,9 @@ fn loops(cluster: &Cluster) -> Result<()> {
         })?;
         remove(cluster, rank)?;
     }
-    remove(cluster, LOOPS)?;
+    for bad in BAD {
+        remove(cluster, bad)?;
+    }
     cluster.lab.power_on(&[&host])?;
     cluster.wait_sites_online(PATIENCE)
 }

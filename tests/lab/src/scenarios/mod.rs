@@ -204,7 +204,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "storage-check-extension",
-        what: "42: extensions in Rust and Python check the storage: a copy is lost, then the checks: nothing stops",
+        what: "40: extensions in Rust and Python check the storage: a copy is lost, then the checks: nothing stops",
         run: storage_check::by_extension,
     },
     Scenario {
