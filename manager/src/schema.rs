@@ -4,6 +4,7 @@
 
 use crate::vm_file::VmFile;
 use clap::ValueEnum;
+use holdfast_model::extension::Manifest;
 use holdfast_model::files::{FenceFile, HostFile, ManagerFile};
 use holdfast_model::policy::Policy;
 use schemars::generate::SchemaSettings;
@@ -22,6 +23,8 @@ pub enum SchemaOf {
     Manager,
     /// fence.toml, beside host.toml
     Fence,
+    /// extension.toml
+    Extension,
 }
 
 /// The schema of a file.
@@ -32,6 +35,7 @@ pub fn schema(of: SchemaOf) -> Schema {
         SchemaOf::Host => generate::<HostFile>("Holdfast: host.toml"),
         SchemaOf::Manager => generate::<ManagerFile>("Holdfast: manager.toml"),
         SchemaOf::Fence => generate::<FenceFile>("Holdfast: fence.toml"),
+        SchemaOf::Extension => generate::<Manifest>("Holdfast: extension.toml"),
     }
 }
 

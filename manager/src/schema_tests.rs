@@ -14,6 +14,11 @@ const VM: &str = "name = \"web1\"\nrun = true\nmemory_mib = 64\nvcpus = 1\nprior
     labels = { needs = \"gpu\" }\n\
     domain_xml = \"<domain/>\"\ndomain_xml_file = \"web1.xml\"\n";
 
+const EXTENSION: &str = "name = \"x\"\nversion = \"1.0.0\"\nkind = \"events\"\nsummary = \"Tells.\"\n\
+    [limits]\ncpu_ms = 5000\nwall_ms = 1\nmemory_mib = 32\nanswer_kib = 1\nrequests = 64\n\
+    [rights]\nlog = true\nstate = [\"vms/\"]\nprograms = []\npaths = []\ncommands = []\n\
+    http = { webhook = [\"POST /\"] }\n";
+
 /// A shipped file with every key that is commented out.
 fn with_all_keys(text: &str) -> Value {
     let line = |line: &str| match line.strip_prefix('#') {
@@ -169,6 +174,10 @@ fn schemas_and_readers_know_the_same_keys_and_words() {
         4
     );
     assert_eq!(agree::<FenceFile>(&value(SchemaOf::Fence), &mut vec![]), 2);
+    let extension = value(SchemaOf::Extension);
+    assert_eq!(agree::<Manifest>(&extension, &mut vec![]), 4);
+    let requests = &extension["properties"]["limits"]["properties"]["requests"];
+    assert_eq!(requests["maximum"], 64);
 }
 
 /// Every key of the schema that the document has not, tables included.
@@ -200,6 +209,7 @@ fn shipped_files_pass_with_every_key_and_leave_none_out() {
         (SchemaOf::Host, HOST),
         (SchemaOf::Fence, FENCE),
         (SchemaOf::Vm, VM),
+        (SchemaOf::Extension, EXTENSION),
     ] {
         let schema = schema(of).to_value();
         let document = with_all_keys(text);
@@ -213,6 +223,7 @@ fn shipped_files_pass_with_every_key_and_leave_none_out() {
             SchemaOf::Host => read::<HostFile>(&text, Format::Json, "x").map(drop),
             SchemaOf::Manager => read::<ManagerFile>(&text, Format::Json, "x").map(drop),
             SchemaOf::Fence => read::<FenceFile>(&text, Format::Json, "x").map(drop),
+            SchemaOf::Extension => read::<Manifest>(&text, Format::Json, "x").map(drop),
         };
         assert_eq!(result, Ok(()), "{of:?}");
     }

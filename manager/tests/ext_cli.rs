@@ -181,6 +181,33 @@ fn one_in_c_fits_its_contract_as_it_is() {
 }
 
 #[test]
+fn a_signature_over_something_else_is_told_before_it_is_refused() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = dir.path();
+    let component = built("label-match");
+    let manifest = component.with_file_name("extension.toml");
+    let own = dir.join("extension.toml");
+    std::fs::copy(&component, dir.join("label-match.wasm")).unwrap();
+    std::fs::copy(manifest, &own).unwrap();
+    assert_eq!(holdfast(dir, &["keygen", "key.pem"]).code, Some(0));
+    let signed = holdfast(dir, &["sign", ".", "--key", "key.pem"]);
+    assert_eq!(signed.code, Some(0), "{}", signed.err);
+    let ran = holdfast(dir, &["check"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("; signed with "), "{}", ran.out);
+    let text = std::fs::read_to_string(&own).unwrap();
+    std::fs::write(&own, text + "# later\n").unwrap();
+    let ran = holdfast(dir, &["check"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains("signature: ./extension.sig: its signature with"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
 fn bad_ones_fail_and_say_how() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let test = |name: &str, verb: &str, more: &[&str]| {
@@ -304,6 +331,12 @@ fn what_is_no_extension_is_said_in_plain_words() {
         ),
         (&["check"], 1, "no extension.toml there"),
         (&["check", "none"], 1, "cannot read none"),
+        (
+            &["install", "none", "--dry-run"],
+            1,
+            "none: not there; give the folder",
+        ),
+        (&["install", ".", "--dry-run"], 1, "no extension.toml there"),
         (
             &["check", "no.wasm", "--manifest", "m.toml"],
             1,

@@ -254,21 +254,39 @@ pub fn mismatches(surface: &Surface, manifest: &Manifest) -> Vec<String> {
         ));
     }
     let rights = &manifest.rights;
+    // What stands in the manifest, and an example of it.
     let asked = [
-        ("log", rights.log, "log = true"),
-        ("state", !rights.state.is_empty(), "state"),
-        ("http", !rights.http.is_empty(), "http"),
-        ("agent", !rights.programs.is_empty(), "programs"),
+        ("log", rights.log, "log", "log = true"),
+        (
+            "state",
+            !rights.state.is_empty(),
+            "state",
+            "state = [\"vms/\"]",
+        ),
+        (
+            "http",
+            !rights.http.is_empty(),
+            "http",
+            "[rights.http], and in it a role with what is sent to it: webhook = [\"POST /\"]",
+        ),
+        (
+            "agent",
+            !rights.programs.is_empty(),
+            "programs",
+            "programs = [\"agent\"]",
+        ),
         (
             "probe",
             !(rights.paths.is_empty() && rights.commands.is_empty()),
             "paths or commands",
+            "paths = [\"storage\"]",
         ),
     ];
-    for (interface, asked, key) in asked {
+    for (interface, asked, key, example) in asked {
         match (surface.imports.contains(interface), asked) {
             (true, false) => found.push(format!(
-                "the component imports `{interface}`, and [rights] in the manifest has no `{key}`; add it"
+                "the component imports `{interface}`, and [rights] in the manifest has no `{key}`; add it, such as \
+                 {example}"
             )),
             (false, true) => found.push(format!(
                 "[rights] in the manifest has `{key}`, and the component does not import `{interface}`; \

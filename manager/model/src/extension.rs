@@ -210,18 +210,23 @@ impl Limits {
 pub struct LimitsAsked {
     /// CPU time of one call, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LIMITS_MAX.cpu_ms))]
     pub cpu_ms: Option<u64>,
     /// Time of one call by the clock, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LIMITS_MAX.wall_ms))]
     pub wall_ms: Option<u64>,
     /// Memory, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LIMITS_MAX.memory_mib))]
     pub memory_mib: Option<u64>,
     /// What one call may hand over, in KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LIMITS_MAX.answer_kib))]
     pub answer_kib: Option<u64>,
     /// HTTP requests, programs and probes of one call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LIMITS_MAX.requests))]
     pub requests: Option<u64>,
 }
 

@@ -150,13 +150,25 @@ pub fn place_of(text: &str, offset: usize) -> (usize, usize) {
     (line, before[start..].chars().count() + 1)
 }
 
-/// Where a TOML text sets `key`: comments that mention it do not count.
+/// Where a TOML text sets `key`, or begins the table of that name: comments that mention it do not count.
 fn place_of_key(text: &str, key: &str) -> Option<(usize, usize)> {
-    text.lines().enumerate().find_map(|(number, line)| {
-        let rest = line.trim_start().strip_prefix(key)?;
-        let sets = rest.trim_start().starts_with('=');
-        sets.then(|| (number + 1, line.len() - line.trim_start().len() + 1))
-    })
+    let sets = |line: &str| {
+        let rest = line.strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let begins = |line: &str| {
+        let rest = line.strip_prefix('[').map(str::trim_start);
+        let rest = rest.and_then(|rest| rest.strip_prefix(key));
+        rest.is_some_and(|rest| rest.trim_start().starts_with([']', '.']))
+    };
+    let place = |is_it: &dyn Fn(&str) -> bool| {
+        let mut lines = text.lines().enumerate();
+        lines.find_map(|(number, line)| {
+            let indent = line.len() - line.trim_start().len();
+            is_it(line.trim_start()).then_some((number + 1, indent + 1))
+        })
+    };
+    place(&sets).or_else(|| place(&begins))
 }
 
 /// The known word nearest to `word`, if one is near enough to be meant.

@@ -36,6 +36,9 @@ pub const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Methods that a pattern of [`Rights::http`] may begin with.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
+/// The keys of [`Rights`] with lists.
+const OTHERS: [&str; 4] = ["commands", "paths", "programs", "state"];
+
 impl Rights {
     /// Each right in one line of words, in a fixed order: what an operator is shown and asked about.
     pub fn lines(&self) -> Vec<String> {
@@ -113,8 +116,10 @@ impl Rights {
             })
         };
         use ExtensionKind::{Events, Fencing, StorageCheck};
-        let patterns = self.http.values().flatten();
-        let odd = patterns.into_iter().find(|each| !is_pattern(each));
+        let patterns = self.http.iter();
+        let mut patterns =
+            patterns.flat_map(|(role, all)| all.iter().map(move |each| (role, each)));
+        let odd = patterns.find(|(_, each)| !is_pattern(each));
         let is_record = |key: &str| RECORDS.iter().any(|root| key.starts_with(root));
         let none = self.state.iter().find(|key| !is_record(key));
         let none = none.map(|key| {
@@ -126,11 +131,9 @@ impl Rights {
                 ),
             )
         });
-        odd.map(|each| {
-            (
-                format!("`{each}` is not a request"),
-                "write a method, a space and a path, such as \"GET /redfish/v1/*\"".to_owned(),
-            )
+        odd.map(|(role, each)| {
+            let what = format!("`{each}`, of `{role}` in [rights.http], is not a request");
+            (what, advice_for(role.as_str(), each))
         })
         .or(none)
         .or_else(|| has("state", !self.state.is_empty(), &[Events]))
@@ -138,6 +141,22 @@ impl Rights {
         .or_else(|| has("programs", !self.programs.is_empty(), &[Fencing]))
         .or_else(|| has("paths", !self.paths.is_empty(), &[StorageCheck]))
         .or_else(|| has("commands", !self.commands.is_empty(), &[StorageCheck]))
+    }
+}
+
+/// What to write instead of what is no request.
+fn advice_for(role: &str, pattern: &str) -> String {
+    let (method, path) = pattern
+        .split_once(' ')
+        .unwrap_or((pattern, "/redfish/v1/*"));
+    let capitals = method.to_ascii_uppercase();
+    if OTHERS.contains(&role) {
+        // In TOML what follows a table's head belongs to it.
+        format!("a right `{role}` stands above [rights.http], in [rights]")
+    } else if METHODS.contains(&capitals.as_str()) && path.starts_with('/') {
+        format!("write \"{capitals} {path}\"")
+    } else {
+        "write a method, a space and a path, such as \"GET /redfish/v1/*\"".to_owned()
     }
 }
 
@@ -157,6 +176,33 @@ mod tests {
             http: BTreeMap::from([("bmc".parse().expect("a name"), requests)]),
             ..Rights::default()
         }
+    }
+
+    #[test]
+    fn what_is_no_request_is_put_right() {
+        for (role, pattern, advice) in [
+            ("bmc", "post /a", "write \"POST /a\""),
+            ("bmc", "POST", "write \"POST /redfish/v1/*\""),
+            ("bmc", "/a", "a method, a space and a path"),
+            ("bmc", "FETCH /a", "a method, a space and a path"),
+            (
+                "state",
+                "vms/",
+                "a right `state` stands above [rights.http]",
+            ),
+        ] {
+            let role = role.parse().expect("a name");
+            let rights = Rights {
+                http: [(role, [pattern.to_owned()].into())].into(),
+                ..Rights::default()
+            };
+            let (what, to_do) = rights.fault(ExtensionKind::Events).expect(pattern);
+            assert!(
+                what.contains(pattern) && to_do.contains(advice),
+                "{what}; {to_do}"
+            );
+        }
+        assert_eq!(http(&["POST /"]).fault(ExtensionKind::Events), None);
     }
 
     #[test]

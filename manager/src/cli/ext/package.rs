@@ -1,11 +1,12 @@
 //! An extension's files: its component, its manifest, and who vouches for them.
 
 use super::super::error::CliError;
+use holdfast_extension_kit::MANIFEST;
 use holdfast_extension_signature::{FILE, SignatureFile};
 use holdfast_model::extension::Manifest;
 use holdfast_model::id::ExtensionName;
 use holdfast_model::signature::Signed;
-use holdfast_strict::{Format, read};
+use holdfast_strict::read_checked;
 use std::path::{Path, PathBuf};
 
 /// What is to be signed or installed.
@@ -24,14 +25,16 @@ impl Package {
             true => path.to_owned(),
             false => path.parent().map(Path::to_owned).unwrap_or_default(),
         };
-        let manifest_path = manifest.map_or_else(|| beside.join("extension.toml"), Path::to_owned);
+        let manifest_path = manifest.map_or_else(|| beside.join(MANIFEST), Path::to_owned);
+        if !path.exists() {
+            return Err(about(path, NOT_THERE.to_owned()));
+        }
+        if manifest.is_none() && !manifest_path.is_file() {
+            return Err(CliError::Extension(no_manifest(&beside)));
+        }
         let shown = manifest_path.display().to_string();
         let text = text(&manifest_path)?;
-        let manifest: Manifest = read(&text, Format::Toml, &shown)?;
-        if let Some((key, what, advice)) = manifest.fault() {
-            let what = format!("`{key}`: {what}; {advice}");
-            return Err(CliError::Content { path: shown, what });
-        }
+        let manifest = read_checked(&text, &shown, Manifest::fault)?;
         let component = match path.is_dir() {
             true => built(path, &manifest.name)?,
             false => path.to_owned(),
@@ -66,6 +69,23 @@ impl Package {
     }
 }
 
+const NOT_THERE: &str = "not there; give the folder of an extension, or its component's file with extension.toml beside it";
+
+/// In words, where one was looked for.
+pub(super) fn no_manifest(folder: &Path) -> String {
+    format!(
+        "{}: no {MANIFEST} there; give the folder of an extension, or start one with `holdfast ext new`",
+        folder.display()
+    )
+}
+
+fn about(path: &Path, what: String) -> CliError {
+    CliError::Content {
+        path: path.display().to_string(),
+        what,
+    }
+}
+
 /// A file that people write or see.
 pub(super) fn text(path: &Path) -> Result<String, CliError> {
     std::fs::read_to_string(path).map_err(|source| CliError::Read {
@@ -80,11 +100,11 @@ fn built(dir: &Path, name: &ExtensionName) -> Result<PathBuf, CliError> {
         .iter()
         .map(|file| dir.join(file))
         .filter(|path| path.is_file());
-    found.next().ok_or_else(|| CliError::Content {
-        path: dir.display().to_string(),
-        what: format!(
+    found.next().ok_or_else(|| {
+        let what = format!(
             "there is no {} in it; `holdfast ext build` makes it",
             names[0]
-        ),
+        );
+        about(dir, what)
     })
 }

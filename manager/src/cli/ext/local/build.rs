@@ -5,7 +5,7 @@ use super::super::super::error::CliError;
 use super::super::super::paint::{Line, Tone};
 use super::super::super::{print, print_json};
 use super::super::arguments::BuildArguments;
-use super::examine::no_manifest;
+use super::super::package::no_manifest;
 use super::{host_imports, kit, listed, say, size};
 use holdfast_extension_kit::{Folder, MANIFEST, Options, Tools};
 use serde::Serialize;

@@ -6,6 +6,7 @@ use super::super::super::error::CliError;
 use super::super::super::hint;
 use super::super::super::paint::{Line, Tone};
 use super::super::arguments::WhichArguments;
+use super::super::package::no_manifest;
 use super::test::tell_unsound;
 use super::{say, size};
 use holdfast_extension_host::contract::mismatches;
@@ -54,7 +55,7 @@ impl Examined {
         }
     }
 
-    fn find(&mut self, about: &'static str, text: impl ToString) {
+    pub(super) fn find(&mut self, about: &'static str, text: impl ToString) {
         self.findings.push(Finding {
             about,
             text: text.to_string(),
@@ -106,14 +107,6 @@ pub(super) fn sound(which: &WhichArguments, output: Output) -> Result<Sound, Cli
         tell_unsound(&found.findings, output)?;
     }
     found.sound().ok_or(CliError::Sick)
-}
-
-/// In words, where one was looked for.
-pub(super) fn no_manifest(folder: &Path) -> String {
-    format!(
-        "{}: no {MANIFEST} there; give the folder of an extension, or start one with `holdfast ext new`",
-        folder.display()
-    )
 }
 
 fn manifest(found: &mut Examined) {
