@@ -4,7 +4,7 @@ use super::super::args::Sure;
 use super::super::client::Verb;
 use super::super::error::CliError;
 use super::super::paint::{Line, Tone, table};
-use super::super::{Session, confirm};
+use super::super::{Session, confirm, hint};
 use super::package::Package;
 use super::versions::{before, rollout, shadow_lines};
 use crate::api::extensions::Wanted;
@@ -101,7 +101,11 @@ impl Session {
         };
         let large = arguments.allow_large;
         let upload = format!("/components/{digest}?large={large}{dry}");
-        self.client.upload(&upload, &wasm, INSTALL)?;
+        let sent = self.client.upload(&upload, &wasm, INSTALL);
+        if let Err(CliError::Unreachable { .. }) = &sent {
+            hint("`holdfast ext check`, `ext test` and `ext chaos` need no manager");
+        }
+        sent?;
         let path = match arguments.shadow {
             true => format!("/extensions/{name}/shadow"),
             false => format!("/extensions/{name}"),
