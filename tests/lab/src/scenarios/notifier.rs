@@ -35,7 +35,8 @@ pub(super) fn tells(lab: &Lab) -> Result<()> {
                     format!("{VM} is told to have moved before {host} was given up")
                 })?;
                 let now = host_of(cluster, VM)?;
-                sink.wait_place(VM, (&now, "b"), PATIENCE)?;
+                let site = &lab.layout().machine(&now)?.site;
+                sink.wait_place(VM, (&now, site), PATIENCE)?;
                 for handler in [NOTIFIER, TRAFFIC] {
                     let told = shown(cluster, handler)?;
                     expect(told["told"]["dropped"] == 0, || format!("{told:#}"))?;

@@ -70,15 +70,15 @@ fn body(cluster: &Cluster) -> Result<()> {
     cluster.lab.wait_storage_in_sync(PATIENCE)?;
     wait_storage(cluster, "synced")?;
     let since_ms = clock::now_ms();
-    for check in [CHECK, PROBE] {
-        extension::remove(cluster, check)?;
-    }
-    wait_storage(cluster, "unknown: extension ")?;
+    extension::remove(cluster, CHECK)?;
+    wait_storage_by(cluster, |host| match host {
+        PROBES => "synced",
+        _ => "unknown: extension gluster-check",
+    })?;
     wait_told(cluster, "extension-not-ready", "is not installed")?;
     runs_on(cluster, &before, since_ms, THREE_TTLS)?;
     same_grant(cluster, &before)?;
     extension::put(cluster, CHECK, &[])?;
-    extension::put(cluster, PROBE, &["--allow-large"])?;
     wait_storage(cluster, "synced")
 }
 
@@ -97,13 +97,20 @@ fn agents_with(lab: &Lab, text: impl Fn(&Machine) -> String) -> Result<()> {
 }
 
 /// Every host's own check of its storage begins so.
-fn wait_storage(cluster: &Cluster, wanted: &str) -> Result<()> {
-    let what = format!("storage to be {wanted} on every host");
-    cluster.wait(&what, PATIENCE, |status| {
+fn wait_storage(cluster: &Cluster, wanted: &'static str) -> Result<()> {
+    wait_storage_by(cluster, |_| wanted)
+}
+
+/// What each host's own check of its storage says begins so.
+fn wait_storage_by(cluster: &Cluster, wanted: impl Fn(&str) -> &'static str) -> Result<()> {
+    cluster.wait("the storage of every host", PATIENCE, |status| {
         let mut hosts = status.hosts.iter();
-        match hosts.find(|host| !host.storage.starts_with(wanted)) {
+        match hosts.find(|host| !host.storage.starts_with(wanted(host.name.as_str()))) {
             None => Ok(()),
-            Some(host) => Err(format!("{}: {}", host.name, host.storage)),
+            Some(host) => {
+                let wanted = wanted(host.name.as_str());
+                Err(format!("{}: {}, not {wanted}", host.name, host.storage))
+            }
         }
     })
 }
