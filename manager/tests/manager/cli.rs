@@ -1,11 +1,9 @@
 //! The command line as a user has it: what it prints where, and its exit codes.
 
-mod support;
-
+use crate::support::{BOUND, Cluster, Ran, cli, domain_xml, file};
 use serde_json::Value;
 use std::process::Output;
 use std::time::Duration;
-use support::{BOUND, Cluster, Ran, cli, domain_xml, file};
 
 /// It ended with this code, and its standard error says this.
 fn check_error(ran: &Ran, code: i32, says: &str) {

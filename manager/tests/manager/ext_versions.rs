@@ -2,8 +2,9 @@
 //! the real command line.
 #![cfg(feature = "extensions")]
 
-mod support;
-
+use crate::support::guests::{guest, workshop};
+use crate::support::rig::Rig;
+use crate::support::{Manager, file};
 use holdfast_manager::daemon::Means;
 use holdfast_model::component::digest;
 use holdfast_model::time::UnixMs;
@@ -11,9 +12,6 @@ use holdfast_store::components::{self, entries};
 use holdfast_store::keyspace::Key;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use support::guests::{guest, workshop};
-use support::rig::Rig;
-use support::{Manager, file};
 use tempfile::TempDir;
 
 /// The extension that all of this is about.
@@ -345,7 +343,7 @@ async fn what_would_do_harm_twice_has_no_shadow() {
     );
     let kept = |path: &str| rig.store.get_now(path).is_some();
     for name in ["redfish", "notifier", NAME] {
-        let name = support::name(name);
+        let name = crate::support::name(name);
         assert!(!kept(&Key::Shadow(name).path()));
     }
 }
@@ -355,7 +353,7 @@ async fn what_would_do_harm_twice_has_no_shadow() {
 async fn a_shadow_is_not_left_behind() {
     let rig = Rig::start().await;
     let is_there = || {
-        let key = Key::Shadow(support::name(NAME)).path();
+        let key = Key::Shadow(crate::support::name(NAME)).path();
         rig.store.get_now(&key).is_some()
     };
     let (first, second) = (

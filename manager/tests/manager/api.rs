@@ -1,7 +1,7 @@
 //! What the API does, over real TCP on loopback, with puppet hosts.
 
-mod support;
-
+use crate::support::requests::{JSON, check_problem, one_manager};
+use crate::support::{Cluster, Manager, cli, domain_xml, name, policy, put};
 use holdfast_manager::daemon::Means;
 use holdfast_manager::requests::{Ended, RequestCounts, Requested, Requests};
 use holdfast_model::host::ExitKind;
@@ -11,8 +11,6 @@ use holdfast_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use support::requests::{JSON, check_problem, one_manager};
-use support::{Cluster, Manager, cli, domain_xml, name, policy, put};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_fails_is_told_by_why() {
@@ -280,7 +278,7 @@ async fn the_openapi_document_has_every_route_and_no_other() {
         })
         .collect();
     // The routes as they are written, one `.route("/path", verb(handler).verb(handler))` each.
-    let source: String = include_str!("../src/api/mod.rs")
+    let source: String = include_str!("../../src/api/mod.rs")
         .split_whitespace()
         .collect();
     let mut served = BTreeSet::new();

@@ -1,16 +1,14 @@
 //! Who vouches for extensions, and which of them have to be there: a real manager, the real command line.
 #![cfg(feature = "extensions")]
 
-mod support;
-
+use crate::support::guests::{guest, workshop};
+use crate::support::rig::Rig;
+use crate::support::{Manager, file, put};
 use holdfast_manager::daemon::Means;
 use holdfast_store::keyspace::Key;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use support::guests::{guest, workshop};
-use support::rig::Rig;
-use support::{Manager, file, put};
 
 /// A copy of a guest's folder, whose files a test may change.
 fn copied(rig: &Rig, name: &str) -> PathBuf {
@@ -151,7 +149,7 @@ async fn what_was_changed_in_the_store_is_not_asked() {
     record["manifest"]["limits"] = json!({"cpu_ms": 4_000});
     put(
         &rig.store,
-        Key::Extension(support::name("label-match")),
+        Key::Extension(crate::support::name("label-match")),
         &record,
     );
     let told = |shown: &Value| {

@@ -1,8 +1,7 @@
 //! The daemon on the in-memory store, with puppet hosts: election, failover, and starting up where
 //! something is wrong.
 
-mod support;
-
+use crate::support::{BOUND, Cluster, Manager, name, policy, put, shared};
 use holdfast_manager::daemon::Shared;
 use holdfast_manager::daemon::executor::{execute, prepare};
 use holdfast_manager::daemon::fence::NoDevices;
@@ -15,7 +14,6 @@ use holdfast_store::memory::MemoryStore;
 use holdfast_store::view::View;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{BOUND, Cluster, Manager, name, policy, put, shared};
 use tokio::sync::watch;
 
 #[tokio::test(flavor = "multi_thread")]

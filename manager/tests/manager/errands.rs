@@ -1,8 +1,8 @@
 //! Fencing devices that only managers at some sites reach, with a leader at the witness: on the in-memory store
 //! with puppet hosts.
 
-mod support;
-
+use crate::support::errands::{course, journal, lose_the_host_of_web, web_runs_elsewhere};
+use crate::support::{BOUND, Cluster, Manager, name, policy, put, shared};
 use async_trait::async_trait;
 use holdfast_manager::daemon::fence::errand::carry_out;
 use holdfast_manager::daemon::fence::{FenceDevices, Power, Target};
@@ -18,8 +18,6 @@ use holdfast_store::memory::MemoryStore;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::errands::{course, journal, lose_the_host_of_web, web_runs_elsewhere};
-use support::{BOUND, Cluster, Manager, name, policy, put, shared};
 
 /// Longer than anything here takes: no decision is too old, and no standby takes over.
 const LONG_MS: u64 = 120_000;

@@ -1,8 +1,9 @@
 //! Extensions in a cluster: a real manager, real components, the real command line.
 #![cfg(feature = "extensions")]
 
-mod support;
-
+use crate::support::guests::{guest, workshop};
+use crate::support::rig::Rig;
+use crate::support::{Manager, file, put};
 use holdfast_manager::daemon::Means;
 use holdfast_model::component::digest;
 use holdfast_model::extension::Installed;
@@ -10,9 +11,6 @@ use holdfast_store::components::{self, entries};
 use holdfast_store::keyspace::Key;
 use serde_json::Value;
 use std::sync::Arc;
-use support::guests::{guest, workshop};
-use support::rig::Rig;
-use support::{Manager, file, put};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_is_installed_heeded_explained_and_removed() {
@@ -311,7 +309,7 @@ async fn a_storage_check_is_shown_as_hosts_tell_of_it() {
         serde_json::json!({"incarnation": "a1-1", "extensions": {"gluster-check": there},
                            "paths": ["storage"], "commands": ["client"]})
     };
-    let key = || Key::HostExtensions(support::name("a1"));
+    let key = || Key::HostExtensions(crate::support::name("a1"));
     put(&rig.store, key(), &on_host(serde_json::json!({})));
     let wanted = |status: &Value| {
         let conditions = status["conditions"].to_string();
@@ -370,7 +368,7 @@ async fn a_storage_check_is_shown_as_hosts_tell_of_it() {
     tried.manifest.version = "0.2.0".to_owned();
     put(
         &rig.store,
-        Key::Shadow(support::name("gluster-check")),
+        Key::Shadow(crate::support::name("gluster-check")),
         &tried,
     );
     let there = serde_json::json!({

@@ -1,14 +1,12 @@
 //! A policy that stands in the store and that this version cannot read: it is not taken for the built-in one, nor
 //! replaced by who did not ask for that.
 
-mod support;
-
+use crate::support::requests::{JSON, check_problem, one_manager};
+use crate::support::{Manager, file, name, policy, put};
 use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use support::requests::{JSON, check_problem, one_manager};
-use support::{Manager, file, name, policy, put};
 
 /// What a newer version wrote.
 fn from_the_future() -> Value {

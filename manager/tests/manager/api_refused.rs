@@ -1,7 +1,7 @@
 //! What the API refuses over real TCP on loopback, and with which words.
 
-mod support;
-
+use crate::support::requests::{JSON, TOML, check_problem, one_manager, vm};
+use crate::support::{Cluster, Manager, domain_xml};
 use async_trait::async_trait;
 use holdfast_model::id::Revision;
 use holdfast_store::StoreError;
@@ -11,8 +11,6 @@ use holdfast_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::requests::{JSON, TOML, check_problem, one_manager, vm};
-use support::{Cluster, Manager, domain_xml};
 
 /// Path, body, status and code, words.
 type Refusal<'a> = (&'a str, Option<(&'a str, String)>, (u16, &'a str), &'a str);

@@ -1,12 +1,10 @@
 //! A daemon is scraped while a host is lost.
 
-mod support;
-
+use crate::support::metrics::Told;
+use crate::support::{Cluster, name, policy};
 use holdfast_manager::daemon::fence::NoDevices;
 use holdfast_model::fence_device::FenceDevice;
 use std::sync::Arc;
-use support::metrics::Told;
-use support::{Cluster, name, policy};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_shows_in_what_monitoring_is_told() {

@@ -1,8 +1,7 @@
 //! The daemon and fencing devices, on the in-memory store with puppet hosts: what a device says closes a
 //! host, and one that says nothing holds nothing up.
 
-mod support;
-
+use crate::support::{Cluster, name, policy, put, shared};
 use async_trait::async_trait;
 use holdfast_manager::daemon::executor::{execute, prepare};
 use holdfast_manager::daemon::fence::{FenceDevices, Fencer, Mandate, Power, Target};
@@ -19,7 +18,6 @@ use holdfast_store::memory::MemoryStore;
 use holdfast_store::view::View;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
-use support::{Cluster, name, policy, put, shared};
 use tokio::sync::watch;
 
 /// How a fake device says that the power stands; `None`: nothing ever comes back.
@@ -266,7 +264,7 @@ async fn answer_under(mandate: Mandate, fake: &Arc<Fake>) -> PowerState {
     let (mut world, ask) = ask();
     fencer.complete(&mut world);
     fencer.ask(ask.clone(), device(), mandate);
-    let answered = tokio::time::timeout(support::BOUND, fencer.answered());
+    let answered = tokio::time::timeout(crate::support::BOUND, fencer.answered());
     answered.await.expect("an answer");
     fencer.complete(&mut world);
     let state = world.power[&ask.host][&ask.device].state.clone();
@@ -340,7 +338,7 @@ async fn a_device_is_not_asked_when_the_host_has_renewed_its_session() {
         let executed = execute(&shared, ready, epoch, &seen).await;
         assert_eq!((executed.done, executed.refused), expected);
     }
-    let answered = tokio::time::timeout(support::BOUND, shared.fencer.answered());
+    let answered = tokio::time::timeout(crate::support::BOUND, shared.fencer.answered());
     answered.await.expect("an answer");
     assert_eq!(off.asked(), ["off a1 by a1", "status a1 by a1"], "once");
 }

@@ -1,7 +1,6 @@
 //! Managers that ask hosts directly, on the in-memory store with puppet hosts that answer over real sockets.
 
-mod support;
-
+use crate::support::{BOUND, Cluster, Manager, name, policy};
 use async_trait::async_trait;
 use holdfast_manager::daemon::fence::{FenceDevices, Power, Target};
 use holdfast_model::fence_device::FenceDevice;
@@ -11,7 +10,6 @@ use holdfast_store::keyspace::Key;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{BOUND, Cluster, Manager, name, policy};
 
 /// Says off at once.
 struct Off;

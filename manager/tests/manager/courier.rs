@@ -1,7 +1,6 @@
 //! The leader's side of an errand against a store that does odd things: what is waited for, and until when.
 
-mod support;
-
+use crate::support::{BOUND, name, put};
 use async_trait::async_trait;
 use holdfast_manager::daemon::fence::{Courier, Fencer, Mandate, NoDevices};
 use holdfast_manager::daemon::probes::Prober;
@@ -23,7 +22,6 @@ use holdfast_store::memory::MemoryStore;
 use holdfast_store::view::View;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{BOUND, name, put};
 use tokio::sync::watch;
 
 /// What happens to the leader's transactions.

@@ -2,14 +2,12 @@
 //! wherever they ran. Real managers, real components, the real command line.
 #![cfg(feature = "extensions")]
 
-mod support;
-
+use crate::support::guests::{guest, workshop};
+use crate::support::rig::Rig;
+use crate::support::{Manager, cli, file};
 use holdfast_manager::daemon::Means;
 use serde_json::Value;
 use std::sync::Arc;
-use support::guests::{guest, workshop};
-use support::rig::Rig;
-use support::{Manager, cli, file};
 
 const PATH: &str = "/extensions/label-match/decisions";
 const NEEDY: &str = "[labels]\nneeds = \"gpu\"\n";

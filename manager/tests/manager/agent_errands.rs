@@ -1,8 +1,8 @@
 //! Fencing devices that agents of hosts may ask, with a leader at the witness: on the in-memory store with puppet hosts,
 //! of which each has somebody who does errands as an agent does.
 
-mod support;
-
+use crate::support::errands::{course, journal, lose_the_host_of_web, web_runs_elsewhere};
+use crate::support::{BOUND, Cluster, Manager, name, policy, put};
 use async_trait::async_trait;
 use holdfast_core::errand::{AgentView, Duty, Memory, agent_duty};
 use holdfast_fence::Desk;
@@ -27,8 +27,6 @@ use holdfast_store::view::View;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::errands::{course, journal, lose_the_host_of_web, web_runs_elsewhere};
-use support::{BOUND, Cluster, Manager, name, policy, put};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -1,8 +1,10 @@
 //! Event handlers in a cluster: real managers, the real notifier and the real `traffic`, a real webhook.
 #![cfg(feature = "extensions")]
 
-mod support;
-
+use crate::support::guests::{guest, workshop};
+use crate::support::puppet::Puppet;
+use crate::support::sink::{Mood, Sink};
+use crate::support::{Manager, domain_xml, file, name, policy, put};
 use holdfast_manager::daemon::Means;
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::policy::Policy;
@@ -11,10 +13,6 @@ use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use support::guests::{guest, workshop};
-use support::puppet::Puppet;
-use support::sink::{Mood, Sink};
-use support::{Manager, domain_xml, file, name, policy, put};
 use tempfile::TempDir;
 
 /// A cluster whose notifier has a webhook for everything.
