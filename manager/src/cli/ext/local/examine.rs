@@ -158,6 +158,8 @@ fn component(found: &mut Examined, path: &Path, which: &WhichArguments) -> Resul
             COMPONENT_BYTES_MAX >> 20
         );
         found.find("size", text);
+        // To compile it takes half a minute.
+        return Ok(());
     }
     found.wasm = std::fs::read(path).map_err(failed)?;
     let runtime = Runtime::new(EngineKind::Native).map_err(super::host)?;
