@@ -1,5 +1,6 @@
 //! What is the same for every kind: how a question ended, and what has to be true of that.
 
+use super::log::{self, Log, Written};
 use super::{Check, Headroom, Outcome};
 use crate::budget::Cost;
 use crate::error::CallError;
@@ -32,6 +33,13 @@ pub(super) struct Ended<'a> {
     pub by: &'static str,
     /// The answer, written down; or why there is none.
     pub said: Result<String, &'a CallError>,
+    /// What it wrote to its log.
+    pub written: &'a Written,
+}
+
+/// What it wrote to its log in all of them.
+pub(super) fn written(all: &[Ended<'_>]) -> Log {
+    log::all(all.iter().map(|each| (each.question, each.written)))
 }
 
 /// Failed with the first of what is wrong; passed if nothing is and there was anything to look at: so many, what
@@ -56,6 +64,7 @@ pub(super) fn check(
         what,
         outcome,
         words,
+        log: Vec::new(),
     }
 }
 
@@ -76,14 +85,21 @@ pub(super) fn outlasts(error: &CallError) -> bool {
     )
 }
 
-/// No question makes it trap.
+/// No question makes it trap. What it wrote before the first one that did stands with it.
 pub(super) fn traps(all: &[Ended<'_>]) -> Check {
-    check(
-        "traps",
-        "no question makes it trap",
-        wrong(all, |error| matches!(error, CallError::Trapped(_))),
-        (all.len(), "questions", "nothing was asked"),
-    )
+    let trapped = |error: &CallError| matches!(error, CallError::Trapped(_));
+    let first = all
+        .iter()
+        .find(|each| each.said.as_ref().is_err_and(|error| trapped(error)));
+    Check {
+        log: first.map_or_else(Vec::new, |each| each.written.last(each.question)),
+        ..check(
+            "traps",
+            "no question makes it trap",
+            wrong(all, trapped),
+            (all.len(), "questions", "nothing was asked"),
+        )
+    }
 }
 
 /// It hands over no more than it may.
@@ -230,5 +246,6 @@ fn limit(
         what,
         outcome,
         words,
+        log: Vec::new(),
     }
 }

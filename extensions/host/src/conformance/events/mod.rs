@@ -8,6 +8,7 @@ mod records;
 mod web;
 
 use super::Report;
+use super::log::{self, Written};
 use super::shared::relaxed;
 use crate::error::{CallError, ExtensionError};
 use crate::events::EventHandler;
@@ -44,6 +45,7 @@ struct Tried<'a> {
     granted: Granted,
     called: Called<()>,
     sent: Vec<Request>,
+    written: Written,
 }
 
 impl Tried<'_> {
@@ -131,8 +133,10 @@ impl Suite<'_> {
             records: Some(Arc::new(MadeUp)),
             ..Reach::default()
         };
-        let called = EventHandler::new(self.loaded, limits)?.handle(&asked.events, reach);
+        let handler = EventHandler::new(self.loaded, limits)?;
+        let called = handler.handle(&asked.events, reach);
         Ok(Tried {
+            written: Written::all(handler.journal()),
             asked,
             mood,
             granted,
@@ -165,10 +169,14 @@ impl Suite<'_> {
 fn report(tried: &[Tried<'_>], costs: Option<Costs>, manifest: &Manifest, more: usize) -> Report {
     let limits = manifest.limits();
     let headroom = costs.map_or_else(Vec::new, |costs| judge::headroom(&costs, limits));
+    let names: Vec<String> = tried.iter().map(Tried::which).collect();
+    let written = names.iter().zip(tried);
     Report {
         checks: judge::judge(tried, &headroom, limits),
         headroom,
         fuel: None,
         questions: tried.len() + more,
+        notes: Vec::new(),
+        log: log::all(written.map(|(name, each)| (name.as_str(), &each.written))),
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Asked> {
         plain,
         events,
     };
-    let kinds = || EventKind::ALL.iter().map(|kind| event(kind.word()));
+    let kinds = every_kind;
     vec![
         asked("no events", true, Vec::new()),
         asked("1 event", true, vec![event("host-fenced")]),
@@ -52,7 +52,12 @@ pub(super) fn all() -> Vec<Asked> {
     ]
 }
 
-pub(super) fn event(kind: &str) -> Told {
+/// One of each kind there is.
+pub(super) fn every_kind() -> impl Iterator<Item = Told> + Clone {
+    EventKind::ALL.iter().map(|kind| event(kind.word()))
+}
+
+fn event(kind: &str) -> Told {
     Told {
         at_unix_ms: 1_764_000_000_000,
         actor: "m-a".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::super::Check;
 use super::super::shared::{Ended, answer_size, check, host, same, traps};
+use super::situations::WELL;
 use super::suite::Tried;
 use crate::storage_check::{Answer, Findings};
 use crate::words::NO_WORDS;
@@ -14,13 +15,21 @@ pub(super) fn judge(tried: &[Tried], ended: &[Ended<'_>], rights: &Rights) -> Ve
         .filter(|each| each.called.answer.is_ok())
         .count();
     let none = "it gave no answer at all";
+    let content = match tried.iter().any(is_content) {
+        true => answers,
+        false => 0,
+    };
     vec![
         traps(ended),
         check(
             "vouches",
             "it says yes to nothing that it has not found out",
             found(tried, |each, findings| vouched(each, findings, rights)),
-            (answers, "answers", none),
+            (
+                content,
+                "answers",
+                "it is content with no storage: say in [storage-check] of test.toml what yours is like",
+            ),
         ),
         check(
             "blames",
@@ -38,6 +47,20 @@ pub(super) fn judge(tried: &[Tried], ended: &[Ended<'_>], rights: &Rights) -> Ve
         same(ended, "the same storage gets the same answer"),
         host(ended),
     ]
+}
+
+/// It says yes of storage that is well: only then is it seen whether it takes it back.
+fn is_content(each: &Tried) -> bool {
+    let findings = each.called.answer.as_ref();
+    each.situation.name == WELL
+        && findings.is_ok_and(|findings| {
+            let Findings {
+                reachable,
+                usable,
+                synced,
+            } = findings;
+            [reachable, usable, synced].contains(&&Answer::Yes)
+        })
 }
 
 /// What is wrong with answers, each once.
