@@ -223,6 +223,18 @@ fn a_handler_of_one_kind_is_drilled_and_one_that_sends_nothing_is_not() {
 }
 
 #[test]
+fn odd_events_are_of_a_kind_that_it_heeds() {
+    let report = report(&hasty(&[("webhook", &["POST /"])]), "");
+    let written = report.log.lines.iter().map(|line| line.asked.as_str());
+    let asked: Vec<&str> = written.collect();
+    for odd in ["1 event", "odd texts", "very long texts"] {
+        let name = format!("{odd}, a target that takes it");
+        assert!(asked.contains(&name.as_str()), "{asked:?}");
+    }
+    assert_eq!(of(&report, Outcome::Failed), ["errors"], "{report:#?}");
+}
+
+#[test]
 fn a_storage_check_that_is_never_content_vouches_for_nothing() {
     let check_only = manifest("gluster-check", ExtensionKind::StorageCheck, &[]);
     let report = report(&check_only, "[storage-check]\nkinds = [\"zfs\"]\n");

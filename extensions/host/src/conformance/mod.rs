@@ -2,7 +2,8 @@
 //! language it is written. And the other way round, [`chaos`]: what becomes of a guest whose host misbehaves.
 //!
 //! It runs the guest as the daemons do, only with more CPU time, so that what is over a limit can be told as a share
-//! of it. Kind by kind; what has to be true for every kind is in `shared`.
+//! of it. Kind by kind; what has to be true for every kind is in `shared`, and what only its author knows of what it is
+//! to be tried with in [`TestSetup`]. What did not come about is no success: it is told as not looked at.
 
 mod acting;
 pub mod chaos;

@@ -15,8 +15,9 @@ use crate::events::EventHandler;
 use crate::fresh::Called;
 use crate::loaded::Loaded;
 use crate::outside::{Reach, Request};
+use holdfast_model::event::EventKind;
 use holdfast_model::extension::{Manifest, Rights};
-use questions::{Asked, MANY_NAME, all};
+use questions::{Asked, MANY_NAME, all, one};
 use records::MadeUp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,8 +76,8 @@ struct Suite<'a> {
 /// # Errors
 /// If it does not fit its contract.
 pub(super) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Report, ExtensionError> {
-    let all = all();
     let suite = Suite { loaded, manifest };
+    let all = all(suite.heeded()?);
     let mut tried = Vec::new();
     for (mood, granted) in moods(&manifest.rights) {
         for asked in &all {
@@ -108,6 +109,22 @@ fn without_answer(tried: &Tried<'_>) -> bool {
 }
 
 impl Suite<'_> {
+    /// The first kind of events for which it sends something; hosts that are fenced, if it sends nothing for any alone.
+    fn heeded(&self) -> Result<&'static str, ExtensionError> {
+        let usual = EventKind::HostFenced;
+        for kind in [usual].iter().chain(&EventKind::ALL) {
+            let asked = one(kind.word());
+            let tried = self.tell(&asked, Mood::Takes, Granted::All)?;
+            if without_answer(&tried) {
+                break;
+            }
+            if !tried.sent.is_empty() {
+                return Ok(kind.word());
+            }
+        }
+        Ok(usual.word())
+    }
+
     /// By a handler of its own each time: none rests because of what was before.
     fn tell<'q>(
         &self,

@@ -192,6 +192,45 @@ mod tests {
     }
 
     #[test]
+    fn what_authors_are_shown_can_be_read() {
+        let docs = include_str!("../../../../../docs/extensions-authoring.md");
+        let (_, section) = docs.split_once("### `test.toml`").expect("the section");
+        let (section, _) = section.split_once("\n## ").expect("another one");
+        let blocks = section.split("```").skip(1).step_by(2);
+        let setups = blocks.map(|block| read(block.strip_prefix("toml").expect("a block")));
+        let mut found = 0;
+        for setup in setups {
+            found += [setup.fencing.is_some(), setup.placement.is_some()]
+                .into_iter()
+                .filter(|given| *given)
+                .count();
+            let fault = |kind, alone: TestSetup| assert_eq!(alone.fault(kind), None);
+            let none = TestSetup::default;
+            let TestSetup {
+                fencing,
+                placement,
+                storage_check,
+            } = setup;
+            fault(ExtensionKind::Fencing, TestSetup { fencing, ..none() });
+            fault(
+                ExtensionKind::Placement,
+                TestSetup {
+                    placement,
+                    ..none()
+                },
+            );
+            fault(
+                ExtensionKind::StorageCheck,
+                TestSetup {
+                    storage_check,
+                    ..none()
+                },
+            );
+        }
+        assert_eq!(found, 2);
+    }
+
+    #[test]
     fn unknown_keys_are_refused() {
         for text in [
             "[fence]",
