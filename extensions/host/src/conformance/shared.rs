@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// So many times the CPU time that it may have: what is over a limit is told as a share of it.
 const CPU_TIMES: u64 = 10;
 
+/// A trap of a guest whose language tells nobody what was thrown.
+const UNSAID: &str = "wasm trap: wasm `unreachable` instruction executed";
+
 const MIB: f64 = (1 << 20) as f64;
 
 /// Limits under which a guest is tried.
@@ -72,9 +75,19 @@ pub(super) fn check(
 pub(super) fn wrong(all: &[Ended<'_>], such: impl Fn(&CallError) -> bool) -> Vec<String> {
     let ended = all.iter().filter_map(|each| {
         let error = each.said.as_ref().err()?;
-        such(error).then(|| format!("{}: {error}", each.question))
+        such(error).then(|| format!("{}: {}", each.question, told(error)))
     });
     ended.collect()
+}
+
+/// In words; of a trap that says nothing, with what to do to learn more.
+pub(super) fn told(error: &CallError) -> String {
+    match error {
+        CallError::Trapped(why) if why.starts_with(UNSAID) => {
+            format!("{error}; what nobody catches ends so: catch it, and write it to the log")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// It did not end by itself within what it may take.
@@ -247,5 +260,20 @@ fn limit(
         outcome,
         words,
         log: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trap_that_says_nothing_is_told_with_what_to_do() {
+        let trapped = |why: &str| told(&CallError::Trapped(why.to_owned()));
+        let bare = trapped(&format!("{UNSAID}; in extension-off"));
+        assert!(bare.starts_with("it trapped: wasm trap: "), "{bare}");
+        assert!(bare.ends_with("; what nobody catches ends so: catch it, and write it to the log"));
+        let own = trapped(&format!("it broke, at lib.rs:3 ({UNSAID})"));
+        assert_eq!(own, format!("it trapped: it broke, at lib.rs:3 ({UNSAID})"));
     }
 }

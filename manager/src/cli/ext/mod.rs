@@ -33,7 +33,8 @@ pub enum ExtCommand {
     Build(BuildArguments),
     /// Hold a component against its manifest and its contract; nothing of it is run
     Check(WhichArguments),
-    /// Run an extension against made-up questions, and see whether it keeps its contract and its limits
+    /// Run an extension against made-up questions, and what its test.toml adds, and see whether it keeps its contract
+    /// and its limits
     Test(TryArguments),
     /// Ask an extension what others were asked in decisions, and compare the answers
     Replay(ReplayArguments),

@@ -1,6 +1,6 @@
 //! What has to be true of a handler.
 
-use super::super::shared::check;
+use super::super::shared::{check, told};
 use super::super::{Check, Headroom, Outcome};
 use super::web::Mood;
 use super::{Costs, Granted, Tried};
@@ -146,7 +146,7 @@ pub(super) fn headroom(costs: &Costs, limits: Limits) -> Vec<Headroom> {
 fn ended(tried: &[Tried<'_>], such: impl Fn(&CallError) -> bool) -> Vec<String> {
     let ended = tried.iter().filter_map(|each| {
         let error = each.called.answer.as_ref().err()?;
-        such(error).then(|| format!("{}: {error}", each.which()))
+        such(error).then(|| format!("{}: {}", each.which(), told(error)))
     });
     ended.collect()
 }

@@ -49,7 +49,7 @@ pub(super) fn judge(
             (
                 answers(|each| each.heard.unanswered && is_order(each)),
                 "orders without an answer",
-                "it sent no order to a board that loses answers",
+                "no order of it was lost; one by GET is known as one only from [fencing.board] of test.toml",
             ),
         ),
         check(

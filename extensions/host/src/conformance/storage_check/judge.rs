@@ -41,7 +41,14 @@ pub(super) fn judge(tried: &[Tried], ended: &[Ended<'_>], rights: &Rights) -> Ve
             "words",
             "each no and each unknown says why",
             found(tried, wordless),
-            (answers, "answers", none),
+            (
+                tried
+                    .iter()
+                    .filter(|each| reasons(each).count() > 0)
+                    .count(),
+                "answers",
+                "it says yes to everything",
+            ),
         ),
         answer_size(ended),
         same(ended, "the same storage gets the same answer"),
@@ -97,16 +104,27 @@ fn blamed(each: &Tried, findings: &Findings) -> Option<String> {
     no(&findings.reachable, "reachable").or_else(|| no(&findings.usable, "usable"))
 }
 
-fn wordless(_: &Tried, findings: &Findings) -> Option<String> {
-    let mute = |answer: &Answer| match answer {
-        Answer::No(why) | Answer::Unknown(why) => why == NO_WORDS,
-        Answer::Yes => false,
-    };
-    let Findings {
-        reachable,
-        usable,
-        synced,
-    } = findings;
-    let any = [reachable, usable, synced].into_iter().any(mute);
+fn wordless(each: &Tried, _: &Findings) -> Option<String> {
+    let any = reasons(each).any(|why| why == NO_WORDS);
     any.then(|| "it does not say why".to_owned())
+}
+
+/// Why it says no, or does not know.
+fn reasons(each: &Tried) -> impl Iterator<Item = &str> {
+    let findings = each.called.answer.as_ref().ok();
+    let answers = findings.map(|findings| {
+        let Findings {
+            reachable,
+            usable,
+            synced,
+        } = findings;
+        [reachable, usable, synced]
+    });
+    answers
+        .into_iter()
+        .flatten()
+        .filter_map(|answer| match answer {
+            Answer::No(why) | Answer::Unknown(why) => Some(why.as_str()),
+            Answer::Yes => None,
+        })
 }
