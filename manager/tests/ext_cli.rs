@@ -296,7 +296,8 @@ fn what_its_author_says_of_a_board_stands_beside_the_manifest() {
     let ran = holdfast(dir, &["test"]);
     assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
     for says in [
-        "-  switches     not looked at: no board understood it: say in [fencing.board] of test.toml",
+        "-  switches     not looked at: it switched no board off: if yours speaks otherwise, say how in [fencing.board]",
+        "-  vouches      not looked at: no board understood it: say in [fencing.board] of test.toml",
         "✘  lost         off, a board whose answers to orders are lost: it says refused",
     ] {
         assert!(ran.out.contains(says), "{}", ran.out);

@@ -13,6 +13,9 @@ use holdfast_model::extension::Manifest;
 const NOT_UNDERSTOOD: &str =
     "no board understood it: say in [fencing.board] of test.toml how yours speaks";
 
+/// See [`NOT_UNDERSTOOD`].
+const NOT_SWITCHED: &str =
+    "it switched no board off: if yours speaks otherwise, say how in [fencing.board] of test.toml";
 /// What to do about a request that is taken for an order.
 const SAY_SO: &str = "say so under `also` in [fencing.board] of test.toml";
 
@@ -145,7 +148,7 @@ fn switches(tried: &[Tried], speech: &Speech) -> Check {
         "switches",
         "it switches a board off that obeys, and sees that it is off",
         wrong,
-        (seen, "boards switched off", NOT_UNDERSTOOD),
+        (seen, "boards switched off", NOT_SWITCHED),
     )
 }
 
