@@ -176,28 +176,22 @@ fn a_rule_is_asked_about_its_own_labels() {
         ["it refused nobody and made no difference: name your labels in test.toml"]
     );
     let text = "[placement]\nvm_labels = [{ licence = \"oracle\" }]\nhost_labels = [{ oracle = \"yes\" }]\n";
-    let report = report(&rule, text);
-    assert_eq!(of(&report, Outcome::Failed), ["one-each"], "{report:#?}");
-    let words = &check(&report, "one-each").words;
+    let asked = report(&rule, text);
+    assert_eq!(of(&asked, Outcome::Failed), ["one-each"], "{asked:#?}");
+    let words = &check(&asked, "one-each").words;
     let says = "a machine with licence=oracle, hosts without the labels of test.toml: its answer makes no sense: it \
                 refuses candidate 20, counted from 0, of 20";
     assert!(words.starts_with(says), "{words}");
-    assert_eq!(report.notes, [""; 0]);
+    assert_eq!(asked.notes, [""; 0]);
     // Of labels that it does not heed.
-    let other = report_of_other_labels(&rule);
+    let text = "[placement]\nvm_labels = [{ license = \"oracle\" }]\n";
+    let other = report(&rule, text);
     assert!(!other.failed(), "{other:#?}");
     assert!(
         other.notes[0].contains("it heeds none of those there"),
         "{:?}",
         other.notes
     );
-}
-
-fn report_of_other_labels(rule: &Manifest) -> Report {
-    report(
-        rule,
-        "[placement]\nvm_labels = [{ license = \"oracle\" }]\n",
-    )
 }
 
 #[test]
