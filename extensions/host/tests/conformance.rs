@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use holdfast_extension_host::conformance::chaos::{self, Drill};
-use holdfast_extension_host::conformance::{self, Outcome, Report};
+use holdfast_extension_host::conformance::{self, Outcome, Report, TestSetup};
 use holdfast_extension_host::contract::mismatches;
 use holdfast_extension_host::{EngineKind, Loaded, Runtime};
 use holdfast_model::extension::{ExtensionKind, LimitsAsked, Manifest, Rights};
@@ -35,7 +35,7 @@ fn manifest(name: &str) -> Manifest {
 
 fn report(name: &str, metered: Option<&Loaded>) -> Report {
     let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
-    conformance::run(&loaded, metered, &manifest(name)).expect("a report")
+    conformance::run(&loaded, metered, &manifest(name), &TestSetup::default()).expect("a report")
 }
 
 fn failed(report: &Report) -> Vec<&'static str> {
@@ -159,7 +159,13 @@ fn handler_manifest(name: &str) -> Manifest {
 
 fn handler(name: &str) -> Report {
     let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
-    conformance::run(&loaded, None, &handler_manifest(name)).expect("a report")
+    conformance::run(
+        &loaded,
+        None,
+        &handler_manifest(name),
+        &TestSetup::default(),
+    )
+    .expect("a report")
 }
 
 #[test]
@@ -188,9 +194,10 @@ fn a_handler_that_reads_records_passes_everything_as_its_own_manifest_has_it() {
         limits: manifest("traffic").limits,
         ..shipped
     };
-    let report = conformance::run(&loaded, None, &manifest).expect("a report");
+    let report =
+        conformance::run(&loaded, None, &manifest, &TestSetup::default()).expect("a report");
     assert!(!report.failed(), "{:#?}", report.checks);
-    let drills = chaos::run(&loaded, &manifest).expect("drills");
+    let drills = chaos::run(&loaded, &manifest, &TestSetup::default()).expect("drills");
     let broken: Vec<_> = drills.iter().filter(|drill| !drill.held).collect();
     assert!(broken.is_empty(), "{broken:#?}");
 }
@@ -229,7 +236,13 @@ fn fencing_manifest(name: &str, rights: Rights) -> Manifest {
 
 fn fencing(name: &str, rights: Rights) -> Report {
     let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
-    conformance::run(&loaded, None, &fencing_manifest(name, rights)).expect("a report")
+    conformance::run(
+        &loaded,
+        None,
+        &fencing_manifest(name, rights),
+        &TestSetup::default(),
+    )
+    .expect("a report")
 }
 
 /// Requests to a board that is called so.
@@ -304,7 +317,7 @@ fn a_host_that_misbehaves_stays_well() {
         "bad-table",
     ] {
         let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
-        let drills = chaos::run(&loaded, &manifest(name)).expect("drills");
+        let drills = chaos::run(&loaded, &manifest(name), &TestSetup::default()).expect("drills");
         assert_eq!(drills.len(), 6);
         for drill in drills {
             assert!(drill.held, "{name}: {drill:#?}");
@@ -338,7 +351,13 @@ fn storage_manifest(name: &str) -> Manifest {
 
 fn storage_report(name: &str) -> Report {
     let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
-    conformance::run(&loaded, None, &storage_manifest(name)).expect("a report")
+    conformance::run(
+        &loaded,
+        None,
+        &storage_manifest(name),
+        &TestSetup::default(),
+    )
+    .expect("a report")
 }
 
 #[test]
@@ -388,7 +407,8 @@ fn bad_storage_checks_fail_by_the_right_name() {
 fn a_host_that_misbehaves_at_a_storage_check_stays_well() {
     for name in ["gluster-check", "bad-check-traps", "bad-check-loops"] {
         let loaded = Loaded::compile(&RUNTIME, &wasm(name)).expect("a component");
-        let drills = chaos::run(&loaded, &storage_manifest(name)).expect("drills");
+        let drills =
+            chaos::run(&loaded, &storage_manifest(name), &TestSetup::default()).expect("drills");
         assert_eq!(drills.len(), 4);
         for drill in drills {
             assert!(drill.held, "{name}: {drill:#?}");
@@ -398,7 +418,7 @@ fn a_host_that_misbehaves_at_a_storage_check_stays_well() {
 
 fn drills(manifest: &Manifest) -> Vec<Drill> {
     let loaded = Loaded::compile(&RUNTIME, &wasm(manifest.name.as_str())).expect("a component");
-    chaos::run(&loaded, manifest).expect("drills")
+    chaos::run(&loaded, manifest, &TestSetup::default()).expect("drills")
 }
 
 #[test]

@@ -312,6 +312,87 @@ fn one_for_fencing_is_tried_with_boards_that_do_not_obey() {
 }
 
 #[test]
+fn what_its_author_says_of_a_board_stands_beside_the_manifest() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = dir.path();
+    let wasm = built("bad-outlet");
+    let manifest = wasm.with_file_name("extension.toml");
+    std::fs::copy(manifest, dir.join("extension.toml")).unwrap();
+    std::fs::copy(&wasm, dir.join("bad-outlet.wasm")).unwrap();
+    // Of a board that nobody describes it is said what was not looked at, and each fault hits it.
+    let ran = holdfast(dir, &["test"]);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+    for says in [
+        "-  switches     not looked at: it switched no board off: if yours speaks otherwise, say how in [fencing.board]",
+        "-  vouches      not looked at: no board understood it: say in [fencing.board] of test.toml",
+        "✘  lost         off, a board whose answers to orders are lost: it says refused",
+    ] {
+        assert!(ran.out.contains(says), "{}", ran.out);
+    }
+    assert!(!ran.out.contains("LEVEL"), "{}", ran.out);
+    let ran = holdfast(dir, &["chaos"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.out.contains("✘  hangs"), "{}", ran.out);
+    assert!(
+        ran.out.contains("log: info  switching host-1 off"),
+        "{}",
+        ran.out
+    );
+
+    let setup = dir.join("test.toml");
+    let board = "[fencing.settings]\ncareful = \"yes\"\n[fencing.board]\n\
+                 status = { request = \"GET /outlet/{host}\", on = '{\"on\":true}', off = '{\"on\":false}' }\n\
+                 off = { request = \"POST /outlet/{host}/off\", answer = 204 }\n";
+    std::fs::write(&setup, board).unwrap();
+    let ran = holdfast(dir, &["test", "--log"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("✔  switches"), "{}", ran.out);
+    assert!(ran.err.contains("as ./test.toml has it"), "{}", ran.err);
+    assert!(
+        !ran.err.contains("older than its sources"),
+        "only tests read it: {}",
+        ran.err
+    );
+    let mut lines = ran.out.lines().map(|line| {
+        let words: Vec<&str> = line.split("  ").filter(|word| !word.is_empty()).collect();
+        words.iter().map(|word| word.trim().to_owned()).collect()
+    });
+    let written: Vec<String> = ["off, a board that obeys", "info", "switching host-1 off"]
+        .map(str::to_owned)
+        .into();
+    assert!(
+        lines.any(|line: Vec<String>| line == written),
+        "{}",
+        ran.out
+    );
+    let ran = holdfast(dir, &["chaos"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+
+    for (text, says) in [
+        (
+            "[fencing.board]\nstate = 1\n",
+            "./test.toml, line 2, column 1: unknown key `state`; did you mean `status`?",
+        ),
+        (
+            &board.replace("POST", "SWITCH"),
+            "./test.toml, line 5, column 1: `SWITCH /outlet/{host}/off` is not a request; write a method",
+        ),
+        (
+            "[placement]\n",
+            "./test.toml: it has [placement], and the extension is for fencing; remove what is",
+        ),
+    ] {
+        std::fs::write(&setup, text).unwrap();
+        for verb in ["test", "chaos"] {
+            let ran = holdfast(dir, &[verb]);
+            assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+            assert!(ran.err.contains(says), "{}", ran.err);
+            assert_eq!(ran.out, "");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_extension_is_said_in_plain_words() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let dir = dir.path();

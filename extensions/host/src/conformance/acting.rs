@@ -44,6 +44,9 @@ pub(super) fn without(rights: &Rights) -> Rights {
     }
 }
 
+/// Why a drill is none.
+pub(super) const SENT_NOTHING: &str = "it sent nothing";
+
 /// How the guest may end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ends {

@@ -2,18 +2,27 @@
 //! language it is written. And the other way round, [`chaos`]: what becomes of a guest whose host misbehaves.
 //!
 //! It runs the guest as the daemons do, only with more CPU time, so that what is over a limit can be told as a share
-//! of it. Kind by kind; what has to be true for every kind is in `shared`.
+//! of it. Kind by kind; what has to be true for every kind is in `shared`, and what only its author knows of what it is
+//! to be tried with in [`TestSetup`]. What did not come about is no success: it is told as not looked at.
 
 mod acting;
 pub mod chaos;
 mod events;
 mod fencing;
+mod log;
 mod placement;
+mod setup;
 mod shared;
 mod storage_check;
 
 #[cfg(test)]
 pub(crate) use placement::made_up;
+
+pub use log::{Log, Logged};
+pub use setup::{
+    BoardSetup, ExchangeSetup, FencingSetup, PlacementSetup, SaidSetup, StatusSetup, StorageSetup,
+    TestSetup,
+};
 
 use crate::error::ExtensionError;
 use crate::loaded::Loaded;
@@ -21,7 +30,8 @@ use holdfast_model::extension::{ExtensionKind, Manifest};
 use serde::Serialize;
 
 /// Puts a guest through all checks of its kind. `metered` is the same guest compiled by
-/// [`crate::Runtime::metered`], to count what it executes, where that is of any use ([`counts_fuel`]).
+/// [`crate::Runtime::metered`], to count what it executes, where that is of any use ([`counts_fuel`]). The setup is what
+/// its author says of what it is tried with; it has no [`TestSetup::fault`].
 ///
 /// # Errors
 /// If it does not fit its contract.
@@ -29,12 +39,13 @@ pub fn run(
     loaded: &Loaded,
     metered: Option<&Loaded>,
     manifest: &Manifest,
+    setup: &TestSetup,
 ) -> Result<Report, ExtensionError> {
     match manifest.kind {
-        ExtensionKind::Placement => placement::run(loaded, metered, manifest),
+        ExtensionKind::Placement => placement::run(loaded, metered, manifest, setup),
         ExtensionKind::Events => events::run(loaded, manifest),
-        ExtensionKind::StorageCheck => storage_check::run(loaded, manifest),
-        ExtensionKind::Fencing => fencing::run(loaded, manifest),
+        ExtensionKind::StorageCheck => storage_check::run(loaded, manifest, setup),
+        ExtensionKind::Fencing => fencing::run(loaded, manifest, setup),
     }
 }
 
@@ -53,7 +64,7 @@ pub enum Outcome {
     Warned,
     /// Not so.
     Failed,
-    /// Not looked at, because something else failed.
+    /// Not looked at: something else failed, or what it is about did not come about.
     Skipped,
 }
 
@@ -68,6 +79,9 @@ pub struct Check {
     pub outcome: Outcome,
     /// Where and why not; or what was seen.
     pub words: String,
+    /// If it trapped: what it wrote to its log just before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<Logged>,
 }
 
 /// What something costs, beside its limit.
@@ -125,6 +139,10 @@ pub struct Report {
     pub fuel: Option<Fuel>,
     /// Questions that were asked.
     pub questions: usize,
+    /// What could not be found out so, and what to do, in sentences.
+    pub notes: Vec<String>,
+    /// What it wrote to its log.
+    pub log: Log,
 }
 
 impl Report {

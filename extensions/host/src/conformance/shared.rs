@@ -1,5 +1,6 @@
 //! What is the same for every kind: how a question ended, and what has to be true of that.
 
+use super::log::{self, Log, Written};
 use super::{Check, Headroom, Outcome};
 use crate::budget::Cost;
 use crate::error::CallError;
@@ -8,6 +9,9 @@ use std::collections::BTreeMap;
 
 /// So many times the CPU time that it may have: what is over a limit is told as a share of it.
 const CPU_TIMES: u64 = 10;
+
+/// A trap of a guest whose language tells nobody what was thrown.
+const UNSAID: &str = "wasm trap: wasm `unreachable` instruction executed";
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -32,6 +36,13 @@ pub(super) struct Ended<'a> {
     pub by: &'static str,
     /// The answer, written down; or why there is none.
     pub said: Result<String, &'a CallError>,
+    /// What it wrote to its log.
+    pub written: &'a Written,
+}
+
+/// What it wrote to its log in all of them.
+pub(super) fn written(all: &[Ended<'_>]) -> Log {
+    log::all(all.iter().map(|each| (each.question, each.written)))
 }
 
 /// Failed with the first of what is wrong; passed if nothing is and there was anything to look at: so many, what
@@ -56,6 +67,7 @@ pub(super) fn check(
         what,
         outcome,
         words,
+        log: Vec::new(),
     }
 }
 
@@ -63,9 +75,19 @@ pub(super) fn check(
 pub(super) fn wrong(all: &[Ended<'_>], such: impl Fn(&CallError) -> bool) -> Vec<String> {
     let ended = all.iter().filter_map(|each| {
         let error = each.said.as_ref().err()?;
-        such(error).then(|| format!("{}: {error}", each.question))
+        such(error).then(|| format!("{}: {}", each.question, told(error)))
     });
     ended.collect()
+}
+
+/// In words; of a trap that says nothing, with what to do to learn more.
+pub(super) fn told(error: &CallError) -> String {
+    match error {
+        CallError::Trapped(why) if why.starts_with(UNSAID) => {
+            format!("{error}; what nobody catches ends so: catch it, and write it to the log")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// It did not end by itself within what it may take.
@@ -76,14 +98,21 @@ pub(super) fn outlasts(error: &CallError) -> bool {
     )
 }
 
-/// No question makes it trap.
+/// No question makes it trap. What it wrote before the first one that did stands with it.
 pub(super) fn traps(all: &[Ended<'_>]) -> Check {
-    check(
-        "traps",
-        "no question makes it trap",
-        wrong(all, |error| matches!(error, CallError::Trapped(_))),
-        (all.len(), "questions", "nothing was asked"),
-    )
+    let trapped = |error: &CallError| matches!(error, CallError::Trapped(_));
+    let first = all
+        .iter()
+        .find(|each| each.said.as_ref().is_err_and(|error| trapped(error)));
+    Check {
+        log: first.map_or_else(Vec::new, |each| each.written.last(each.question)),
+        ..check(
+            "traps",
+            "no question makes it trap",
+            wrong(all, trapped),
+            (all.len(), "questions", "nothing was asked"),
+        )
+    }
 }
 
 /// It hands over no more than it may.
@@ -230,5 +259,21 @@ fn limit(
         what,
         outcome,
         words,
+        log: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trap_that_says_nothing_is_told_with_what_to_do() {
+        let trapped = |why: &str| told(&CallError::Trapped(why.to_owned()));
+        let bare = trapped(&format!("{UNSAID}; in extension-off"));
+        assert!(bare.starts_with("it trapped: wasm trap: "), "{bare}");
+        assert!(bare.ends_with("; what nobody catches ends so: catch it, and write it to the log"));
+        let own = trapped(&format!("it broke, at lib.rs:3 ({UNSAID})"));
+        assert_eq!(own, format!("it trapped: it broke, at lib.rs:3 ({UNSAID})"));
     }
 }

@@ -61,6 +61,17 @@ pub struct WhichArguments {
     pub large: bool,
 }
 
+/// `holdfast ext test`, `holdfast ext chaos`
+#[derive(Debug, Args)]
+pub struct TryArguments {
+    /// Who is tried
+    #[command(flatten)]
+    pub which: WhichArguments,
+    /// Show what it writes to its log, with what it was asked then
+    #[arg(long)]
+    pub log: bool,
+}
+
 /// `holdfast ext replay`
 #[derive(Debug, Args)]
 pub struct ReplayArguments {

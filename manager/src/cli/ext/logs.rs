@@ -89,12 +89,7 @@ fn drawn(line: &Value) -> Line {
     let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
     let at = moment(UnixMs(line["at"].as_u64().unwrap_or_default()));
     let level = text("level");
-    let tone = match level.as_str() {
-        "error" => Tone::Bad,
-        "warn" => Tone::Warn,
-        "debug" => Tone::Dim,
-        _ => Tone::Plain,
-    };
+    let tone = tone_of(&level);
     let place = match text("host") {
         host if host.is_empty() => text("manager"),
         host => host,
@@ -103,6 +98,16 @@ fn drawn(line: &Value) -> Line {
         .add(Tone::Dim, format!("{at}  {place:<8}  "))
         .add(tone, format!("{level:<5}  "))
         .text(text("text"))
+}
+
+/// How a line of this level is drawn.
+pub(super) fn tone_of(level: &str) -> Tone {
+    match level {
+        "error" => Tone::Bad,
+        "warn" => Tone::Warn,
+        "debug" => Tone::Dim,
+        _ => Tone::Plain,
+    }
 }
 
 /// Managers that did not answer, and what is missing for that.

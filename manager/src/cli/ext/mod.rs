@@ -18,7 +18,7 @@ mod versions;
 use super::Session;
 use super::args::Sure;
 use super::error::CliError;
-use arguments::{BuildArguments, NewArguments, ReplayArguments, WhichArguments};
+use arguments::{BuildArguments, NewArguments, ReplayArguments, TryArguments, WhichArguments};
 use clap::Subcommand;
 use holdfast_model::id::ExtensionName;
 use installed::InstallArguments;
@@ -33,12 +33,13 @@ pub enum ExtCommand {
     Build(BuildArguments),
     /// Hold a component against its manifest and its contract; nothing of it is run
     Check(WhichArguments),
-    /// Run an extension against made-up questions, and see whether it keeps its contract and its limits
-    Test(WhichArguments),
+    /// Run an extension against made-up questions, and what its test.toml adds, and see whether it keeps its contract
+    /// and its limits
+    Test(TryArguments),
     /// Ask an extension what others were asked in decisions, and compare the answers
     Replay(ReplayArguments),
     /// Misbehave at an extension, and see what becomes of it
-    Chaos(WhichArguments),
+    Chaos(TryArguments),
     /// Make a key to sign extensions with
     Keygen(KeygenArguments),
     /// Vouch for an extension: a signature over its component and its manifest
@@ -103,9 +104,9 @@ impl Session {
             ExtCommand::New(arguments) => local::new(arguments, self.output),
             ExtCommand::Build(arguments) => local::build(arguments, self.output),
             ExtCommand::Check(which) => local::check(which, self.output),
-            ExtCommand::Test(which) => local::test(which, self.output),
+            ExtCommand::Test(arguments) => local::test(arguments, self.output),
             ExtCommand::Replay(arguments) => local::replay(arguments, self.output),
-            ExtCommand::Chaos(which) => local::chaos(which, self.output),
+            ExtCommand::Chaos(arguments) => local::chaos(arguments, self.output),
             ExtCommand::Keygen(arguments) => sign::keygen(arguments, self.output),
             ExtCommand::Sign(arguments) => sign::sign(arguments, self.output),
             ExtCommand::Install(arguments) => self.ext_install(arguments),
@@ -131,7 +132,9 @@ impl Session {
 mod local {
     use super::super::args::Output;
     use super::super::error::CliError;
-    use super::arguments::{BuildArguments, NewArguments, ReplayArguments, WhichArguments};
+    use super::arguments::{
+        BuildArguments, NewArguments, ReplayArguments, TryArguments, WhichArguments,
+    };
 
     fn absent() -> Result<(), CliError> {
         let text = "this `holdfast` was built without the sandbox of extensions; use one that was built with \
@@ -151,7 +154,7 @@ mod local {
         absent()
     }
 
-    pub(super) fn test(_: &WhichArguments, _: Output) -> Result<(), CliError> {
+    pub(super) fn test(_: &TryArguments, _: Output) -> Result<(), CliError> {
         absent()
     }
 
@@ -159,7 +162,7 @@ mod local {
         absent()
     }
 
-    pub(super) fn chaos(_: &WhichArguments, _: Output) -> Result<(), CliError> {
+    pub(super) fn chaos(_: &TryArguments, _: Output) -> Result<(), CliError> {
         absent()
     }
 }

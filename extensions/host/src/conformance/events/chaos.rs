@@ -1,10 +1,12 @@
 //! How a host can misbehave at an event handler. It has to end within its limits, and may not say that it told what
 //! nobody can have heard.
 
-use super::super::acting::{Ends, GIANT_BYTES, hurried, wait, wait_almost, without};
-use super::super::chaos::{Drill, Happened, Planned, all};
+use super::super::acting::{Ends, GIANT_BYTES, SENT_NOTHING, hurried, wait, wait_almost, without};
+use super::super::chaos::{Drill, Planned, Went, all};
+use super::super::log::{Journals, Writes};
 use super::super::shared::relaxed;
-use super::questions::{event, unknown};
+use super::questions::{every_kind, unknown};
+use super::records::MadeUp;
 use crate::error::ExtensionError;
 use crate::events::{EventHandler, Told};
 use crate::loaded::Loaded;
@@ -20,7 +22,7 @@ const FLOOD: usize = 2_500;
 /// Of the text of each of them, in characters.
 const FLOOD_TEXT: usize = 1_000;
 
-const DRILLS: [Planned<Stage>; 11] = [
+const DRILLS: [Planned<Stage, Went>; 11] = [
     ("refuses", "reaches no target", refuses),
     (
         "hangs",
@@ -55,10 +57,17 @@ struct Stage {
     loaded: Loaded,
     limits: Limits,
     rights: Rights,
-    /// What every handler of everything hears.
+    /// What every handler of everything hears: one of each kind, so that whatever it heeds is there.
     batch: Vec<Told>,
     /// It sends something for that, if its target takes it.
     sends: bool,
+    journals: Journals,
+}
+
+impl Writes for Stage {
+    fn journals(&self) -> &Journals {
+        &self.journals
+    }
 }
 
 /// See [`super::super::chaos::run`].
@@ -68,8 +77,9 @@ pub(crate) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Vec<Drill>, Ex
         // What it costs is for the other tests to find out.
         limits: relaxed(manifest.limits()),
         rights: manifest.rights.clone(),
-        batch: vec![event("host-fenced"), event("vm-granted")],
+        batch: every_kind().collect(),
         sends: false,
+        journals: Journals::default(),
     };
     let hook = Hook::new(How::Takes);
     let handler = EventHandler::new(loaded, stage.limits)?;
@@ -168,6 +178,7 @@ impl Stage {
         Reach {
             rights: rights.clone(),
             web: Some(hook.clone()),
+            records: Some(Arc::new(MadeUp)),
             ..Reach::default()
         }
     }
@@ -180,81 +191,110 @@ impl Stage {
         events: &[Told],
         how: How,
         ends: Ends,
-    ) -> Happened {
+    ) -> Result<Ended, String> {
         let hook = Hook::new(how);
         // One of its own each time: none rests because of what was before.
         let handler = EventHandler::new(&self.loaded, limits).map_err(|error| error.to_string())?;
+        self.journals.add(handler.journal());
         let answer = handler.handle(events, self.reach(rights, &hook)).answer;
-        let sent = hook.sent();
-        let lost = sent.iter().filter(|taken| !**taken).count();
-        match answer {
+        let taken = hook.sent();
+        let lost = taken.iter().filter(|taken| !**taken).count();
+        let sent = taken.len();
+        let words = match answer {
             Ok(()) if lost > 0 => Err(format!(
-                "it says that it told, and {lost} of its {} requests were not taken",
-                sent.len()
+                "it says that it told, and {lost} of its {sent} requests were not taken"
             )),
-            Ok(()) if sent.is_empty() && self.sends && events == self.batch => {
+            Ok(()) if sent == 0 && self.sends && events == self.batch => {
                 Err("it says that it told, and nothing was sent".to_owned())
             }
-            Ok(()) => Ok(format!("it took the events with {} requests", sent.len())),
+            Ok(()) => Ok(format!("it took the events with {sent} requests")),
             Err(error) => match ends.wrong(&error) {
                 Some(wrong) => Err(wrong),
                 None => Ok(error.to_string()),
             },
-        }
+        };
+        words.map(|words| Ended { words, sent })
     }
 
-    fn within(&self, how: How) -> Happened {
+    fn within(&self, how: How) -> Result<Ended, String> {
         self.tells(self.limits, &self.rights, &self.batch, how, Ends::Within)
     }
 
     /// With little time by the clock.
-    fn hurried(&self, how: How) -> Happened {
+    fn hurried(&self, how: How) -> Result<Went, String> {
         let limits = hurried(self.limits);
-        self.tells(limits, &self.rights, &self.batch, how, Ends::Within)
+        let ended = self.tells(limits, &self.rights, &self.batch, how, Ends::Within)?;
+        Ok(ended.of_sending())
     }
 }
 
-/// The last of several, or the first that is wrong.
-fn last(all: impl IntoIterator<Item = Happened>) -> Happened {
+/// How it ended, in words, and what was sent.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    words: String,
+    sent: usize,
+}
+
+impl Ended {
+    /// As the end of a guest that has to send something for it.
+    fn of_sending(self) -> Went {
+        match self.sent {
+            0 => Went::NotDrilled(SENT_NOTHING),
+            _ => Went::Drilled(self.words),
+        }
+    }
+}
+
+/// The last of several in which something was sent, or the first that is wrong.
+fn last(all: impl IntoIterator<Item = Result<Ended, String>>) -> Result<Went, String> {
+    let none = Went::NotDrilled(SENT_NOTHING);
     all.into_iter()
-        .try_fold(String::new(), |_, happened| happened)
+        .try_fold(none, |before, ended| match ended?.of_sending() {
+            Went::NotDrilled(_) => Ok(before),
+            drilled => Ok(drilled),
+        })
 }
 
-fn refuses(stage: &Stage) -> Happened {
-    stage.within(How::Away)
+fn refuses(stage: &Stage) -> Result<Went, String> {
+    Ok(stage.within(How::Away)?.of_sending())
 }
 
-fn hangs(stage: &Stage) -> Happened {
+fn hangs(stage: &Stage) -> Result<Went, String> {
     stage.hurried(How::Waits)
 }
 
-fn late(stage: &Stage) -> Happened {
+fn late(stage: &Stage) -> Result<Went, String> {
     stage.hurried(How::Late)
 }
 
-fn garbage(stage: &Stage) -> Happened {
+fn garbage(stage: &Stage) -> Result<Went, String> {
     let statuses = [0, 99, 204, 302, 500, 600, 65_535];
     last(statuses.map(|status| stage.within(How::Garbage { status })))
 }
 
-fn giant(stage: &Stage) -> Happened {
-    stage.within(How::Giant)
+fn giant(stage: &Stage) -> Result<Went, String> {
+    Ok(stage.within(How::Giant)?.of_sending())
 }
 
-fn lost(stage: &Stage) -> Happened {
-    stage.within(How::Loses)
+fn lost(stage: &Stage) -> Result<Went, String> {
+    Ok(stage.within(How::Loses)?.of_sending())
 }
 
-fn dies(stage: &Stage) -> Happened {
+fn dies(stage: &Stage) -> Result<Went, String> {
     last((0..=GOOD_MAX).map(|good| stage.within(How::Dies { good })))
 }
 
-fn rights(stage: &Stage) -> Happened {
+/// Without them nothing can be sent; whether it would be is known from before.
+fn rights(stage: &Stage) -> Result<Went, String> {
     let none = without(&stage.rights);
-    stage.tells(stage.limits, &none, &stage.batch, How::Takes, Ends::Within)
+    let ended = stage.tells(stage.limits, &none, &stage.batch, How::Takes, Ends::Within)?;
+    Ok(match stage.sends {
+        true => Went::Drilled(ended.words),
+        false => Went::NotDrilled(SENT_NOTHING),
+    })
 }
 
-fn again(stage: &Stage) -> Happened {
+fn again(stage: &Stage) -> Result<Went, String> {
     let twice: Vec<Told> = stage
         .batch
         .iter()
@@ -269,18 +309,21 @@ fn again(stage: &Stage) -> Happened {
             Ends::Within,
         )
     };
-    let (first, second) = (told(&stage.batch)?, told(&stage.batch)?);
+    let (first, second, third) = (told(&stage.batch)?, told(&stage.batch)?, told(&twice)?);
+    if [&first, &second, &third].iter().all(|each| each.sent == 0) {
+        return Ok(Went::NotDrilled(SENT_NOTHING));
+    }
     let same = match first == second {
         true => "and so the second time",
         false => "and the second time it ends otherwise",
     };
-    Ok(format!(
-        "{first}, {same}; of each event twice: {}",
-        told(&twice)?
-    ))
+    Ok(Went::Drilled(format!(
+        "{}, {same}; of each event twice: {}",
+        first.words, third.words
+    )))
 }
 
-fn newer(stage: &Stage) -> Happened {
+fn newer(stage: &Stage) -> Result<Went, String> {
     let mut events = unknown();
     events.extend(stage.batch.clone());
     for event in &mut events {
@@ -295,20 +338,23 @@ fn newer(stage: &Stage) -> Happened {
         How::Takes,
         Ends::Within,
     )?;
-    match happened.starts_with("it trapped") {
+    match happened.words.starts_with("it trapped") {
         true => Err(format!(
-            "at what it does not know {happened}; pass over that"
+            "at what it does not know {}; pass over that",
+            happened.words
         )),
-        false => Ok(happened),
+        false => Ok(Went::Drilled(happened.words)),
     }
 }
 
-fn flood(stage: &Stage) -> Happened {
-    let one = Told {
-        text: "x".repeat(FLOOD_TEXT),
-        ..event("host-fenced")
-    };
-    let many = vec![one; FLOOD];
+fn flood(stage: &Stage) -> Result<Went, String> {
+    let kinds = every_kind().cycle().take(FLOOD);
+    let many: Vec<Told> = kinds
+        .map(|event| Told {
+            text: "x".repeat(FLOOD_TEXT),
+            ..event
+        })
+        .collect();
     let told = |limits: Limits, events: &[Told]| {
         stage.tells(limits, &stage.rights, events, How::Takes, Ends::Anyhow)
     };
@@ -319,5 +365,8 @@ fn flood(stage: &Stage) -> Happened {
     };
     let second = told(limits, &many)?;
     let next = stage.within(How::Takes)?;
-    Ok(format!("{first}; {second}; then {next}"))
+    Ok(Went::Drilled(format!(
+        "{}; {}; then {}",
+        first.words, second.words, next.words
+    )))
 }

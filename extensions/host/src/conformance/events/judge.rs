@@ -1,6 +1,6 @@
 //! What has to be true of a handler.
 
-use super::super::shared::check;
+use super::super::shared::{check, told};
 use super::super::{Check, Headroom, Outcome};
 use super::web::Mood;
 use super::{Costs, Granted, Tried};
@@ -25,13 +25,23 @@ pub(super) fn judge(tried: &[Tried<'_>], headroom: &[Headroom], limits: Limits) 
         .iter()
         .filter(|each| each.mood.is_error() && !each.sent.is_empty());
     let nothing = "it sends nothing";
+    let hanging = tried
+        .iter()
+        .filter(|each| each.mood == Mood::Hangs && !each.sent.is_empty());
+    let traps = |error: &CallError| matches!(error, CallError::Trapped(_));
+    let trapped = tried
+        .iter()
+        .find(|each| each.called.answer.as_ref().is_err_and(traps));
     vec![
-        check(
-            "traps",
-            "no events and no target make it trap",
-            ended(tried, |error| matches!(error, CallError::Trapped(_))),
-            (calls, "calls", nothing),
-        ),
+        Check {
+            log: trapped.map_or_else(Vec::new, |each| each.written.last(&each.which())),
+            ..check(
+                "traps",
+                "no events and no target make it trap",
+                ended(tried, traps),
+                (calls, "calls", nothing),
+            )
+        },
         check(
             "takes",
             "it takes everyday events if its target does: none, 1, 50, about nothing",
@@ -85,7 +95,7 @@ pub(super) fn judge(tried: &[Tried<'_>], headroom: &[Headroom], limits: Limits) 
             "ends",
             "it ends in time when its target hangs",
             ended(tried, |error| matches!(error, CallError::WallTime { .. })),
-            (calls, "calls", nothing),
+            (hanging.count(), "calls", nothing),
         ),
         check(
             "answer-size",
@@ -136,7 +146,7 @@ pub(super) fn headroom(costs: &Costs, limits: Limits) -> Vec<Headroom> {
 fn ended(tried: &[Tried<'_>], such: impl Fn(&CallError) -> bool) -> Vec<String> {
     let ended = tried.iter().filter_map(|each| {
         let error = each.called.answer.as_ref().err()?;
-        such(error).then(|| format!("{}: {error}", each.which()))
+        such(error).then(|| format!("{}: {}", each.which(), told(error)))
     });
     ended.collect()
 }
@@ -234,5 +244,6 @@ fn limit(
         what,
         outcome,
         words,
+        log: Vec::new(),
     }
 }

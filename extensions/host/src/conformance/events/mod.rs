@@ -8,14 +8,16 @@ mod records;
 mod web;
 
 use super::Report;
+use super::log::{self, Written};
 use super::shared::relaxed;
 use crate::error::{CallError, ExtensionError};
 use crate::events::EventHandler;
 use crate::fresh::Called;
 use crate::loaded::Loaded;
 use crate::outside::{Reach, Request};
+use holdfast_model::event::EventKind;
 use holdfast_model::extension::{Manifest, Rights};
-use questions::{Asked, MANY_NAME, all};
+use questions::{Asked, MANY_NAME, all, one};
 use records::MadeUp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +46,7 @@ struct Tried<'a> {
     granted: Granted,
     called: Called<()>,
     sent: Vec<Request>,
+    written: Written,
 }
 
 impl Tried<'_> {
@@ -73,8 +76,8 @@ struct Suite<'a> {
 /// # Errors
 /// If it does not fit its contract.
 pub(super) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Report, ExtensionError> {
-    let all = all();
     let suite = Suite { loaded, manifest };
+    let all = all(suite.heeded()?);
     let mut tried = Vec::new();
     for (mood, granted) in moods(&manifest.rights) {
         for asked in &all {
@@ -106,6 +109,22 @@ fn without_answer(tried: &Tried<'_>) -> bool {
 }
 
 impl Suite<'_> {
+    /// The first kind of events for which it sends something; hosts that are fenced, if it sends nothing for any alone.
+    fn heeded(&self) -> Result<&'static str, ExtensionError> {
+        let usual = EventKind::HostFenced;
+        for kind in [usual].iter().chain(&EventKind::ALL) {
+            let asked = one(kind.word());
+            let tried = self.tell(&asked, Mood::Takes, Granted::All)?;
+            if without_answer(&tried) {
+                break;
+            }
+            if !tried.sent.is_empty() {
+                return Ok(kind.word());
+            }
+        }
+        Ok(usual.word())
+    }
+
     /// By a handler of its own each time: none rests because of what was before.
     fn tell<'q>(
         &self,
@@ -131,8 +150,10 @@ impl Suite<'_> {
             records: Some(Arc::new(MadeUp)),
             ..Reach::default()
         };
-        let called = EventHandler::new(self.loaded, limits)?.handle(&asked.events, reach);
+        let handler = EventHandler::new(self.loaded, limits)?;
+        let called = handler.handle(&asked.events, reach);
         Ok(Tried {
+            written: Written::all(handler.journal()),
             asked,
             mood,
             granted,
@@ -165,10 +186,14 @@ impl Suite<'_> {
 fn report(tried: &[Tried<'_>], costs: Option<Costs>, manifest: &Manifest, more: usize) -> Report {
     let limits = manifest.limits();
     let headroom = costs.map_or_else(Vec::new, |costs| judge::headroom(&costs, limits));
+    let names: Vec<String> = tried.iter().map(Tried::which).collect();
+    let written = names.iter().zip(tried);
     Report {
         checks: judge::judge(tried, &headroom, limits),
         headroom,
         fuel: None,
         questions: tried.len() + more,
+        notes: Vec::new(),
+        log: log::all(written.map(|(name, each)| (name.as_str(), &each.written))),
     }
 }

@@ -22,17 +22,17 @@ pub(super) struct Asked {
 /// The largest everyday batch: what limits are held against.
 pub(super) const MANY_NAME: &str = "50 events";
 
-/// All of them.
-pub(super) fn all() -> Vec<Asked> {
+/// All of them. What is odd about single events is so about events of this kind: one that it heeds.
+pub(super) fn all(heeded: &str) -> Vec<Asked> {
     let asked = |name, plain, events| Asked {
         name,
         plain,
         events,
     };
-    let kinds = || EventKind::ALL.iter().map(|kind| event(kind.word()));
+    let kinds = every_kind;
     vec![
         asked("no events", true, Vec::new()),
-        asked("1 event", true, vec![event("host-fenced")]),
+        one(heeded),
         asked("every kind there is", true, kinds().collect()),
         asked(MANY_NAME, true, kinds().cycle().take(MANY).collect()),
         asked("kinds that are yet to come", true, unknown()),
@@ -46,13 +46,27 @@ pub(super) fn all() -> Vec<Asked> {
             true,
             kinds().map(long_names).collect(),
         ),
-        asked("times that make no sense", true, times()),
-        asked("odd texts", false, texts()),
-        asked("very long texts", false, long()),
+        asked("times that make no sense", true, times(heeded)),
+        asked("odd texts", false, texts(heeded)),
+        asked("very long texts", false, long(heeded)),
     ]
 }
 
-pub(super) fn event(kind: &str) -> Told {
+/// A single event.
+pub(super) fn one(kind: &str) -> Asked {
+    Asked {
+        name: "1 event",
+        plain: true,
+        events: vec![event(kind)],
+    }
+}
+
+/// One of each kind there is.
+pub(super) fn every_kind() -> impl Iterator<Item = Told> + Clone {
+    EventKind::ALL.iter().map(|kind| event(kind.word()))
+}
+
+fn event(kind: &str) -> Told {
     Told {
         at_unix_ms: 1_764_000_000_000,
         actor: "m-a".to_owned(),
@@ -98,17 +112,17 @@ fn long_names(event: Told) -> Told {
     }
 }
 
-fn times() -> Vec<Told> {
+fn times(kind: &str) -> Vec<Told> {
     // The later one first, and both ends.
     let times = [u64::MAX, 1_764_000_000_000, 0, 1, 253_402_300_800_000];
     let at = |at_unix_ms| Told {
         at_unix_ms,
-        ..event("vm-granted")
+        ..event(kind)
     };
     times.map(at).into()
 }
 
-fn texts() -> Vec<Told> {
+fn texts(kind: &str) -> Vec<Told> {
     let texts = [
         "two\nlines\r\nand a third",
         "\"quotes\" 'and' \\backslashes\\ {\"and\": \"json\"}",
@@ -119,15 +133,15 @@ fn texts() -> Vec<Told> {
     ];
     let with = |text: &str| Told {
         text: text.to_owned(),
-        ..event("host-fenced")
+        ..event(kind)
     };
     texts.map(with).into()
 }
 
-fn long() -> Vec<Told> {
+fn long(kind: &str) -> Vec<Told> {
     let with = |text: String| Told {
         text,
-        ..event("host-fenced")
+        ..event(kind)
     };
     vec![with("x".repeat(LONG)), with("💥\n".repeat(LONG / 8))]
 }

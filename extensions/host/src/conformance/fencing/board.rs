@@ -1,10 +1,13 @@
-//! A made-up board, over Redfish and as a fence agent: it obeys, or does not in one of the ways in which boards do not.
+//! A made-up board, over HTTP and as a fence agent: it obeys, or does not in one of the ways in which boards do not.
+//! A fault is one of the board, so it hits every request, in whatever language; what is not understood does nothing
+//! else.
 
+use super::speech::{Back, Meant, Speech};
 use crate::outside::{
     Action, Ended, Method, ProgramError, Programs, Request, Response, Web, WebError,
 };
 use holdfast_model::id::TargetName;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What the board does.
@@ -32,10 +35,12 @@ pub(super) enum Mood {
     Away,
     /// The operator has bound nothing to it.
     Missing,
+    /// It says yes to whatever it does not understand, as a proxy before it does; else it only says so.
+    Nods,
 }
 
 impl Mood {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Obeys,
         Self::IsOff,
         Self::Pretends,
@@ -47,6 +52,7 @@ impl Mood {
         Self::Hangs,
         Self::Away,
         Self::Missing,
+        Self::Nods,
     ];
 
     pub(super) fn words(self) -> &'static str {
@@ -62,6 +68,7 @@ impl Mood {
             Self::Hangs => "a board that hangs",
             Self::Away => "a board that cannot be reached",
             Self::Missing => "no board",
+            Self::Nods => "a board that says yes to everything",
         }
     }
 }
@@ -83,9 +90,16 @@ pub(super) struct Heard {
     pub said_off: bool,
     /// And on.
     pub said_on: bool,
+    /// It understood what it was asked or told.
+    pub understood: bool,
+    /// Requests and programs that got as far as to it.
+    pub sent: usize,
+    /// A request that it did not understand; one that may be an order rather than another.
+    pub strange: Option<String>,
 }
 
 pub(super) struct Board {
+    speech: Arc<Speech>,
     inner: Mutex<Inner>,
 }
 
@@ -95,28 +109,15 @@ struct Inner {
     heard: Heard,
 }
 
-/// What comes back, in whatever language.
-enum Back {
-    On,
-    Off,
-    Between,
-    Done,
-    Refused,
-    Failed,
-    Nonsense,
-    Unanswered,
-    Away,
-    Missing,
-}
-
 impl Board {
-    pub(super) fn new(mood: Mood) -> Self {
+    pub(super) fn new(speech: &Arc<Speech>, mood: Mood) -> Self {
         let inner = Inner {
             mood,
             on: mood != Mood::IsOff,
             heard: Heard::default(),
         };
         Self {
+            speech: Arc::clone(speech),
             inner: Mutex::new(inner),
         }
     }
@@ -146,8 +147,32 @@ impl Board {
         self.inner().mood = mood;
     }
 
-    fn status(&self) -> Back {
+    /// Whether such a request is an order, or may be one.
+    pub(super) fn may_order(&self, request: &Request) -> bool {
+        match self.speech.meant(request) {
+            Meant::Order { .. } => true,
+            Meant::Status | Meant::Known(_) => false,
+            Meant::Unknown => request.method != Method::Get,
+        }
+    }
+
+    /// The answer to an order by which it was not taken, with this number; if that is what a yes has, with another one.
+    pub(super) fn no(&self, status: u16) -> u16 {
+        match self.speech.is_yes(status) {
+            true => 500,
+            false => status,
+        }
+    }
+
+    fn hear(&self) -> MutexGuard<'_, Inner> {
         let mut inner = self.inner();
+        inner.heard.sent += 1;
+        inner.heard.understood = true;
+        inner
+    }
+
+    fn status(&self) -> Back {
+        let mut inner = self.hear();
         match (inner.mood, inner.on) {
             (Mood::Missing, _) => Back::Missing,
             (Mood::Away, _) => Back::Away,
@@ -168,7 +193,7 @@ impl Board {
 
     /// `wanted`: on or off.
     fn order(&self, wanted: bool) -> Back {
-        let mut inner = self.inner();
+        let mut inner = self.hear();
         let mood = inner.mood;
         let back = match mood {
             Mood::Missing => return Back::Missing,
@@ -181,7 +206,7 @@ impl Board {
                 inner.on = wanted;
                 Back::Unanswered
             }
-            Mood::Pretends | Mood::Between => Back::Done,
+            Mood::Pretends | Mood::Between | Mood::Nods => Back::Done,
             Mood::Hangs => Back::Unanswered,
             Mood::Refuses => Back::Refused,
             Mood::Fails | Mood::Babbles => Back::Failed,
@@ -193,74 +218,72 @@ impl Board {
         heard.unanswered |= matches!(back, Back::Unanswered);
         back
     }
+
+    /// What has to be asked before: it has no power to switch.
+    fn known(&self) -> Back {
+        let mut inner = self.inner();
+        inner.heard.sent += 1;
+        match inner.mood {
+            Mood::Missing => Back::Missing,
+            Mood::Away => Back::Away,
+            Mood::Hangs => Back::Unanswered,
+            _ => Back::Done,
+        }
+    }
+
+    /// It may be an order, or may not. What goes wrong with it goes wrong all the same.
+    fn unknown(&self, request: &Request) -> Back {
+        let mut inner = self.inner();
+        let mood = inner.mood;
+        let heard = &mut inner.heard;
+        heard.sent += 1;
+        let may_order = request.method != Method::Get;
+        if may_order || heard.strange.is_none() {
+            heard.strange = Some(format!("{} {}", request.method.word(), request.path));
+        }
+        let back = match mood {
+            Mood::Missing => return Back::Missing,
+            Mood::Away => return Back::Away,
+            Mood::Hangs => Back::Unanswered,
+            Mood::Loses if may_order => Back::Unanswered,
+            Mood::Refuses if may_order => Back::Refused,
+            Mood::Babbles if !may_order => Back::Nonsense,
+            Mood::Fails | Mood::Babbles => Back::Failed,
+            Mood::Nods => Back::Agreed,
+            Mood::Obeys
+            | Mood::IsOff
+            | Mood::Pretends
+            | Mood::Loses
+            | Mood::Between
+            | Mood::Refuses => Back::Strange,
+        };
+        heard.ordered_else |= may_order;
+        heard.acknowledged |= may_order && matches!(back, Back::Agreed);
+        heard.unanswered |= may_order && matches!(back, Back::Unanswered);
+        back
+    }
 }
 
-const SYSTEMS: &str = "/redfish/v1/Systems";
 const LOST: &str = "made up: no answer in time";
 const NO_WAY: &str = "made up: no way to it";
 const NOTHING: &str = "made up: there is none";
 
 impl Web for Board {
     fn send(&self, request: &Request, _: Instant) -> Result<Response, WebError> {
-        let system = request.path.strip_prefix(SYSTEMS);
-        let inner = system.map(|rest| rest.trim_start_matches('/'));
-        let action = inner.and_then(|rest| rest.split_once('/'));
-        let back = match (request.method, inner, action) {
-            (Method::Get, Some(""), _) => match self.mood() {
-                Mood::Missing => Back::Missing,
-                Mood::Away => Back::Away,
-                Mood::Hangs => Back::Unanswered,
-                _ => {
-                    let json = format!("{{\"Members\": [{{\"@odata.id\": \"{SYSTEMS}/1\"}}]}}");
-                    return answer(200, json);
-                }
-            },
-            (Method::Get, Some(_), None) => self.status(),
-            (Method::Post, _, Some((_, "Actions/ComputerSystem.Reset"))) => {
-                let body = request.body.as_deref().unwrap_or_default();
-                match body {
-                    body if body.contains("\"ForceOff\"") => self.order(false),
-                    body if body.contains("\"On\"") => self.order(true),
-                    _ => {
-                        self.inner().heard.ordered_else = true;
-                        return answer(400, "{}".to_owned());
-                    }
-                }
-            }
-            (Method::Get, ..) => return answer(404, "{}".to_owned()),
-            _ => {
-                self.inner().heard.ordered_else = true;
-                return answer(404, "{}".to_owned());
-            }
-        };
-        // What it is built into and what is built into it stand otherwise.
-        let state = |word: &str| {
-            let other = if word == "Off" { "On" } else { "Off" };
-            let part = format!("{{\"Id\": \"1\", \"PowerState\": \"{other}\"}}");
-            answer(
-                200,
-                format!(
-                    "{{\"Links\": {{\"Chassis\": [{part}]}}, \"PowerState\": \"{word}\", \"Oem\": {part}}}"
-                ),
-            )
+        let meant = self.speech.meant(request);
+        let back = match meant {
+            Meant::Status => self.status(),
+            Meant::Order { on } => self.order(on),
+            Meant::Known(_) => self.known(),
+            Meant::Unknown => self.unknown(request),
         };
         match back {
-            Back::On => state("On"),
-            Back::Off => state("Off"),
-            Back::Between => state("PoweringOff"),
-            Back::Done => answer(204, String::new()),
-            Back::Refused => answer(409, "{}".to_owned()),
-            Back::Failed => answer(500, "{}".to_owned()),
-            Back::Nonsense => answer(200, "<html>Off</html>".to_owned()),
             Back::Unanswered => Err(WebError::Unanswered(LOST.to_owned())),
             Back::Away => Err(WebError::Unreachable(NO_WAY.to_owned())),
             Back::Missing => Err(WebError::NoTarget(NOTHING.to_owned())),
+            _ => Ok(self.speech.words(meant, back)),
         }
     }
-}
-
-fn answer(status: u16, body: String) -> Result<Response, WebError> {
-    Ok(Response { status, body })
 }
 
 impl Programs for Board {
@@ -280,7 +303,7 @@ impl Programs for Board {
             Back::On | Back::Done => 0,
             Back::Off => 2,
             Back::Between | Back::Refused | Back::Failed => 1,
-            Back::Nonsense => 77,
+            Back::Nonsense | Back::Agreed | Back::Strange => 77,
             Back::Unanswered => return Err(ProgramError::Unanswered(LOST.to_owned())),
             Back::Away => return Err(ProgramError::NotStarted(NO_WAY.to_owned())),
             Back::Missing => return Err(ProgramError::NoProgram(NOTHING.to_owned())),

@@ -1,17 +1,21 @@
 //! How a host can misbehave at a fencing extension. It has to end within its limits, and may say nothing that no board
 //! has said.
 
-use super::super::acting::{Ends, GIANT_BYTES, hurried, is_hurried, wait, wait_almost, without};
-use super::super::chaos::{Drill, Happened, Planned, all};
+use super::super::TestSetup;
+use super::super::acting::{
+    Ends, GIANT_BYTES, SENT_NOTHING, hurried, is_hurried, wait, wait_almost, without,
+};
+use super::super::chaos::{Drill, Planned, Went, all};
+use super::super::log::{Journals, Writes};
 use super::super::shared::relaxed;
 use super::board::{Board, Mood};
 use super::judge::{overstated, short};
-use super::{Asked, ask};
+use super::{Asked, Site, ask};
 use crate::error::ExtensionError;
 use crate::fencing::Fencing;
 use crate::loaded::Loaded;
 use crate::outside::{
-    Action, Ended, Method, ProgramError, Programs, Reach, Request, Response, Web, WebError,
+    Action, Ended, ProgramError, Programs, Reach, Request, Response, Web, WebError,
 };
 use holdfast_model::extension::{Limits, Manifest, Rights};
 use holdfast_model::id::TargetName;
@@ -25,7 +29,7 @@ const GOOD_MAX: usize = 4;
 /// Objects in objects.
 const DEEP: usize = 10_000;
 
-const DRILLS: [Planned<Stage>; 9] = [
+const DRILLS: [Planned<Stage, Went>; 9] = [
     ("refuses", "reaches no board", refuses),
     (
         "hangs",
@@ -53,11 +57,25 @@ struct Stage {
     loaded: Loaded,
     limits: Limits,
     rights: Rights,
+    site: Site,
+    journals: Journals,
+}
+
+impl Writes for Stage {
+    fn journals(&self) -> &Journals {
+        &self.journals
+    }
 }
 
 /// See [`super::super::chaos::run`].
-pub(crate) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Vec<Drill>, ExtensionError> {
+pub(crate) fn run(
+    loaded: &Loaded,
+    manifest: &Manifest,
+    setup: &TestSetup,
+) -> Result<Vec<Drill>, ExtensionError> {
     let stage = Stage {
+        site: Site::new(setup),
+        journals: Journals::default(),
         loaded: loaded.clone(),
         // What it costs is for the other tests to find out.
         limits: relaxed(manifest.limits()),
@@ -92,10 +110,13 @@ struct Unruly {
     asked: AtomicUsize,
 }
 
+/// Before it is put up: what the board does, and what the host does before it.
+type Made = (Mood, How);
+
 impl Unruly {
-    fn new(mood: Mood, how: How) -> Arc<Self> {
+    fn new(site: &Site, (mood, how): Made) -> Arc<Self> {
         Arc::new(Self {
-            board: Board::new(mood),
+            board: Board::new(&site.speech, mood),
             how,
             asked: AtomicUsize::new(0),
         })
@@ -148,9 +169,9 @@ const CODES: [Option<i32>; 9] = [
 impl Web for Unruly {
     fn send(&self, request: &Request, until: Instant) -> Result<Response, WebError> {
         if let Some(which) = self.meets(until) {
-            let status = match request.method {
-                Method::Get => 200,
-                _ => STATUSES[which],
+            let status = match self.board.may_order(request) {
+                false => 200,
+                true => self.board.no(STATUSES[which]),
             };
             let body = nonsense()[which].clone();
             return Ok(Response { status, body });
@@ -185,23 +206,58 @@ impl Programs for Unruly {
     }
 }
 
+/// What it said of several boards.
+#[derive(Default)]
+struct Told {
+    /// Each word, and how often.
+    said: BTreeMap<&'static str, usize>,
+    /// Why it gave no answer, the last time.
+    ended: Option<String>,
+    /// Requests and programs.
+    sent: usize,
+    /// Orders whose answers were lost.
+    lost: usize,
+}
+
+impl Told {
+    fn words(&self) -> String {
+        let said: Vec<String> = self
+            .said
+            .iter()
+            .map(|(word, count)| format!("{word} {count}"))
+            .collect();
+        let last = self.ended.as_ref();
+        let last = last.map_or(String::new(), |ended| format!(", the last: {ended}"));
+        format!("it says {}{last}", said.join(", "))
+    }
+
+    /// As one of a guest that has to send something for it.
+    fn of_sending(&self) -> Went {
+        match self.sent {
+            0 => Went::NotDrilled(SENT_NOTHING),
+            _ => Went::Drilled(self.words()),
+        }
+    }
+}
+
 impl Stage {
     /// Asks it about each board; what it said, or the first of it that it may not say.
     fn asks(
         &self,
         limits: Limits,
         rights: &Rights,
-        boards: impl IntoIterator<Item = Arc<Unruly>>,
+        boards: impl IntoIterator<Item = Made>,
         ends: Ends,
-    ) -> Happened {
+    ) -> Result<Told, String> {
         let fencing = Fencing::new(&self.loaded, limits).map_err(|error| error.to_string())?;
-        let mut said: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut ended = None;
+        self.journals.add(fencing.journal());
+        let mut told = Told::default();
         let most = match is_hurried(limits) {
             true => 2,
             false => ASKED.len(),
         };
-        for board in boards {
+        for made in boards {
+            let board = Unruly::new(&self.site, made);
             for asked in ASKED.into_iter().take(most) {
                 let reach = Reach {
                     rights: rights.clone(),
@@ -209,86 +265,95 @@ impl Stage {
                     programs: Some(board.clone()),
                     ..Reach::default()
                 };
-                let tried = ask(&fencing, asked, reach, &board.board);
+                let tried = ask(&fencing, &self.site.device, asked, reach, &board.board);
                 let ended_so = tried.said.as_ref().err();
                 let wrong = overstated(&tried);
                 let wrong = wrong.or_else(|| ended_so.and_then(|error| ends.wrong(error)));
                 if let Some(wrong) = wrong {
                     return Err(format!("asked for {}: {wrong}", asked.words()));
                 }
+                told.lost += usize::from(tried.heard.unanswered);
                 match &tried.said {
-                    Ok(answer) => *said.entry(short(answer)).or_default() += 1,
+                    Ok(answer) => *told.said.entry(short(answer)).or_default() += 1,
                     Err(error) => {
-                        *said.entry("no answer").or_default() += 1;
-                        ended = Some(error.to_string());
+                        *told.said.entry("no answer").or_default() += 1;
+                        told.ended = Some(error.to_string());
                     }
                 }
             }
+            told.sent += board.asked.load(Ordering::Relaxed);
         }
-        let said: Vec<String> = said
-            .into_iter()
-            .map(|(word, count)| format!("{word} {count}"))
-            .collect();
-        let last = ended.map_or(String::new(), |ended| format!(", the last: {ended}"));
-        Ok(format!("it says {}{last}", said.join(", ")))
+        Ok(told)
     }
 
-    fn within(&self, boards: impl IntoIterator<Item = Arc<Unruly>>) -> Happened {
+    fn within(&self, boards: impl IntoIterator<Item = Made>) -> Result<Told, String> {
         self.asks(self.limits, &self.rights, boards, Ends::Within)
     }
 
+    /// By requests that meet with such a host.
+    fn sending(&self, boards: impl IntoIterator<Item = Made>) -> Result<Went, String> {
+        Ok(self.within(boards)?.of_sending())
+    }
+
     /// With little time by the clock.
-    fn hurried(&self, board: Arc<Unruly>) -> Happened {
+    fn hurried(&self, board: Made) -> Result<Went, String> {
         let limits = hurried(self.limits);
-        self.asks(limits, &self.rights, [board], Ends::Within)
+        let told = self.asks(limits, &self.rights, [board], Ends::Within)?;
+        Ok(told.of_sending())
     }
 }
 
-fn refuses(stage: &Stage) -> Happened {
-    stage.within([Unruly::new(Mood::Away, How::Plain)])
+fn refuses(stage: &Stage) -> Result<Went, String> {
+    stage.sending([(Mood::Away, How::Plain)])
 }
 
-fn hangs(stage: &Stage) -> Happened {
-    stage.hurried(Unruly::new(Mood::Hangs, How::Waits))
+fn hangs(stage: &Stage) -> Result<Went, String> {
+    stage.hurried((Mood::Hangs, How::Waits))
 }
 
-fn late(stage: &Stage) -> Happened {
-    stage.hurried(Unruly::new(Mood::Obeys, How::Late))
+fn late(stage: &Stage) -> Result<Went, String> {
+    stage.hurried((Mood::Obeys, How::Late))
 }
 
-fn garbage(stage: &Stage) -> Happened {
+fn garbage(stage: &Stage) -> Result<Went, String> {
     let each = |good| (0..nonsense().len()).map(move |which| How::Garbage { good, which });
     let all = (0..GOOD_MAX).flat_map(each);
-    stage.within(all.map(|how| Unruly::new(Mood::Obeys, how)))
+    stage.sending(all.map(|how| (Mood::Obeys, how)))
 }
 
-fn giant(stage: &Stage) -> Happened {
-    stage.within([Unruly::new(Mood::Obeys, How::Giant)])
+fn giant(stage: &Stage) -> Result<Went, String> {
+    stage.sending([(Mood::Obeys, How::Giant)])
 }
 
-fn lost(stage: &Stage) -> Happened {
-    stage.within([Unruly::new(Mood::Loses, How::Plain)])
+fn lost(stage: &Stage) -> Result<Went, String> {
+    let told = stage.within([(Mood::Loses, How::Plain)])?;
+    Ok(match told.lost {
+        0 if told.sent > 0 => Went::NotDrilled("it sent no order"),
+        _ => told.of_sending(),
+    })
 }
 
-fn dies(stage: &Stage) -> Happened {
+fn dies(stage: &Stage) -> Result<Went, String> {
     let all = (0..=GOOD_MAX).map(|good| How::Dies { good });
-    stage.within(all.map(|how| Unruly::new(Mood::Obeys, how)))
+    stage.sending(all.map(|how| (Mood::Obeys, how)))
 }
 
 /// By a board that would say off.
-fn rights(stage: &Stage) -> Happened {
-    let board = Unruly::new(Mood::IsOff, How::Plain);
+fn rights(stage: &Stage) -> Result<Went, String> {
+    let board = (Mood::IsOff, How::Plain);
     let none = without(&stage.rights);
-    stage.asks(stage.limits, &none, [board], Ends::Within)
+    let told = stage.asks(stage.limits, &none, [board], Ends::Within)?;
+    Ok(Went::Drilled(told.words()))
 }
 
-fn cpu(stage: &Stage) -> Happened {
+fn cpu(stage: &Stage) -> Result<Went, String> {
     let limits = Limits {
         cpu_ms: 1,
         ..stage.limits
     };
-    let board = Unruly::new(Mood::IsOff, How::Plain);
+    let board = (Mood::IsOff, How::Plain);
     let first = stage.asks(limits, &stage.rights, [board], Ends::Anyhow)?;
-    let next = stage.within([Unruly::new(Mood::Obeys, How::Plain)])?;
-    Ok(format!("{first}; with all of it {next}"))
+    let next = stage.within([(Mood::Obeys, How::Plain)])?;
+    let words = format!("{}; with all of it {}", first.words(), next.words());
+    Ok(Went::Drilled(words))
 }

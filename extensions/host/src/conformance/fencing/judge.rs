@@ -3,59 +3,108 @@
 use super::super::Check;
 use super::super::shared::{Ended, answer_size, check, host, same, traps};
 use super::board::Mood;
+use super::speech::Speech;
 use super::{Asked, Said, Tried};
 use crate::fencing::{Ordered, Power};
 use crate::words::NO_WORDS;
 use holdfast_model::extension::Manifest;
 
-/// All checks of what was said.
-pub(super) fn judge(tried: &[Tried], ended: &[Ended<'_>], manifest: &Manifest) -> Vec<Check> {
-    let answers = tried.iter().filter(|each| each.said.is_ok()).count();
-    let amount = (answers, "answers", "it gave no answer at all");
+/// Why something was not looked at.
+const NOT_UNDERSTOOD: &str =
+    "no board understood it: say in [fencing.board] of test.toml how yours speaks";
+
+/// See [`NOT_UNDERSTOOD`].
+const NOT_SWITCHED: &str =
+    "it switched no board off: if yours speaks otherwise, say how in [fencing.board] of test.toml";
+/// What to do about a request that is taken for an order.
+const SAY_SO: &str = "say so under `also` in [fencing.board] of test.toml";
+
+/// All checks of what was said. Only answers about boards that did what a check is about count for it.
+pub(super) fn judge(
+    tried: &[Tried],
+    ended: &[Ended<'_>],
+    speech: &Speech,
+    manifest: &Manifest,
+) -> Vec<Check> {
+    let answers = |such: fn(&Tried) -> bool| {
+        let answered = tried.iter().filter(|each| each.said.is_ok());
+        answered.filter(|each| such(each)).count()
+    };
     let requests = manifest.limits().requests;
+    let sent = tried.iter().map(requests_of).sum();
     vec![
         traps(ended),
-        switches(tried),
+        switches(tried, speech),
         check(
             "vouches",
             "it says on or off only after a board has said so, and that an order was taken only if it was",
             found(tried, vouched),
-            amount,
+            (
+                answers(|each| each.heard.understood),
+                "answers",
+                NOT_UNDERSTOOD,
+            ),
         ),
         check(
             "lost",
             "an order without an answer is unknown: it may have been carried out",
             found(tried, lost),
-            amount,
+            (
+                answers(|each| each.heard.unanswered && is_order(each)),
+                "orders without an answer",
+                "no order of it was lost; one by GET is known as one only from [fencing.board] of test.toml",
+            ),
         ),
         check(
             "looks-only",
             "asking how the power stands changes nothing, and off orders nothing but off",
             found(tried, meddled),
-            amount,
+            (
+                answers(|each| each.heard.understood),
+                "answers",
+                NOT_UNDERSTOOD,
+            ),
         ),
         check(
             "again",
             "off may come again: what is off stays off, and that is no failure",
             found(tried, refused_again),
-            amount,
+            (
+                answers(is_again),
+                "answers",
+                "it switched no board off before",
+            ),
         ),
         check(
             "words",
             "each refusal and each unknown says why",
             found(tried, wordless),
-            amount,
+            (
+                answers(|each| why(each).is_some()),
+                "answers",
+                "it refused nothing and knew everything",
+            ),
         ),
         check(
             "granted",
             "it asks for nothing that it was not granted, and not more often than `requests` allows",
             found(tried, |each, _| strayed(each, requests)),
-            amount,
+            (sent, "requests", "it sent nothing"),
         ),
         answer_size(ended),
         same(ended, "the same board gets the same answer"),
         host(ended),
     ]
+}
+
+fn is_order(each: &Tried) -> bool {
+    !matches!(each.asked, Asked::Status | Asked::StatusAfter)
+}
+
+/// Requests that it asked for, and programs.
+fn requests_of(each: &Tried) -> usize {
+    let requests = usize::try_from(each.cost.requests).unwrap_or(usize::MAX);
+    requests.max(each.heard.sent)
 }
 
 /// What an answer says and may not, whatever the host did.
@@ -78,26 +127,38 @@ fn found(tried: &[Tried], wrong: impl Fn(&Tried, &Said) -> Option<String>) -> Ve
     all
 }
 
-/// Whether it switches a board off that obeys; one that speaks another language is not seen to.
-fn switches(tried: &[Tried]) -> Check {
+/// Whether it switches a board off that obeys; one that speaks another language is not seen to, unless that is
+/// described.
+fn switches(tried: &[Tried], speech: &Speech) -> Check {
     let obeying = || tried.iter().filter(|each| each.mood == Mood::Obeys);
     let done = obeying().filter(|each| each.asked == Asked::Off && each.heard.ordered_off);
     let seen = done.count();
     let wrong = obeying().filter_map(|each| {
         let off = matches!(each.said, Ok(Said::Power(Power::Off)));
-        let failed = each.asked == Asked::StatusAfter && !each.was_on && !off;
-        failed.then(|| format!("{}: it does not say off", each.name))
+        let wrong = match (each.asked, speech.wanted_off()) {
+            (Asked::Off, Some(wanted)) if !each.heard.ordered_off => not_ordered(each, wanted),
+            (Asked::StatusAfter, _) if !each.was_on && !off => "it does not say off".to_owned(),
+            _ => return None,
+        };
+        Some(format!("{}: {wrong}", each.name))
     });
+    let mut wrong: Vec<String> = wrong.collect();
+    wrong.dedup();
     check(
         "switches",
         "it switches a board off that obeys, and sees that it is off",
-        wrong.collect(),
-        (
-            seen,
-            "boards switched off",
-            "it speaks neither Redfish nor to a fence agent: not seen here",
-        ),
+        wrong,
+        (seen, "boards switched off", NOT_SWITCHED),
     )
+}
+
+/// It speaks otherwise than the board that its author described.
+fn not_ordered(each: &Tried, wanted: &str) -> String {
+    let sent = match &each.heard.strange {
+        Some(strange) => format!("sends `{strange}`"),
+        None => "sends no order".to_owned(),
+    };
+    format!("it {sent}, and the board of test.toml switches off for `{wanted}`")
 }
 
 fn vouched(each: &Tried, said: &Said) -> Option<String> {
@@ -116,16 +177,29 @@ fn vouched(each: &Tried, said: &Said) -> Option<String> {
 }
 
 fn lost(each: &Tried, said: &Said) -> Option<String> {
-    let unknown = matches!(said, Said::Ordered(Ordered::Unknown(_)));
-    (each.heard.unanswered && !unknown).then(|| format!("it says {}; say `unknown`", short(said)))
+    let Said::Ordered(ordered) = said else {
+        return None;
+    };
+    let heard = &each.heard;
+    if !heard.unanswered || matches!(ordered, Ordered::Unknown(_)) {
+        return None;
+    }
+    let says = format!("it says {}; say `unknown`", short(said));
+    Some(match &heard.strange {
+        Some(strange) if !heard.ordered_off && !heard.ordered_on => {
+            format!("{says}: `{strange}` may be an order; if it is none, {SAY_SO}")
+        }
+        _ => says,
+    })
 }
 
 fn meddled(each: &Tried, said: &Said) -> Option<String> {
     let heard = &each.heard;
     match said {
-        Said::Power(_) if heard.ordered_off || heard.ordered_on || heard.ordered_else => {
+        Said::Power(_) if heard.ordered_off || heard.ordered_on => {
             Some("asked for the status, it orders something".to_owned())
         }
+        Said::Power(_) if heard.ordered_else => Some(not_only_asked(each)),
         Said::Ordered(_) if each.asked != Asked::On && heard.ordered_on => {
             Some("told to switch off, it orders on".to_owned())
         }
@@ -136,22 +210,38 @@ fn meddled(each: &Tried, said: &Said) -> Option<String> {
     }
 }
 
+/// A board that does not understand it cannot tell whether that was an order.
+fn not_only_asked(each: &Tried) -> String {
+    let request = each.heard.strange.as_deref().unwrap_or("something");
+    format!(
+        "asked for the status, it sends `{request}`, which may be an order; if it is none, {SAY_SO}"
+    )
+}
+
+/// It is told to switch off what it switched off.
+fn is_again(each: &Tried) -> bool {
+    each.asked == Asked::OffAgain && each.mood == Mood::Obeys && !each.was_on
+}
+
 fn refused_again(each: &Tried, said: &Said) -> Option<String> {
-    let again = each.asked == Asked::OffAgain && each.mood == Mood::Obeys && !each.was_on;
     let refused = matches!(
         said,
         Said::Ordered(Ordered::Refused(_) | Ordered::Unknown(_))
     );
-    (again && refused).then(|| format!("it says {}", short(said)))
+    (is_again(each) && refused).then(|| format!("it says {}", short(said)))
 }
 
-fn wordless(_: &Tried, said: &Said) -> Option<String> {
-    let why = match said {
+/// What it says why.
+fn why(each: &Tried) -> Option<&str> {
+    match each.said.as_ref().ok()? {
         Said::Ordered(Ordered::Refused(why) | Ordered::Unknown(why))
-        | Said::Power(Power::Unknown(why)) => why,
-        _ => return None,
-    };
-    (why == NO_WORDS).then(|| "it does not say why".to_owned())
+        | Said::Power(Power::Unknown(why)) => Some(why),
+        _ => None,
+    }
+}
+
+fn wordless(each: &Tried, _: &Said) -> Option<String> {
+    (why(each)? == NO_WORDS).then(|| "it does not say why".to_owned())
 }
 
 fn strayed(each: &Tried, most: u64) -> Option<String> {

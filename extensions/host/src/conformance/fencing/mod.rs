@@ -1,14 +1,19 @@
 //! Fencing: made-up boards that obey, refuse, hang, lie or are not there, and what may not be said of them.
 //!
-//! The boards speak Redfish and are a fence agent; to whoever speaks something else they are boards that answer 404,
-//! and what is seen then is that it takes nothing for granted.
+//! The boards speak Redfish and are a fence agent, or speak as `test.toml` has it. Whoever speaks something else meets
+//! their faults all the same, and a board that says yes to everything; what else there is to see needs a board that
+//! understands it, and is told as not looked at.
 
 mod board;
 pub(super) mod chaos;
 mod judge;
+mod own;
+mod redfish;
+mod speech;
 
-use super::Report;
-use super::shared::{Ended, dearest, limits as limits_kept, relaxed};
+use super::log::{Reader, Written};
+use super::shared::{Ended, dearest, limits as limits_kept, relaxed, written};
+use super::{Report, TestSetup};
 use crate::budget::Cost;
 use crate::error::{CallError, ExtensionError};
 use crate::fencing::{Device, Fencing, Ordered, Power};
@@ -17,6 +22,7 @@ use crate::outside::Reach;
 use board::{Board, Heard, Mood};
 use holdfast_model::extension::{Limits, Manifest};
 use judge::judge;
+use speech::Speech;
 use std::sync::Arc;
 
 /// Each board is asked the same twice: an answer that differs shows.
@@ -73,28 +79,56 @@ struct Tried {
     heard: Heard,
     /// Whether the host was on before.
     was_on: bool,
+    written: Written,
+}
+
+/// What it is asked about.
+struct Site {
+    device: Device,
+    speech: Arc<Speech>,
+}
+
+impl Site {
+    fn new(setup: &TestSetup) -> Self {
+        let fencing = setup.fencing.as_ref();
+        let device = speech::device(fencing);
+        Self {
+            speech: Arc::new(Speech::new(fencing, &device)),
+            device,
+        }
+    }
 }
 
 /// See [`super::run`].
-pub(super) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Report, ExtensionError> {
+pub(super) fn run(
+    loaded: &Loaded,
+    manifest: &Manifest,
+    setup: &TestSetup,
+) -> Result<Report, ExtensionError> {
     let limits = relaxed(manifest.limits());
     let fencing = Fencing::new(loaded, limits)?;
+    let site = Site::new(setup);
+    let mut reader = Reader::new(fencing.journal());
     let mut tried: Vec<Tried> = Vec::new();
     'moods: for mood in Mood::ALL {
         for _ in 0..TIMES {
-            for each in of_board(&fencing, manifest, mood) {
-                tried.push(each);
-            }
+            tried.extend(of_board(&fencing, &site, manifest, mood, &mut reader));
             if tried.iter().filter(|each| each.said.is_err()).count() >= SILENT_MAX {
                 break 'moods;
             }
         }
     }
-    Ok(report(&tried, manifest, manifest.limits()))
+    Ok(report(&tried, &site.speech, manifest, manifest.limits()))
 }
 
-fn of_board(fencing: &Fencing, manifest: &Manifest, mood: Mood) -> Vec<Tried> {
-    let board = Arc::new(Board::new(mood));
+fn of_board(
+    fencing: &Fencing,
+    site: &Site,
+    manifest: &Manifest,
+    mood: Mood,
+    reader: &mut Reader<'_>,
+) -> Vec<Tried> {
+    let board = Arc::new(Board::new(&site.speech, mood));
     let reach = || Reach {
         rights: manifest.rights.clone(),
         web: Some(board.clone()),
@@ -102,29 +136,30 @@ fn of_board(fencing: &Fencing, manifest: &Manifest, mood: Mood) -> Vec<Tried> {
         ..Reach::default()
     };
     let all = Asked::ALL.into_iter();
-    all.map(|asked| ask(fencing, asked, reach(), &board))
-        .collect()
+    all.map(|asked| {
+        let tried = ask(fencing, &site.device, asked, reach(), &board);
+        Tried {
+            written: reader.next(),
+            ..tried
+        }
+    })
+    .collect()
 }
 
 /// Asks once. The board is behind what it can reach, and tells what it heard.
-fn ask(fencing: &Fencing, asked: Asked, reach: Reach, board: &Board) -> Tried {
-    let device = Device {
-        host: "host-1".to_owned(),
-        name: "board-1".to_owned(),
-        settings: vec![("ip".to_owned(), "192.0.2.1".to_owned())],
-    };
+fn ask(fencing: &Fencing, device: &Device, asked: Asked, reach: Reach, board: &Board) -> Tried {
     let (mood, was_on) = (board.mood(), board.is_on());
     let (said, cost) = match asked {
         Asked::Status | Asked::StatusAfter => {
-            let called = fencing.status(&device, reach);
+            let called = fencing.status(device, reach);
             (called.answer.map(Said::Power), called.cost)
         }
         Asked::Off | Asked::OffAgain => {
-            let called = fencing.off(&device, reach);
+            let called = fencing.off(device, reach);
             (called.answer.map(Said::Ordered), called.cost)
         }
         Asked::On => {
-            let called = fencing.on(&device, reach);
+            let called = fencing.on(device, reach);
             (called.answer.map(Said::Ordered), called.cost)
         }
     };
@@ -136,26 +171,30 @@ fn ask(fencing: &Fencing, asked: Asked, reach: Reach, board: &Board) -> Tried {
         cost,
         heard: board.take(),
         was_on,
+        written: Written::default(),
     }
 }
 
-fn report(tried: &[Tried], manifest: &Manifest, limits: Limits) -> Report {
+fn report(tried: &[Tried], speech: &Speech, manifest: &Manifest, limits: Limits) -> Report {
     let ended: Vec<Ended<'_>> = tried
         .iter()
         .map(|each| Ended {
             question: &each.name,
             by: "a fresh instance",
             said: each.said.as_ref().map(|said| format!("{said:?}")),
+            written: &each.written,
         })
         .collect();
     let good = tried.iter().filter(|each| each.said.is_ok());
     let headroom = dearest(good.map(|each| (each.name.as_str(), each.cost)), limits);
-    let mut checks = judge(tried, &ended, manifest);
+    let mut checks = judge(tried, &ended, speech, manifest);
     checks.extend(limits_kept(&ended, &headroom, limits));
     Report {
         checks,
         headroom,
         fuel: None,
         questions: tried.len(),
+        notes: Vec::new(),
+        log: written(&ended),
     }
 }

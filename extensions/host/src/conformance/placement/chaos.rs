@@ -1,6 +1,7 @@
 //! How a host can misbehave at a placement extension.
 
 use super::super::chaos::{Drill, Happened, Planned, all};
+use super::super::log::{Journals, Writes};
 use super::questions::{MANY, question, with_peers};
 use crate::error::{CallError, ExtensionError};
 use crate::loaded::Loaded;
@@ -29,11 +30,20 @@ struct Stage {
     many: Question,
     larger: Question,
     giant: Question,
+    journals: Journals,
 }
 
 impl Stage {
     fn placement(&self, limits: Limits, log: bool) -> Result<Placement, ExtensionError> {
-        Placement::new(&self.loaded, limits, log)
+        let placement = Placement::new(&self.loaded, limits, log)?;
+        self.journals.add(placement.journal());
+        Ok(placement)
+    }
+}
+
+impl Writes for Stage {
+    fn journals(&self) -> &Journals {
+        &self.journals
     }
 }
 
@@ -77,6 +87,7 @@ pub(crate) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Vec<Drill>, Ex
         many: peers(MANY, 10)?,
         larger: peers(LARGER, 10)?,
         giant: peers(GIANT_CANDIDATES, GIANT_PEERS)?,
+        journals: Journals::default(),
     };
     // What does not fit is told before anything is tried.
     stage.placement(stage.limits, stage.log)?;

@@ -25,7 +25,7 @@ pub(super) struct Costs {
     /// A hundred candidates, of a warm instance.
     many: Duration,
     /// The question that cost most, if it is another one.
-    dearest: Option<(&'static str, Duration)>,
+    dearest: Option<(String, Duration)>,
     /// Most of its memory, in bytes.
     memory_bytes: usize,
     /// What its memory does.
@@ -74,7 +74,7 @@ pub(super) fn measure(warm: &Placement, tried: &[Tried<'_>]) -> Option<Costs> {
     let many_cpu = again(many)?;
     let dearest = match dearest.name == many.name {
         true => None,
-        false => again(dearest).map(|cpu| (dearest.name, cpu)),
+        false => again(dearest).map(|cpu| (dearest.name.clone(), cpu)),
     };
     let (memory_bytes, growth, watched) = watch(warm, many);
     let before = tried.iter().map(|each| each.answered.cost.memory_bytes);
@@ -131,8 +131,8 @@ impl Costs {
             cpu("CPU time, 100 candidates".to_owned(), self.many),
             cpu("CPU time, start of an instance".to_owned(), self.start),
         ];
-        if let Some((name, used)) = self.dearest {
-            all.insert(1, cpu(format!("CPU time, {name}"), used));
+        if let Some((name, used)) = &self.dearest {
+            all.insert(1, cpu(format!("CPU time, {name}"), *used));
         }
         if let Some(told) = self.told {
             all.push(cpu("CPU time, being told of 100 hosts".to_owned(), told));
@@ -169,6 +169,7 @@ pub(super) fn leak(costs: Option<&Costs>, limits: Limits) -> Check {
         what: "its memory does not grow from question to question",
         outcome,
         words,
+        log: Vec::new(),
     }
 }
 

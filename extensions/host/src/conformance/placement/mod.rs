@@ -3,6 +3,7 @@
 pub(super) mod chaos;
 mod cost;
 mod judge;
+mod labelled;
 mod questions;
 mod suite;
 

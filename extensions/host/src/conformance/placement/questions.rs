@@ -1,5 +1,7 @@
 //! Made-up clusters to ask a placement extension about: everyday ones, and odd ones that real clusters have.
 
+use super::super::PlacementSetup;
+use super::labelled::labelled;
 use crate::placement::Host;
 use holdfast_model::advice::{Candidate, Labels, Peer, Question, VmFacts};
 use holdfast_model::id::{HostName, NAME_MAX, NameError, SiteName, VmName};
@@ -10,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     /// In a few words.
-    pub name: &'static str,
+    pub name: String,
     /// It has nothing odd in it: "I cannot say" is no good answer to it.
     pub plain: bool,
     /// What is asked.
@@ -22,19 +24,27 @@ pub(super) const MANY: usize = 100;
 /// Its name.
 pub(super) const MANY_NAME: &str = "100 candidates";
 /// Most labels that one host can have.
-const LABELS_MAX: usize = 16;
+pub(super) const LABELS_MAX: usize = 16;
 
-/// All of them. None is beyond what operators can configure.
-pub(super) fn all() -> Result<Vec<Asked>, NameError> {
-    let plain = |name, hosts| {
+/// All of them, those with its author's labels at the end. None is beyond what operators can configure.
+pub(super) fn all(setup: Option<&PlacementSetup>) -> Result<Vec<Asked>, NameError> {
+    let mut all = made_up()?;
+    if let Some(setup) = setup {
+        all.extend(labelled(setup)?);
+    }
+    Ok(all)
+}
+
+fn made_up() -> Result<Vec<Asked>, NameError> {
+    let plain = |name: &str, hosts| {
         Ok(Asked {
-            name,
+            name: name.to_owned(),
             plain: true,
             question: question(hosts)?,
         })
     };
-    let odd = |name, question| Asked {
-        name,
+    let odd = |name: &str, question| Asked {
+        name: name.to_owned(),
         plain: false,
         question,
     };
@@ -138,7 +148,10 @@ pub(super) fn with_peers(
     Ok(question)
 }
 
-fn each_host(mut question: Question, change: impl Fn(usize, &mut Candidate)) -> Question {
+pub(super) fn each_host(
+    mut question: Question,
+    change: impl Fn(usize, &mut Candidate),
+) -> Question {
     let hosts = question.candidates.iter_mut().enumerate();
     hosts.for_each(|(n, host)| change(n, host));
     question
@@ -280,7 +293,7 @@ mod tests {
 
     #[test]
     fn none_is_beyond_what_can_be_configured() {
-        let all = all().expect("good names");
+        let all = all(None).expect("good names");
         let many = all.iter().find(|asked| asked.name == MANY_NAME);
         assert_eq!(
             many.map(|asked| asked.question.candidates.len()),

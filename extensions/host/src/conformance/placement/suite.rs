@@ -1,10 +1,11 @@
 //! Asks the questions: of fresh instances, of a warm one, and again; and of those that were told of other hosts
 //! besides, or in another order.
 
-use super::super::shared::{Ended, limits as limits_kept, no_other, relaxed};
-use super::super::{Check, Headroom, Report};
+use super::super::log::{Reader, Written};
+use super::super::shared::{Ended, limits as limits_kept, no_other, relaxed, written};
+use super::super::{Check, Headroom, Report, TestSetup};
 use super::cost::{Costs, fuel, leak, measure};
-use super::judge::judge;
+use super::judge::{judge, notes};
 use super::questions::{Asked, all, among_others};
 use crate::budget::Cost;
 use crate::contract::V0_1;
@@ -56,6 +57,7 @@ pub(super) struct Tried<'a> {
     pub asked: &'a Asked,
     pub state: State,
     pub answered: Answered,
+    pub written: Written,
 }
 
 /// See [`super::super::run`].
@@ -63,8 +65,10 @@ pub(crate) fn run(
     loaded: &Loaded,
     metered: Option<&Loaded>,
     manifest: &Manifest,
+    setup: &TestSetup,
 ) -> Result<Report, ExtensionError> {
-    let all = all().map_err(|error| ExtensionError::Engine(error.to_string()))?;
+    let all =
+        all(setup.placement.as_ref()).map_err(|error| ExtensionError::Engine(error.to_string()))?;
     let limits = relaxed(manifest.limits());
     let log = manifest.rights.log;
     let (fresh, warm) = (
@@ -104,11 +108,14 @@ pub(crate) fn run(
         checks.push(table(&tried));
     }
     let asked = costs.as_ref().map_or(0, |costs| costs.questions);
+    let ended: Vec<Ended<'_>> = tried.iter().map(Tried::ended).collect();
     Ok(Report {
         checks,
         headroom,
         fuel,
         questions: tried.len() + asked,
+        notes: notes(&tried, setup.placement.as_ref()),
+        log: written(&ended),
     })
 }
 
@@ -145,9 +152,10 @@ impl Tried<'_> {
             Err(error) => Err(error),
         };
         Ended {
-            question: self.asked.name,
+            question: &self.asked.name,
             by: self.state.words(),
             said,
+            written: &self.written,
         }
     }
 }
@@ -159,6 +167,7 @@ fn ask<'a>(
     state: State,
     tried: &mut Vec<Tried<'a>>,
 ) -> bool {
+    let mut reader = Reader::new(placement.journal());
     for asked in all {
         if !matches!(state, State::Warm | State::Again) {
             placement.restart();
@@ -173,6 +182,7 @@ fn ask<'a>(
                     said: Err(error),
                     cost: Cost::default(),
                 },
+                written: reader.next(),
             });
             continue;
         }
@@ -184,6 +194,7 @@ fn ask<'a>(
             asked,
             state,
             answered,
+            written: reader.next(),
         });
     }
     true

@@ -1,12 +1,14 @@
 //! How a host can misbehave at a storage check.
 
 use super::super::chaos::{Drill, Happened, Planned, all};
+use super::super::log::{Journals, Writes};
+use super::super::{StorageSetup, TestSetup};
 use super::situations::{Storage, domain, healthy};
 use crate::error::{CallError, ExtensionError};
 use crate::fresh::Called;
 use crate::loaded::Loaded;
 use crate::outside::{Output, ProbeError, Probes, Reach, Space};
-use crate::storage_check::{Findings, StorageCheck};
+use crate::storage_check::{Domain, Findings, StorageCheck};
 use holdfast_model::extension::{LIMITS_MAX, Limits, Manifest, Rights};
 use holdfast_model::id::TargetName;
 use std::sync::Arc;
@@ -36,6 +38,14 @@ struct Stage {
     limits: Limits,
     rights: Rights,
     storage: Storage,
+    setup: Option<StorageSetup>,
+    journals: Journals,
+}
+
+impl Writes for Stage {
+    fn journals(&self) -> &Journals {
+        &self.journals
+    }
 }
 
 impl Stage {
@@ -51,7 +61,13 @@ impl Stage {
             ..Reach::default()
         };
         let check = StorageCheck::new(&self.loaded, limits, reach);
-        check.map_err(|error| error.to_string())
+        let check = check.map_err(|error| error.to_string())?;
+        self.journals.add(check.journal());
+        Ok(check)
+    }
+
+    fn domain(&self) -> Domain {
+        domain(self.setup.as_ref())
     }
 
     fn on(&self, storage: Storage) -> Result<StorageCheck, String> {
@@ -60,7 +76,7 @@ impl Stage {
 
     /// Whether it can go on after all that.
     fn and_goes_on(&self) -> Happened {
-        match told(&self.on(self.storage.clone())?.check(&domain()))? {
+        match told(&self.on(self.storage.clone())?.check(&self.domain()))? {
             words if words.starts_with("answered") => Ok("the next check is answered".to_owned()),
             words => Ok(format!("the next check is not: {words}")),
         }
@@ -68,9 +84,16 @@ impl Stage {
 }
 
 /// See [`super::super::super::chaos::run`].
-pub(crate) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Vec<Drill>, ExtensionError> {
-    let storage = healthy().into_iter().next();
+pub(crate) fn run(
+    loaded: &Loaded,
+    manifest: &Manifest,
+    setup: &TestSetup,
+) -> Result<Vec<Drill>, ExtensionError> {
+    let setup = setup.storage_check.clone();
+    let storage = healthy(setup.as_ref()).into_iter().next();
     let stage = Stage {
+        setup,
+        journals: Journals::default(),
         loaded: loaded.clone(),
         limits: Limits {
             // How busy this machine is with other things is no matter here.
@@ -110,7 +133,7 @@ fn cpu(stage: &Stage) -> Happened {
     )?;
     let (mut good, mut ended) = (0, None);
     for _ in 0..ROW {
-        let called = hasty.check(&domain());
+        let called = hasty.check(&stage.domain());
         let words = told(&called)?;
         match called.answer {
             Ok(_) => good += 1,
@@ -154,7 +177,7 @@ fn hangs(stage: &Stage) -> Happened {
         ..stage.limits
     };
     let check = stage.check(limits, stage.rights.clone(), Arc::new(Hanging))?;
-    let called = check.check(&domain());
+    let called = check.check(&stage.domain());
     let first = told(&called)?;
     let took = called.cost.wall;
     if took > Duration::from_millis(SHORT_WALL_MS) * 10 {
@@ -169,7 +192,7 @@ fn giant(stage: &Stage) -> Happened {
     if let Ok(output) = &mut storage.command {
         output.stdout = "x".repeat(GIANT_BYTES);
     }
-    let first = told(&stage.on(storage)?.check(&domain()))?;
+    let first = told(&stage.on(storage)?.check(&stage.domain()))?;
     let next = stage.and_goes_on()?;
     Ok(format!("{first}; {next}"))
 }
@@ -181,7 +204,7 @@ fn log(stage: &Stage) -> Happened {
     };
     let probes = Arc::new(stage.storage.clone());
     let unheard = stage.check(stage.limits, rights, probes)?;
-    let words = told(&unheard.check(&domain()))?;
+    let words = told(&unheard.check(&stage.domain()))?;
     match unheard.journal().lines().0.len() {
         0 => Ok(words),
         kept => Err(format!("{kept} lines were kept all the same")),

@@ -2,6 +2,7 @@
 
 use super::super::Check;
 use super::super::shared::{Ended, answer_size, check, host, same, traps};
+use super::situations::WELL;
 use super::suite::Tried;
 use crate::storage_check::{Answer, Findings};
 use crate::words::NO_WORDS;
@@ -14,13 +15,21 @@ pub(super) fn judge(tried: &[Tried], ended: &[Ended<'_>], rights: &Rights) -> Ve
         .filter(|each| each.called.answer.is_ok())
         .count();
     let none = "it gave no answer at all";
+    let content = match tried.iter().any(is_content) {
+        true => answers,
+        false => 0,
+    };
     vec![
         traps(ended),
         check(
             "vouches",
             "it says yes to nothing that it has not found out",
             found(tried, |each, findings| vouched(each, findings, rights)),
-            (answers, "answers", none),
+            (
+                content,
+                "answers",
+                "it is content with no storage: say in [storage-check] of test.toml what yours is like",
+            ),
         ),
         check(
             "blames",
@@ -32,12 +41,33 @@ pub(super) fn judge(tried: &[Tried], ended: &[Ended<'_>], rights: &Rights) -> Ve
             "words",
             "each no and each unknown says why",
             found(tried, wordless),
-            (answers, "answers", none),
+            (
+                tried
+                    .iter()
+                    .filter(|each| reasons(each).count() > 0)
+                    .count(),
+                "answers",
+                "it says yes to everything",
+            ),
         ),
         answer_size(ended),
         same(ended, "the same storage gets the same answer"),
         host(ended),
     ]
+}
+
+/// It says yes of storage that is well: only then is it seen whether it takes it back.
+fn is_content(each: &Tried) -> bool {
+    let findings = each.called.answer.as_ref();
+    each.situation.name == WELL
+        && findings.is_ok_and(|findings| {
+            let Findings {
+                reachable,
+                usable,
+                synced,
+            } = findings;
+            [reachable, usable, synced].contains(&&Answer::Yes)
+        })
 }
 
 /// What is wrong with answers, each once.
@@ -74,16 +104,27 @@ fn blamed(each: &Tried, findings: &Findings) -> Option<String> {
     no(&findings.reachable, "reachable").or_else(|| no(&findings.usable, "usable"))
 }
 
-fn wordless(_: &Tried, findings: &Findings) -> Option<String> {
-    let mute = |answer: &Answer| match answer {
-        Answer::No(why) | Answer::Unknown(why) => why == NO_WORDS,
-        Answer::Yes => false,
-    };
-    let Findings {
-        reachable,
-        usable,
-        synced,
-    } = findings;
-    let any = [reachable, usable, synced].into_iter().any(mute);
+fn wordless(each: &Tried, _: &Findings) -> Option<String> {
+    let any = reasons(each).any(|why| why == NO_WORDS);
     any.then(|| "it does not say why".to_owned())
+}
+
+/// Why it says no, or does not know.
+fn reasons(each: &Tried) -> impl Iterator<Item = &str> {
+    let findings = each.called.answer.as_ref().ok();
+    let answers = findings.map(|findings| {
+        let Findings {
+            reachable,
+            usable,
+            synced,
+        } = findings;
+        [reachable, usable, synced]
+    });
+    answers
+        .into_iter()
+        .flatten()
+        .filter_map(|answer| match answer {
+            Answer::No(why) | Answer::Unknown(why) => Some(why.as_str()),
+            Answer::Yes => None,
+        })
 }

@@ -1,5 +1,6 @@
 //! What there is to look at, and what cannot be known from it.
 
+use super::super::StorageSetup;
 use crate::outside::{Output, ProbeError, Probes, Space};
 use crate::storage_check::Domain;
 use holdfast_model::files::OWN_PATH;
@@ -61,8 +62,8 @@ const WORDS: [&str; 2] = [
 /// As much as the agent hands over of one output, in bytes.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
-/// Storage that may be taken for healthy.
-pub(super) fn healthy() -> Vec<Storage> {
+/// Storage that may be taken for healthy: what its author names, first.
+pub(super) fn healthy(setup: Option<&StorageSetup>) -> Vec<Storage> {
     let each = |kind: &str, words: &str| Storage {
         usage: Ok(Space {
             total_bytes: 4 << 40,
@@ -73,9 +74,16 @@ pub(super) fn healthy() -> Vec<Storage> {
         read_us: Ok(400),
         command: ended(Some(0), words),
     };
-    let kinds = KINDS.iter();
+    let of = |own: fn(&StorageSetup) -> &Vec<String>, known: &'static [&str]| {
+        let own = setup.into_iter().flat_map(own).cloned();
+        own.chain(known.iter().map(|text| (*text).to_owned()))
+            .collect()
+    };
+    let kinds: Vec<String> = of(|setup| &setup.kinds, &KINDS);
+    let says: Vec<String> = of(|setup| &setup.says, &WORDS);
+    let kinds = kinds.iter();
     kinds
-        .flat_map(|kind| WORDS.iter().map(move |words| each(kind, words)))
+        .flat_map(|kind| says.iter().map(move |words| each(kind, words)))
         .collect()
 }
 
@@ -88,21 +96,31 @@ fn ended(exit_code: Option<i32>, stdout: &str) -> Result<Output, ProbeError> {
     })
 }
 
-pub(super) fn domain() -> Domain {
+pub(super) fn domain(setup: Option<&StorageSetup>) -> Domain {
+    let settings = setup.into_iter().flat_map(|setup| &setup.settings);
     Domain {
         name: OWN_PATH.to_owned(),
         path: "/srv/holdfast".to_owned(),
-        settings: Vec::new(),
+        settings: settings
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
     }
 }
 
+/// The name of the one in which nothing is wrong.
+pub(super) const WELL: &str = "all is well";
+
 /// All of them, each of this healthy storage with something changed.
-pub(super) fn all(healthy: &Storage) -> Vec<Situation> {
-    let mut all = vec![situation("all is well", healthy.clone(), Barred::default())];
+pub(super) fn all(healthy: &Storage, setup: Option<&StorageSetup>) -> Vec<Situation> {
+    let mut all = vec![situation(WELL, healthy.clone(), Barred::default())];
     all.extend(silent());
     all.extend(spoilt(healthy));
     all.extend(commands(healthy));
     all.extend(odd(healthy));
+    for each in &mut all {
+        each.domain = domain(setup);
+    }
+    all.push(senseless(healthy, setup));
     all
 }
 
@@ -110,7 +128,7 @@ fn situation(name: &'static str, storage: Storage, barred: Barred) -> Situation 
     Situation {
         name,
         storage,
-        domain: domain(),
+        domain: domain(None),
         barred,
     }
 }
@@ -238,11 +256,6 @@ fn odd(healthy: &Storage) -> Vec<Situation> {
         read_us: Ok(u64::MAX),
         command: ended(Some(i32::MIN), ""),
     };
-    let settings = ["path", "max_read_ms", "min_free_mib", "sync_command", ""];
-    let mut senseless = situation("settings make no sense", healthy.clone(), Barred::default());
-    senseless.domain.settings = settings
-        .map(|name| (name.to_owned(), "-1 \u{fffd}".to_owned()))
-        .to_vec();
     vec![
         with("commands say nothing", ended(Some(0), "")),
         with(
@@ -251,6 +264,49 @@ fn odd(healthy: &Storage) -> Vec<Situation> {
         ),
         with("commands say more than is read", Ok(giant)),
         situation("numbers make no sense", numbers, Barred::default()),
-        senseless,
     ]
+}
+
+/// An operator's mistakes, in settings that checks have, and in those that its author names.
+fn senseless(healthy: &Storage, setup: Option<&StorageSetup>) -> Situation {
+    let settings = ["path", "max_read_ms", "min_free_mib", "sync_command", ""];
+    let own = setup.into_iter().flat_map(|setup| setup.settings.keys());
+    let names = settings.into_iter().chain(own.map(String::as_str));
+    let mut senseless = situation("settings make no sense", healthy.clone(), Barred::default());
+    senseless.domain.settings = names
+        .map(|name| (name.to_owned(), "-1 \u{fffd}".to_owned()))
+        .collect();
+    senseless
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_its_author_names_is_there_to_be_content_with() {
+        let setup = StorageSetup {
+            settings: [("volume".to_owned(), "gv0".to_owned())].into(),
+            kinds: vec!["zfs".to_owned()],
+            says: vec!["all replicas in sync\n".to_owned()],
+        };
+        let own = healthy(Some(&setup));
+        assert_eq!(own.len(), (KINDS.len() + 1) * (WORDS.len() + 1));
+        let first = own.first().expect("some");
+        assert!(first.usage.as_ref().is_ok_and(|space| space.kind == "zfs"));
+        let said = first.command.as_ref().map(|output| output.stdout.as_str());
+        assert_eq!(said, Ok("all replicas in sync\n"));
+        for each in all(first, Some(&setup)) {
+            let mut settings = each.domain.settings.iter();
+            let volume = settings.find(|(name, _)| name == "volume");
+            let (_, value) = volume.expect(each.name);
+            let is_own = value == "gv0";
+            assert_eq!(
+                is_own,
+                each.name != "settings make no sense",
+                "{}",
+                each.name
+            );
+        }
+    }
 }

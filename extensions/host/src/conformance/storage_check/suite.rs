@@ -1,7 +1,8 @@
 //! Asks about each situation, twice.
 
-use super::super::Report;
-use super::super::shared::{Ended, dearest, limits as limits_kept, relaxed};
+use super::super::log::{Reader, Written};
+use super::super::shared::{Ended, dearest, limits as limits_kept, relaxed, written};
+use super::super::{Report, StorageSetup, TestSetup};
 use super::judge::judge;
 use super::situations::{Situation, Storage, all, domain, healthy};
 use crate::error::{CallError, ExtensionError};
@@ -22,12 +23,14 @@ const LATE_MAX: usize = 2;
 pub(super) struct Tried {
     pub situation: Arc<Situation>,
     pub called: Called<Findings>,
+    pub written: Written,
 }
 
 /// What tries it.
 struct Bench<'a> {
     loaded: &'a Loaded,
     manifest: &'a Manifest,
+    setup: Option<&'a StorageSetup>,
     limits: Limits,
 }
 
@@ -46,8 +49,8 @@ impl Bench<'_> {
     fn content(&self) -> Result<Storage, ExtensionError> {
         let mut best: Option<(usize, Storage)> = None;
         let mut late = 0;
-        for storage in healthy() {
-            let called = self.check(&storage)?.check(&domain());
+        for storage in healthy(self.setup) {
+            let called = self.check(&storage)?.check(&domain(self.setup));
             late += usize::from(is_late(&called));
             let good = called.answer.map_or(0, |findings| {
                 let Findings {
@@ -81,24 +84,31 @@ fn is_late(called: &Called<Findings>) -> bool {
 }
 
 /// See [`super::super::run`].
-pub(crate) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Report, ExtensionError> {
+pub(crate) fn run(
+    loaded: &Loaded,
+    manifest: &Manifest,
+    setup: &TestSetup,
+) -> Result<Report, ExtensionError> {
     let bench = Bench {
         loaded,
         manifest,
+        setup: setup.storage_check.as_ref(),
         limits: relaxed(manifest.limits()),
     };
     let content = bench.content()?;
     let mut tried: Vec<Tried> = Vec::new();
-    for situation in all(&content) {
+    for situation in all(&content, bench.setup) {
         if tried.iter().filter(|each| is_late(&each.called)).count() >= LATE_MAX {
             break;
         }
         let situation = Arc::new(situation);
         let check = bench.check(&situation.storage)?;
+        let mut reader = Reader::new(check.journal());
         for _ in 0..TIMES {
             tried.push(Tried {
                 called: check.check(&situation.domain),
                 situation: Arc::clone(&situation),
+                written: reader.next(),
             });
         }
     }
@@ -112,7 +122,9 @@ pub(crate) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Report, Extens
         checks,
         headroom,
         fuel: None,
-        questions: tried.len() + healthy().len(),
+        questions: tried.len() + healthy(bench.setup).len(),
+        notes: Vec::new(),
+        log: written(&ended),
     })
 }
 
@@ -123,6 +135,7 @@ impl Tried {
             question: self.situation.name,
             by: "a fresh instance",
             said: said.map(|findings| format!("{findings:?}")),
+            written: &self.written,
         }
     }
 }

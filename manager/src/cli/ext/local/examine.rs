@@ -7,6 +7,7 @@ use super::super::super::hint;
 use super::super::super::paint::{Line, Tone};
 use super::super::arguments::WhichArguments;
 use super::super::package::no_manifest;
+use super::setup::SETUP;
 use super::test::tell_unsound;
 use super::{say, size};
 use holdfast_extension_host::contract::mismatches;
@@ -221,13 +222,13 @@ fn stale(found: &Examined, folder: &Path) {
     }
 }
 
-/// When a source was last written, without what builds write and what is only read by people.
+/// When a source was last written, without what builds write, what is only read by people and what only tests read.
 fn newest(folder: &Path) -> Option<std::time::SystemTime> {
     let entries = std::fs::read_dir(folder).ok()?.flatten();
     let times = entries.filter_map(|entry| {
         let (name, path) = (entry.file_name(), entry.path());
         let name = name.to_string_lossy();
-        let made = ["target", "__pycache__", "node_modules", "Cargo.lock"];
+        let made = ["target", "__pycache__", "node_modules", "Cargo.lock", SETUP];
         let beside = [".wasm", ".md"];
         let skip = name.starts_with('.')
             || made.iter().any(|each| *each == name)

@@ -4,8 +4,10 @@ mod build;
 mod chaos;
 mod check;
 mod examine;
+mod log;
 mod new;
 mod replay;
+mod setup;
 mod test;
 
 pub(super) use build::build;

@@ -4,9 +4,11 @@ use super::super::super::args::Output;
 use super::super::super::error::CliError;
 use super::super::super::paint::{Line, Tone, table};
 use super::super::super::{print, print_json};
-use super::super::arguments::WhichArguments;
+use super::super::arguments::TryArguments;
 use super::check::findings;
 use super::examine::{Finding, compiled, sound};
+use super::log::{below, drawn};
+use super::setup::setup;
 use super::{host, mark, say};
 use holdfast_extension_host::conformance::{
     Check, Fuel, Headroom, Outcome, Report, counts_fuel, run,
@@ -27,9 +29,11 @@ struct Tested<'a> {
 }
 
 /// Checks it, runs it, and tells what of its contract it keeps.
-pub(in super::super) fn test(which: &WhichArguments, output: Output) -> Result<(), CliError> {
+pub(in super::super) fn test(arguments: &TryArguments, output: Output) -> Result<(), CliError> {
+    let which = &arguments.which;
     let sound = sound(which, output)?;
     let (name, kind) = (&sound.manifest.name, sound.manifest.kind);
+    let setup = setup(which, kind)?;
     let metered = match counts_fuel(kind) {
         true => {
             let runtime = Runtime::metered(EngineKind::Native).map_err(host)?;
@@ -38,14 +42,20 @@ pub(in super::super) fn test(which: &WhichArguments, output: Output) -> Result<(
         false => None,
     };
     say(&format!("asking {name} about {}", asked_about(kind)));
-    let report = run(&sound.loaded, metered.as_ref(), &sound.manifest).map_err(host)?;
+    let report = run(&sound.loaded, metered.as_ref(), &sound.manifest, &setup).map_err(host)?;
     match output {
         Output::Json => print_json(&Tested {
             findings: &[],
             contract_only: false,
             report: Some(&report),
         })?,
-        Output::Table | Output::Wide => print(&draw(&report, output == Output::Wide))?,
+        Output::Table | Output::Wide => {
+            let mut out = draw(&report, output == Output::Wide);
+            if arguments.log {
+                out += &format!("\n{}", drawn(&[&report.log]));
+            }
+            print(&(out + &notes(&report)))?;
+        }
     }
     match report.failed() {
         true => Err(CliError::Sick),
@@ -96,12 +106,21 @@ fn draw(report: &Report, wide: bool) -> String {
     out
 }
 
+/// What could not be found out, at the end.
+fn notes(report: &Report) -> String {
+    let notes = report.notes.iter().map(|text| {
+        let line = Line::new().add(Tone::Warn, "note: ").text(text);
+        format!("\n{}\n", line.draw())
+    });
+    notes.collect()
+}
+
 /// What has to be true if it is, what was found if it is not.
 fn row(check: &Check) -> Vec<(Tone, String)> {
     let text = match check.outcome {
         Outcome::Passed => check.what.to_owned(),
         Outcome::Skipped => format!("not looked at: {}", check.words),
-        Outcome::Warned | Outcome::Failed => check.words.clone(),
+        Outcome::Warned | Outcome::Failed => below(&check.words, &check.log),
     };
     let name = (Tone::Plain, check.name.to_owned());
     vec![mark(check.outcome), name, (Tone::Plain, text)]
@@ -112,7 +131,7 @@ fn wide_row(check: &Check) -> Vec<(Tone, String)> {
         mark(check.outcome),
         (Tone::Plain, check.name.to_owned()),
         (Tone::Plain, check.what.to_owned()),
-        (Tone::Plain, check.words.clone()),
+        (Tone::Plain, below(&check.words, &check.log)),
     ]
 }
 
