@@ -77,7 +77,7 @@ fn offered(resolve: &Resolve, kind: ExtensionKind) -> BTreeSet<String> {
     let worlds = of_kind.flat_map(|(_, package)| package.worlds.values());
     let imports = worlds.flat_map(|world| resolve.worlds[*world].imports.keys());
     let more = kind.offered().iter();
-    let more = more.map(|interface| format!("holdfast:host/{interface}@{}", wit::HOST_VERSION));
+    let more = more.map(|interface| wit::of_host(interface));
     let imports = imports.map(|key| resolve.name_world_key(key));
     imports.chain(more).collect()
 }

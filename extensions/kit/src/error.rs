@@ -23,11 +23,19 @@ pub enum KitError {
     #[error(transparent)]
     Manifest(#[from] holdfast_strict::FileError),
     /// Nothing to build in the folder, or too much.
-    #[error("{folder}: {what}; an extension has one Cargo.toml, or one .js, .py or .c file, beside its extension.toml", folder = .folder.display())]
+    #[error("{folder}: {what}", folder = .folder.display())]
     Sources {
         /// The extension's folder.
         folder: PathBuf,
         /// What is wrong with it.
+        what: String,
+    },
+    /// The author's own source is not what its world says, or fails when it is loaded.
+    #[error("{place}: {what}", place = .place.display())]
+    Source {
+        /// The file.
+        place: PathBuf,
+        /// What is wrong with it, and what to do.
         what: String,
     },
     /// A folder to be made has something in it.
@@ -57,10 +65,10 @@ pub enum KitError {
         said: String,
     },
     /// The contracts beside the sources cannot be used.
-    #[error("{place}: {what}", place = .place.display())]
+    #[error("{place}: {what}")]
     Wit {
-        /// The folder or file.
-        place: PathBuf,
+        /// The folder or file, with line and column if these are known.
+        place: String,
         /// Why.
         what: String,
     },
@@ -110,7 +118,7 @@ impl KitError {
     /// About the contracts.
     pub(crate) fn wit(place: &Path, error: impl std::fmt::Display) -> Self {
         Self::Wit {
-            place: place.to_owned(),
+            place: place.display().to_string(),
             what: error.to_string(),
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use holdfast_model::extension::Manifest;
 
-use crate::{KitError, Language, Result};
+use crate::{KitError, Language, Result, sources};
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "extension.toml";
@@ -28,7 +28,7 @@ impl Folder {
         let manifest = holdfast_strict::load(&path.join(MANIFEST), |text, name| {
             holdfast_strict::read_checked(text, name, Manifest::fault)
         })?;
-        let (language, source) = source(path)?;
+        let (language, source) = source(path, &manifest)?;
         Ok(Self {
             path: path.to_owned(),
             manifest,
@@ -38,41 +38,49 @@ impl Folder {
     }
 }
 
-/// A `Cargo.toml` decides; otherwise there has to be one source file.
-fn source(folder: &Path) -> Result<(Language, PathBuf)> {
+/// A `Cargo.toml` decides; otherwise the source that is called as `holdfast ext new` calls it, after the kind, or after
+/// the extension, or the only one that there is.
+fn source(folder: &Path, manifest: &Manifest) -> Result<(Language, PathBuf)> {
     let cargo = folder.join("Cargo.toml");
     if cargo.is_file() {
         return Ok((Language::Rust, cargo));
     }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(KitError::io("read", folder))? {
-        let path = entry.map_err(KitError::io("read", folder))?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        let others = [Language::JavaScript, Language::Python, Language::C];
-        let language = others
-            .into_iter()
-            .find(|each| ending == Some(each.ending()));
-        if let Some(language) = language.filter(|_| path.is_file()) {
-            found.push((language, path));
-        }
+    let mut found = sources::beside_manifest(folder)?;
+    let called = |name: &str| {
+        let stem = module_name(name);
+        found
+            .iter()
+            .position(|(_, path)| path.file_stem().is_some_and(|own| *own == *stem))
+    };
+    let named = called(manifest.kind.word()).or_else(|| called(manifest.name.as_str()));
+    // All of C is compiled; which file comes first makes no difference.
+    let is_c = !found.is_empty() && found.iter().all(|(language, _)| *language == Language::C);
+    if let Some(at) = named.or((found.len() == 1 || is_c).then_some(0)) {
+        return Ok(found.swap_remove(at));
     }
-    let refuse = |what| KitError::Sources {
+    let names = found.iter().filter_map(|(_, path)| path.file_name());
+    let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+    let what = match found.first() {
+        None => "no sources in it; an extension has one Cargo.toml, or one .js, .py or .c file, beside its extension.toml"
+            .to_owned(),
+        Some((language, _)) => {
+            let name = format!("{}.{}", module_name(manifest.kind.word()), language.ending());
+            format!(
+                "several sources: {}; call the one that the others are imported by `{name}`, or move the others into a \
+                 folder such as lib/",
+                names.join(", ")
+            )
+        }
+    };
+    Err(KitError::Sources {
         folder: folder.to_owned(),
         what,
-    };
-    match found.len() {
-        1 => Ok(found.remove(0)),
-        0 => Err(refuse("no sources in it".to_owned())),
-        _ => {
-            let mut names: Vec<_> = found
-                .iter()
-                .filter_map(|(_, path)| path.file_name())
-                .map(|name| name.to_string_lossy().into_owned())
-                .collect();
-            names.sort();
-            Err(refuse(format!("several sources: {}", names.join(", "))))
-        }
-    }
+    })
+}
+
+/// A file's name without its ending: one that Python can import.
+pub(crate) fn module_name(name: &str) -> String {
+    name.replace('-', "_")
 }
 
 #[cfg(test)]
@@ -114,9 +122,9 @@ mod tests {
             error.replace(&dir.path().display().to_string(), "DIR")
         };
         assert_eq!(
-            refusal(&[(MANIFEST, GOOD), ("b.py", ""), ("a.js", "")]),
-            "DIR: several sources: a.js, b.py; an extension has one Cargo.toml, or one .js, .py or .c file, \
-             beside its extension.toml"
+            refusal(&[(MANIFEST, GOOD), ("b.js", ""), ("a.js", "")]),
+            "DIR: several sources: a.js, b.js; call the one that the others are imported by `events.js`, or move the \
+             others into a folder such as lib/"
         );
         assert!(refusal(&[(MANIFEST, GOOD)]).starts_with("DIR: no sources in it; "));
         let odd = GOOD.replace("1.0.0", "1");
@@ -125,5 +133,21 @@ mod tests {
             refused.starts_with("DIR/extension.toml, line 2, "),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn of_several_sources_the_named_one_is_taken() {
+        let taken = |files: &[&str]| {
+            let files: Vec<_> = files.iter().map(|name| (*name, "")).collect();
+            let dir = folder(&[&[(MANIFEST, GOOD)], files.as_slice()].concat());
+            let read = Folder::open(dir.path()).unwrap_or_else(|error| panic!("{error}"));
+            let name = read.source.file_name().expect("a name");
+            name.to_string_lossy().into_owned()
+        };
+        assert_eq!(taken(&["a.js", "events.js", "x.js"]), "events.js");
+        // The manifest's name.
+        assert_eq!(taken(&["a.py", "x.py"]), "x.py");
+        assert_eq!(taken(&["a.js", "eslint.config.js", "a.test.js"]), "a.js");
+        assert_eq!(taken(&["b.c", "a.c"]), "a.c");
     }
 }

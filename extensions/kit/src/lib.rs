@@ -12,6 +12,7 @@ mod folder;
 mod language;
 pub mod new;
 mod run;
+pub mod sources;
 mod templates;
 mod tools;
 pub mod wit;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use holdfast_model::extension::ExtensionKind;
 use holdfast_model::id::ExtensionName;
 
+use crate::folder::module_name;
 use crate::templates::{self, SDK};
 use crate::{KitError, Language, MANIFEST, Result, wit};
 
@@ -63,7 +64,7 @@ impl Start {
     fn source(&self) -> String {
         match self.language {
             Language::Rust => "src/lib.rs".to_owned(),
-            other => format!("{}.{}", self.kind.word().replace('-', "_"), other.ending()),
+            other => format!("{}.{}", module_name(self.kind.word()), other.ending()),
         }
     }
 

@@ -126,10 +126,19 @@ fn from_a_scaffold_to_a_test_that_passes_and_one_that_fails() {
     assert!(ran.out.contains("CPU time, 100 candidates"), "{}", ran.out);
     assert!(ran.out.contains("for each candidate"), "{}", ran.out);
     assert!(
-        ran.err.contains("older than its sources"),
-        "the manifest is newer: {}",
+        !ran.err.contains("older than its sources"),
+        "only the manifest is newer: {}",
         ran.err
     );
+    let source = std::fs::File::options()
+        .append(true)
+        .open(own.join("src/lib.rs"));
+    source
+        .unwrap()
+        .set_modified(std::time::SystemTime::now())
+        .unwrap();
+    let ran = holdfast(dir, &["check", "spread"]);
+    assert!(ran.err.contains("older than its sources"), "{}", ran.err);
 
     // Broken by its author.
     std::fs::write(&manifest, text.replace("log = true", "")).unwrap();
@@ -177,6 +186,60 @@ fn one_in_c_fits_its_contract_as_it_is() {
         let ran = holdfast(&dir.path().join("p"), &[verb]);
         assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
         assert!(ran.out.contains("imports nothing"), "{}", ran.out);
+    }
+}
+
+/// What would be a trap without any words: what is thrown where nothing can be, an answer that the contract has not, an
+/// import that is called with what it does not take.
+#[test]
+fn what_goes_wrong_in_javascript_is_told_in_words() {
+    use holdfast_extension_kit::{Language, Tools};
+    if let Some(why) = Tools::of_user().lacking(Language::JavaScript) {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = dir.path();
+    let ran = holdfast(dir, &["new", "p", "--kind", "placement", "--lang", "js"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let head = "import log from \"holdfast:host/log@0.1.0\";\nexport const rule = {\n";
+    for (rule, wanted) in [
+        (
+            "prepare(hosts) { hosts.sites.sort(); }, judge() {}",
+            "it trapped: rule.prepare: TypeError: cannot read property 'sort' of undefined at prepare, placement.js:3:",
+        ),
+        (
+            "prepare() {}, judge() { return { refused: [] }; }",
+            "it says: its answer has no `scores`, it is an object with `refused`",
+        ),
+        (
+            "prepare() {}, judge() { return { refused: [], scores: [\"5\"] }; }",
+            "it says: in its answer `scores[0]` is the text \"5\" and has to be a number",
+        ),
+        (
+            "prepare() {}, judge() {}",
+            "it says: its answer is missing and has to be an object with `refused`, `scores` (is a `return` missing?)",
+        ),
+        (
+            "prepare() {}, judge() { log.write(\"warning\", \"x\"); }",
+            "it says: log.write: `level` is the text \"warning\" and has to be one of \"debug\", \"info\", \"warn\", \
+             \"error\" (at judge, placement.js:3:",
+        ),
+        (
+            "prepare() {}, judge() { return Date.now(); }",
+            "it says: there is no clock in an extension: times come with what it is asked (at judge, placement.js:3:",
+        ),
+        (
+            "prepare() {}, judge() { throw \"no idea\"; }",
+            "it says: no idea; ",
+        ),
+    ] {
+        std::fs::write(dir.join("p/placement.js"), format!("{head}{rule}\n}};\n")).unwrap();
+        let ran = holdfast(dir, &["build", "p"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let ran = holdfast(dir, &["test", "p"]);
+        assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+        assert!(ran.out.contains(wanted), "{rule}:\n{}", ran.out);
     }
 }
 

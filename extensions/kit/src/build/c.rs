@@ -7,7 +7,7 @@ use wit_bindgen_core::Files;
 
 use crate::run::openly;
 use crate::tools::find;
-use crate::{Folder, KitError, Language, Result, componentize, templates, wit};
+use crate::{Folder, KitError, Language, Result, componentize, sources, templates, wit};
 
 /// How to get the compiler, its linker and its libraries.
 const HOW: &str = "on Debian run `apt-get install --no-install-recommends clang-16 lld-16 wasi-libc \
@@ -16,8 +16,11 @@ const HOW: &str = "on Debian run `apt-get install --no-install-recommends clang-
 pub(super) fn build(folder: &Folder) -> Result<Vec<u8>> {
     let clang = clang()?;
     let work = super::work()?;
-    let contracts = wit::prepare(&folder.path, work.path())?;
-    bindings(&contracts, work.path())?;
+    let contracts = wit::prepare(folder, work.path())?;
+    bindings(contracts, work.path())?;
+    let sources = sources::beside_manifest(&folder.path)?.into_iter();
+    let sources = sources.filter(|(language, _)| *language == Language::C);
+    let sources = sources.map(|(_, path)| path);
     let no_wasi = work.path().join("no_wasi.c");
     std::fs::write(&no_wasi, templates::NO_WASI).map_err(KitError::io("write", &no_wasi))?;
     let made = work.path().join("core.wasm");
@@ -34,7 +37,8 @@ pub(super) fn build(folder: &Folder) -> Result<Vec<u8>> {
     command
         .arg("-I")
         .arg(work.path())
-        .args([&folder.source, &no_wasi]);
+        .args(sources)
+        .arg(&no_wasi);
     for file in [
         format!("{}.c", wit::WORLD),
         format!("{}_component_type.o", wit::WORLD),
@@ -62,13 +66,17 @@ fn clang() -> Result<PathBuf> {
 }
 
 /// Writes `extension.h`, `extension.c` and the object file with the contract in it.
-fn bindings(contracts: &Path, out: &Path) -> Result<()> {
-    let (mut resolve, world) = wit::resolve(contracts)?;
+fn bindings(contracts: wit::Contracts, out: &Path) -> Result<()> {
+    let wit::Contracts {
+        path,
+        mut resolve,
+        world,
+    } = contracts;
     let mut files = Files::default();
     let mut generator = wit_bindgen_c::Opts::default().build();
     generator
         .generate(&mut resolve, world, &mut files)
-        .map_err(|error| KitError::wit(contracts, format!("{error:#}")))?;
+        .map_err(|error| KitError::wit(&path, format!("{error:#}")))?;
     for (name, contents) in files.iter() {
         let path = out.join(name);
         std::fs::write(&path, contents).map_err(KitError::io("write", &path))?;

@@ -8,7 +8,7 @@ use crate::{Folder, KitError, Options, Result, wit};
 pub(super) fn build(folder: &Folder, options: &Options<'_>) -> Result<Vec<u8>> {
     let tool = options.tools.py(options.say)?;
     let work = super::work()?;
-    let contracts = wit::prepare(&folder.path, work.path())?;
+    let contracts = wit::prepare(folder, work.path())?;
     let module = folder.source.file_stem().and_then(|name| name.to_str());
     let module = module
         .filter(|name| is_module(name))
@@ -19,7 +19,7 @@ pub(super) fn build(folder: &Folder, options: &Options<'_>) -> Result<Vec<u8>> {
         })?;
     let made = work.path().join("made.wasm");
     let mut command = Command::new(tool);
-    command.arg("--wit-path").arg(contracts);
+    command.arg("--wit-path").arg(&contracts.path);
     command.args(["--world", wit::WORLD, "componentize"]);
     // Without WASI, of which no host has anything.
     command

@@ -7,12 +7,11 @@ use super::super::super::hint;
 use super::super::super::paint::{Line, Tone};
 use super::super::arguments::WhichArguments;
 use super::super::package::no_manifest;
-use super::setup::SETUP;
 use super::test::tell_unsound;
 use super::{say, size};
 use holdfast_extension_host::contract::mismatches;
 use holdfast_extension_host::{EngineKind, ExtensionError, Loaded, Runtime};
-use holdfast_extension_kit::{MANIFEST, fits};
+use holdfast_extension_kit::{MANIFEST, fits, sources};
 use holdfast_model::extension::{COMPONENT_BYTES_LARGE_MAX, COMPONENT_BYTES_MAX, Manifest};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -211,7 +210,7 @@ fn stale(found: &Examined, folder: &Path) {
             .ok()
     };
     let component = found.component_path.as_deref().and_then(modified);
-    if let (Some(component), Some(newest)) = (component, newest(folder))
+    if let (Some(component), Some(newest)) = (component, sources::newest(folder))
         && newest > component
     {
         let text = format!(
@@ -220,24 +219,4 @@ fn stale(found: &Examined, folder: &Path) {
         );
         hint(&Line::new().add(Tone::Warn, "note: ").text(text).draw());
     }
-}
-
-/// When a source was last written, without what builds write, what is only read by people and what only tests read.
-fn newest(folder: &Path) -> Option<std::time::SystemTime> {
-    let entries = std::fs::read_dir(folder).ok()?.flatten();
-    let times = entries.filter_map(|entry| {
-        let (name, path) = (entry.file_name(), entry.path());
-        let name = name.to_string_lossy();
-        let made = ["target", "__pycache__", "node_modules", "Cargo.lock", SETUP];
-        let beside = [".wasm", ".md"];
-        let skip = name.starts_with('.')
-            || made.iter().any(|each| *each == name)
-            || beside.iter().any(|end| name.ends_with(end));
-        match (skip, path.is_dir()) {
-            (true, _) => None,
-            (false, true) => newest(&path),
-            (false, false) => entry.metadata().and_then(|found| found.modified()).ok(),
-        }
-    });
-    times.max()
 }

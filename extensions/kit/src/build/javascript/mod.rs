@@ -1,0 +1,106 @@
+//! JavaScript: QuickJS with the sources in it, by componentize-qjs.
+//!
+//! The component is made of a module of ours, which imports the author's: what is wrong there is said in words.
+
+mod functions;
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::run::quietly;
+use crate::tools::needed;
+use crate::{Folder, KitError, Language, MANIFEST, Options, Result, wit};
+
+/// Stands between the extension and its host.
+const GUARD: &str = include_str!("guard.js");
+
+/// Calls the tool as a library: only so the source is another one than that of the file by which imports are found.
+const DRIVER: &str = include_str!("driver.mjs");
+
+pub(super) fn build(folder: &Folder, options: &Options<'_>) -> Result<Vec<u8>> {
+    let how = "install Node.js 20 or newer (Debian: `apt-get install nodejs npm`)";
+    let node = needed("node", Language::JavaScript, how)?;
+    let tool = options.tools.qjs(options.say)?;
+    let work = super::work()?;
+    let contracts = wit::prepare(folder, work.path())?;
+    let put = |name: &str, text: &str| {
+        let path = work.path().join(name);
+        std::fs::write(&path, text).map_err(KitError::io("write", &path))?;
+        Ok::<_, KitError>(path)
+    };
+    let guarded = put("guarded.js", &guarded(folder, &contracts))?;
+    let made = work.path().join("made.wasm");
+    let mut command = Command::new(node);
+    command.arg(put("driver.mjs", DRIVER)?).arg(tool);
+    command.arg(&contracts.path).arg(wit::WORLD).arg(guarded);
+    // A file has to be there under the name that our module goes by, and it must not be the author's.
+    command.arg(folder.path.join(MANIFEST)).arg(&made);
+    quietly(&mut command).map_err(|error| refused(error, &folder.source))?;
+    super::read(&made)
+}
+
+/// The module that the component is made of.
+fn guarded(folder: &Folder, contracts: &wit::Contracts) -> String {
+    let main = folder.source.file_name().unwrap_or_default();
+    let exports = functions::exports(&contracts.resolve, contracts.world);
+    let imports = functions::imports(&contracts.resolve, contracts.world);
+    let offered = folder.manifest.kind.offered().iter();
+    let offered = offered.map(|interface| functions::text(&wit::of_host(interface)));
+    let known = wit::host_interfaces().into_iter();
+    let own = exports.iter().map(|(_, text)| text.clone());
+    let values = [
+        ("MAIN", functions::text(&main.to_string_lossy())),
+        ("EXPORTS", functions::list(own)),
+        ("IMPORTS", imports),
+        ("OFFERED", functions::list(offered)),
+        (
+            "KNOWN",
+            functions::list(known.map(|name| functions::text(&name))),
+        ),
+    ];
+    let mut module = String::new();
+    for (name, value) in values {
+        module += &format!("const {name} = {value};\n");
+    }
+    module += GUARD;
+    for (at, (name, _)) in exports.iter().enumerate() {
+        module += &format!("const export{at} = MADE[{at}];\nexport {{ export{at} as {name} }};\n");
+    }
+    module
+}
+
+/// What the guard says is for the author; all else that goes wrong is told as the tool tells it.
+fn refused(error: KitError, source: &Path) -> KitError {
+    let KitError::Command { said, .. } = &error else {
+        return error;
+    };
+    let own = said
+        .split_once("<holdfast>")
+        .and_then(|(_, rest)| rest.split_once("</holdfast>"));
+    match own {
+        Some((what, _)) => KitError::Source {
+            place: source.to_owned(),
+            what: what.to_owned(),
+        },
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_the_author_is_told_alone() {
+        let failed = |said: &str| KitError::Command {
+            command: "node driver.mjs".to_owned(),
+            ended: "ended with exit status: 1".to_owned(),
+            said: said.to_owned(),
+        };
+        let own = "Failed: Error: <holdfast>it exports nothing</holdfast>\n    at told (/x:1:1)";
+        let told = refused(failed(own), Path::new("a.js")).to_string();
+        assert_eq!(told, "a.js: it exports nothing");
+        let told = refused(failed("out of memory"), Path::new("a.js")).to_string();
+        assert!(told.contains("out of memory"), "{told}");
+    }
+}

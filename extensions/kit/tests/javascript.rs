@@ -1,0 +1,187 @@
+//! What is wrong with an extension in JavaScript is said in words when it is built. Where there is no Node.js, nothing is
+//! tested.
+
+use std::path::Path;
+
+use holdfast_extension_kit::{Built, Folder, Language, Options, Start, Tools, build, new};
+use holdfast_model::extension::ExtensionKind;
+
+/// A new extension of this kind with this in its source; none if the tools are not there.
+fn with(kind: ExtensionKind, source: &str) -> Option<tempfile::TempDir> {
+    if let Some(why) = Tools::of_user().lacking(Language::JavaScript) {
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let start = Start {
+        name: "made".parse().expect("a name"),
+        kind,
+        language: Language::JavaScript,
+    };
+    let main = new(dir.path(), &start).expect("a new extension");
+    std::fs::write(main, source).expect("a source");
+    Some(dir)
+}
+
+fn built(dir: &Path) -> Result<Built, String> {
+    let folder = Folder::open(dir).map_err(|error| error.to_string())?;
+    let built = build(&folder, &Options::default());
+    built.map_err(|error| error.to_string().replace(&dir.display().to_string(), "DIR"))
+}
+
+/// What is said of a placement rule with this in its source.
+fn refused(source: &str) -> Option<String> {
+    let dir = with(ExtensionKind::Placement, source)?;
+    Some(built(dir.path()).expect_err("refused"))
+}
+
+#[test]
+fn what_a_new_one_imports_and_exports_is_what_its_world_says() {
+    for (kind, imports, exports) in [
+        (
+            ExtensionKind::Placement,
+            vec!["holdfast:placement/types@0.2.0", "holdfast:host/log@0.1.0"],
+            "holdfast:placement/rule@0.2.0",
+        ),
+        (
+            ExtensionKind::Events,
+            vec!["holdfast:host/log@0.1.0", "holdfast:host/http@0.1.0"],
+            "holdfast:events/handler@0.1.0",
+        ),
+    ] {
+        if Tools::of_user().lacking(Language::JavaScript).is_some() {
+            return;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let start = Start {
+            name: "made".parse().expect("a name"),
+            kind,
+            language: Language::JavaScript,
+        };
+        new(dir.path(), &start).expect("a new extension");
+        let mut surface = built(dir.path())
+            .unwrap_or_else(|error| panic!("{error}"))
+            .surface;
+        surface.imports.sort();
+        let mut imports = imports;
+        imports.sort_unstable();
+        assert_eq!(surface.imports, imports);
+        // `init` is what the tool itself leaves there.
+        assert_eq!(surface.exports, ["init", exports]);
+    }
+}
+
+/// The guard writes to the log of whoever has one, and imports none for that.
+#[test]
+fn one_without_a_log_gets_none() {
+    let Some(dir) = with(
+        ExtensionKind::Placement,
+        "export const rule = { prepare() {}, judge() {} };",
+    ) else {
+        return;
+    };
+    let world =
+        "package local:extension;\nworld extension { export holdfast:placement/rule@0.2.0; }\n";
+    std::fs::write(dir.path().join("wit/world.wit"), world).expect("a world");
+    let surface = built(dir.path())
+        .unwrap_or_else(|error| panic!("{error}"))
+        .surface;
+    assert_eq!(surface.imports, ["holdfast:placement/types@0.2.0"]);
+}
+
+#[test]
+fn exports_that_are_not_there_are_named() {
+    let write = "write `export const rule = { prepare, judge }`";
+    for (source, wanted) in [
+        ("export const rules = {};", format!("it exports `rules`, and no `rule`: {write}")),
+        ("export default { judge() {} };", format!("it exports `default`, and no `rule`: {write}")),
+        ("const rule = {};", format!("it exports nothing, and no `rule`: {write}")),
+        (
+            "export const rule = { prepare() {}, jugde() {} };",
+            format!("`rule.judge` is not there (`rule` has `prepare`, `jugde`): {write}"),
+        ),
+        (
+            "export const rule = { prepare: 1, judge() {} };",
+            format!("`rule.prepare` is 1 (`rule` has `prepare`, `judge`): {write}"),
+        ),
+        (
+            "export const rule = { prepare() {}, async judge() {} };",
+            "`rule.judge` is an async function or a generator: there is nothing to wait for here, imports answer at \
+             once. Write it without `async`, `await` and `*`".to_owned(),
+        ),
+    ] {
+        let Some(said) = refused(source) else { return };
+        assert_eq!(said, format!("DIR/placement.js: {wanted}"), "{source}");
+    }
+}
+
+#[test]
+fn imports_that_are_not_there_are_told_with_what_to_do() {
+    for (import, wanted) in [
+        (
+            "holdfast:host/http@0.1.0",
+            "this kind of extension does not get `holdfast:host/http@0.1.0`, which it imports; there are \
+             `holdfast:host/log@0.1.0`",
+        ),
+        (
+            "holdfast:host/lug@0.1.0",
+            "there is no `holdfast:host/lug@0.1.0`, which it imports; there are `holdfast:host/log@0.1.0`",
+        ),
+        (
+            "node:fs",
+            "it imports `node:fs`, which is Node's: nothing of that is there, no file, socket or clock",
+        ),
+        (
+            "./lib/rule",
+            "there is no file `./lib/rule`, which it imports (with its ending, such as .js)",
+        ),
+        (
+            "leftpad",
+            "there is no package `leftpad`, which it imports: `npm install leftpad` in the extension's folder, if it is \
+             one",
+        ),
+    ] {
+        let source = format!(
+            "import * as it from \"{import}\";\nexport const rule = {{ prepare() {{}}, judge() {{}} }};"
+        );
+        let Some(said) = refused(&source) else { return };
+        assert_eq!(said, format!("DIR/placement.js: {wanted}"), "{import}");
+    }
+}
+
+/// What the kind gets, and the world does not import.
+#[test]
+fn an_import_that_the_world_has_not_is_told_with_its_right() {
+    let source =
+        "import state from \"holdfast:host/state@0.1.0\";\nexport const handler = { handle() {} };";
+    let Some(dir) = with(ExtensionKind::Events, source) else {
+        return;
+    };
+    let said = built(dir.path()).expect_err("refused");
+    assert_eq!(
+        said,
+        "DIR/events.js: it imports `holdfast:host/state@0.1.0`, which wit/world.wit does not: add `import \
+         holdfast:host/state@0.1.0;` there, and to extension.toml the right to it (`state = [\"vms/\"]` under [rights])"
+    );
+}
+
+#[test]
+fn what_fails_when_it_is_loaded_is_told_with_its_place() {
+    for (source, wanted) in [
+        (
+            "const odd = (x) => x.y;\nodd(null);",
+            "TypeError: cannot read property 'y' of null\n  at odd, placement.js:1:20\n  at placement.js:2:5",
+        ),
+        (
+            "\nconst = 1;",
+            "SyntaxError: variable name expected\n  at placement.js:2:7",
+        ),
+        (
+            "module.exports = {};",
+            "ReferenceError: module is not defined; it is an ES module: use `export`\n  at placement.js:1:1",
+        ),
+    ] {
+        let Some(said) = refused(source) else { return };
+        assert_eq!(said, format!("DIR/placement.js: {wanted}"), "{source}");
+    }
+}
