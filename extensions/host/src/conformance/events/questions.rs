@@ -42,6 +42,11 @@ pub(super) fn all(heeded: &str) -> Vec<Asked> {
             kinds().map(about_nothing).collect(),
         ),
         asked(
+            "machines that move, that nobody has, that are not there",
+            true,
+            elsewhere(),
+        ),
+        asked(
             "63-character names",
             true,
             kinds().map(long_names).collect(),
@@ -99,6 +104,19 @@ fn about_nothing(event: Told) -> Told {
         text: String::new(),
         ..event
     }
+}
+
+/// Of all that is told of machines: what the records say is another thing for each of these.
+fn elsewhere() -> Vec<Told> {
+    let about = ["db-1", "off-1", "new-1", "gone-1"];
+    let kinds = every_kind().filter(|event| event.kind.starts_with("vm-"));
+    let told = kinds.flat_map(|event| {
+        about.map(|vm| Told {
+            vm: Some(vm.to_owned()),
+            ..event.clone()
+        })
+    });
+    told.collect()
 }
 
 fn long_names(event: Told) -> Told {

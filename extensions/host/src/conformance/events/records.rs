@@ -1,9 +1,10 @@
-//! The records of a made-up cluster: one host, and one VM on it.
+//! The records of a made-up cluster: two hosts, a VM that runs, one that moves, one that nobody has, and one that nobody
+//! was ever given.
 
 use crate::outside::{Entry, Records};
 
 /// Each with its value: as managers write them, cut to what a handler may look for.
-const ALL: [(&str, &str); 5] = [
+const ALL: [(&str, &str); 10] = [
     (
         "hosts/a1/session",
         r#"{"incarnation":"i-1","boot_id":"b-1","beat":7,"state":"open"}"#,
@@ -15,6 +16,26 @@ const ALL: [(&str, &str); 5] = [
     (
         "hosts/a1/state",
         r#"{"membership":"online","incarnation":"i-1","boot_id":"b-1","losses":0,"reason":""}"#,
+    ),
+    (
+        "hosts/b1/spec",
+        r#"{"name":"b1","site":"b","maintenance":false}"#,
+    ),
+    (
+        "vms/db-1/owner",
+        r#"{"holder":{"host":"a1","incarnation":"i-1"},"incoming":{"host":"b1","incarnation":"i-2"},"generation":9,"intent":"run","reason":"made up"}"#,
+    ),
+    (
+        "vms/db-1/spec",
+        r#"{"name":"db-1","run":true,"memory_mib":512,"vcpus":1}"#,
+    ),
+    (
+        "vms/new-1/spec",
+        r#"{"name":"new-1","run":false,"memory_mib":512,"vcpus":1}"#,
+    ),
+    (
+        "vms/off-1/owner",
+        r#"{"holder":null,"incoming":null,"generation":4,"intent":"stop","reason":"made up"}"#,
     ),
     (
         "vms/web-1/owner",
