@@ -7,7 +7,7 @@ use holdfast_model::id::ExtensionName;
 
 use crate::folder::module_name;
 use crate::templates::{self, SDK};
-use crate::{KitError, Language, MANIFEST, Result, wit};
+use crate::{KitError, Language, MANIFEST, Result, build, wit};
 
 /// What becomes of a folder.
 #[derive(Debug, Clone)]
@@ -34,8 +34,14 @@ pub fn new(folder: &Path, start: &Start) -> Result<PathBuf> {
     let put = |name: &str, text: &str| put(&folder.join(name), text);
     put(MANIFEST, &start.manifest(template.manifest))?;
     put("README.md", &start.filled(templates::README))?;
-    put(".gitignore", "/target\n*.wasm\n__pycache__/\n")?;
+    put(
+        ".gitignore",
+        "/target\n*.wasm\n__pycache__/\nnode_modules/\n/extension.h\n",
+    )?;
     put(&source, template.source(start.language))?;
+    for (name, text) in template.beside(start.language) {
+        put(name, text)?;
+    }
     if start.language == Language::Rust {
         put("Cargo.toml", &start.filled(templates::CARGO))?;
         for (name, text) in SDK {
@@ -48,6 +54,9 @@ pub fn new(folder: &Path, start: &Start) -> Result<PathBuf> {
     } else {
         put("wit/world.wit", template.world)?;
         wit::write_deps_for(template.world, &folder.join("wit/deps"))?;
+    }
+    if start.language == Language::C {
+        build::c::header(folder)?;
     }
     Ok(folder.join(source))
 }
@@ -104,6 +113,33 @@ impl Start {
         self.filled(template).replace("log = true\n", own)
     }
 
+    /// For the README: where else the code is, and how it is tested.
+    fn tests(&self) -> &'static str {
+        match self.language {
+            Language::Rust => "`cargo test` runs tests of the logic, natively.",
+            Language::JavaScript => {
+                "What needs nothing of Holdfast is in `lib/`, and `node --test` tests that (`test/`). Files in subfolders and \
+                 packages of npm\nbecome part of the component if they are imported; Node's own modules are not there."
+            }
+            Language::Python => {
+                "Modules and packages beside it become part of the component if they are imported at the top; packages of \
+                 this machine do\nnot (`pip install --target . NAME`)."
+            }
+            Language::C => {
+                "`extension.h` has the contract as C sees it; it is made from `wit/` with each build. All `.c` files of this \
+                 folder are\ncompiled."
+            }
+        }
+    }
+
+    /// CPython is larger than what is taken without being asked.
+    fn large(&self) -> (&'static str, &'static str) {
+        match self.language {
+            Language::Python => (" --large", " --allow-large"),
+            Language::Rust | Language::JavaScript | Language::C => ("", ""),
+        }
+    }
+
     /// A text with what is in double braces filled in.
     fn filled(&self, text: &str) -> String {
         text.replace("{{name}}", self.name.as_str())
@@ -113,6 +149,9 @@ impl Start {
             .replace("{{source}}", &self.source())
             .replace("{{contracts}}", self.contracts())
             .replace("{{limits}}", self.limits())
+            .replace("{{tests}}", self.tests())
+            .replace("{{large}}", self.large().0)
+            .replace("{{allow-large}}", self.large().1)
             .replace("{{dependencies}}", self.dependencies())
     }
 }

@@ -10,6 +10,8 @@ pub(crate) struct Template {
     pub(crate) world: &'static str,
     rust: &'static str,
     javascript: &'static str,
+    javascript_logic: &'static str,
+    javascript_test: &'static str,
     python: &'static str,
     c: &'static str,
 }
@@ -23,6 +25,18 @@ impl Template {
             Language::C => self.c,
         }
     }
+
+    /// What is beside the source, by its path in the folder.
+    pub(crate) fn beside(&self, language: Language) -> Vec<(&'static str, &'static str)> {
+        match language {
+            Language::JavaScript => vec![
+                ("lib/logic.js", self.javascript_logic),
+                ("test/logic.test.js", self.javascript_test),
+                ("package.json", PACKAGE),
+            ],
+            Language::Rust | Language::Python | Language::C => Vec::new(),
+        }
+    }
 }
 
 macro_rules! template {
@@ -32,6 +46,8 @@ macro_rules! template {
             world: include_str!(concat!("../templates/", $kind, "/world.wit")),
             rust: include_str!(concat!("../templates/", $kind, "/source.rs")),
             javascript: include_str!(concat!("../templates/", $kind, "/source.js")),
+            javascript_logic: include_str!(concat!("../templates/", $kind, "/logic.js")),
+            javascript_test: include_str!(concat!("../templates/", $kind, "/logic.test.js")),
             python: include_str!(concat!("../templates/", $kind, "/source.py")),
             c: include_str!(concat!("../templates/", $kind, "/source.c")),
         }
@@ -49,6 +65,8 @@ pub(crate) fn of(kind: ExtensionKind) -> Template {
 
 /// The same for all.
 pub(crate) const README: &str = include_str!("../templates/README.md");
+/// For those in JavaScript: what Node.js is told, so that it runs their tests.
+const PACKAGE: &str = include_str!("../templates/javascript/package.json");
 /// For those in Rust.
 pub(crate) const CARGO: &str = include_str!("../templates/rust/Cargo.toml");
 

@@ -68,16 +68,41 @@ fn the_contracts_resolve_and_export_the_kind() {
     });
 }
 
+/// They hold as they are written, with what the extension itself is built from.
+#[test]
+fn tests_of_javascript_pass() {
+    let Some(node) = holdfast_extension_kit::find("node") else {
+        eprintln!("skipped: there is no node");
+        return;
+    };
+    each(|start, path| {
+        if start.language != Language::JavaScript {
+            return;
+        }
+        let mut command = std::process::Command::new(&node);
+        let ran = command.arg("--test").current_dir(path).output();
+        let ran = ran.expect("node");
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success(), "{}:\n{said}", start.kind);
+        assert!(!said.contains("# tests 0\n"), "{}:\n{said}", start.kind);
+    });
+}
+
 /// Of all that can become of an order only one leaves open whether it was carried out.
 #[test]
 fn an_order_that_was_not_sent_is_told_from_one_without_an_answer() {
-    each_source(|start, _, source| {
+    each_source(|start, folder, source| {
         if start.kind != ExtensionKind::Fencing {
             return;
         }
+        let logic = folder.join("lib/logic.js");
+        let source = match start.language {
+            Language::JavaScript => logic.as_path(),
+            _ => source,
+        };
         let apart = match start.language {
             Language::Rust => "error @ Error::Unanswered(_)) => Ordered::Unknown",
-            Language::JavaScript => "UNSENT.includes(thrown(error)?.tag)",
+            Language::JavaScript => "UNSENT.includes(error.payload?.tag)",
             Language::Python => "Ordered_Unknown(said) if unanswered else",
             Language::C => "HOLDFAST_HOST_HTTP_ERROR_UNANSWERED ?",
         };

@@ -1,13 +1,14 @@
 //! Builds an extension's folder into a component.
 
-mod c;
+pub(crate) mod c;
+mod functions;
 mod javascript;
 mod python;
 mod rust;
 
 pub use rust::ensure_compiler;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::componentize::{Surface, surface};
@@ -56,7 +57,7 @@ pub fn build(folder: &Folder, options: &Options<'_>) -> Result<Built> {
         Language::Rust => rust::build(folder, options)?,
         Language::JavaScript => javascript::build(folder, options)?,
         Language::Python => python::build(folder, options)?,
-        Language::C => c::build(folder)?,
+        Language::C => c::build(folder, options)?,
     };
     let name = folder.manifest.name.to_string();
     let own = || folder.path.join(format!("{name}.wasm"));
@@ -81,6 +82,47 @@ fn work() -> Result<tempfile::TempDir> {
 }
 
 /// The component that a tool has written.
-fn read(path: &std::path::Path) -> Result<Vec<u8>> {
+fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(KitError::io("read", path))
+}
+
+/// What a guard says is for the author. Of all else that goes wrong in a tool its last words are, which say why.
+fn refused(error: KitError, source: &Path) -> KitError {
+    let KitError::Command { said, .. } = &error else {
+        return error;
+    };
+    let own = said.split_once("<holdfast>");
+    let own = own.and_then(|(_, rest)| rest.split_once("</holdfast>"));
+    let last = said
+        .rsplit_once("Caused by:\n")
+        .map(|(_, last)| last.trim());
+    match own.map(|(what, _)| what).or(last) {
+        Some(what) => KitError::Source {
+            place: source.to_owned(),
+            what: what.to_owned(),
+        },
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_the_author_is_told_alone() {
+        let failed = |said: &str| KitError::Command {
+            command: "tool".to_owned(),
+            ended: "ended with exit status: 1".to_owned(),
+            said: said.to_owned(),
+        };
+        let own = "Failed: Error: <holdfast>it exports nothing</holdfast>\n    at told (/x:1:1)";
+        let told = refused(failed(own), Path::new("a.js")).to_string();
+        assert_eq!(told, "a.js: it exports nothing");
+        let told = refused(failed("out of memory"), Path::new("a.js")).to_string();
+        assert!(told.contains("out of memory"), "{told}");
+        let caused = "Traceback (most recent call last):\n  …\nCaused by:\n    it is full\n";
+        let told = refused(failed(caused), Path::new("a.js")).to_string();
+        assert_eq!(told, "a.js: it is full");
+    }
 }

@@ -3,6 +3,8 @@
  * extension which needs it is refused when it is built and not when it runs. */
 #include <stdint.h>
 
+#pragma clang diagnostic ignored "-Wmissing-prototypes"
+
 /* WASI's number for a file that is not open. */
 enum { BAD_FILE = 8 };
 

@@ -1,4 +1,4 @@
-"""Tells a webhook when a host is fenced.
+"""Tells a webhook when hosts are fenced.
 
 CPython runs it inside the component: no file, no socket, no print. Words for operators go to `log`.
 """
@@ -14,10 +14,11 @@ from wit_world.imports import http, log
 class Handler(exports.Handler):
     def handle(self, events: list[Event]) -> None:
         """In the order in which they were written, at least once. Raise `Err("why")` if it did not work."""
-        for event in events:
-            # Pass over kinds that are not known: there will be more.
-            if event.kind == "host-fenced":
-                tell(json.dumps({"text": event.text}))
+        # Pass over kinds that are not known: there will be more.
+        fenced = [event.text for event in events if event.kind == "host-fenced"]
+        # All in one request, since a site's loss has hundreds and a call may send few.
+        if fenced:
+            tell(json.dumps({"text": "\n".join(fenced)}))
 
 
 def tell(body: str) -> None:

@@ -4,7 +4,7 @@
 
 import log from "holdfast:host/log@0.1.0";
 
-const label = (labels, key) => labels.find((label) => label.key === key)?.value;
+import { decide } from "./lib/logic.js";
 
 // All that may be kept from one question to the next.
 let known = [];
@@ -18,16 +18,8 @@ export const rule = {
   // Which candidates may not, by their positions, and a number from 0 to 100 for each of them: the higher, the rather.
   // To say that no answer is possible, throw why.
   judge(vm, candidates) {
-    const needed = label(vm.labels, "needs");
-    const refused = [];
-    if (needed !== undefined) {
-      log.write("debug", `${vm.name} needs ${needed}`);
-      candidates.hosts.forEach((host, candidate) => {
-        if (label(known[host].labels, needed) === undefined) {
-          refused.push({ candidate, why: `it has no label \`${needed}\`` });
-        }
-      });
-    }
-    return { refused, scores: candidates.vms.map((vms) => 100 - Math.min(100, vms)) };
+    const judgement = decide(known, vm, candidates);
+    if (judgement.refused.length > 0) log.write("debug", `${vm.name}: ${judgement.refused.length} refused`);
+    return judgement;
   },
 };

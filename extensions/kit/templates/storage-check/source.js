@@ -6,24 +6,11 @@
 import log from "holdfast:host/log@0.1.0";
 import probe from "holdfast:host/probe@0.1.0";
 
-const SLOW_US = 1_000_000;
-const LEAST_FREE_BYTES = 2 ** 30;
-
-const yes = { tag: "yes" };
-const no = (why) => ({ tag: "no", val: why });
-const unknown = (why) => ({ tag: "unknown", val: why });
-
-// What a probe throws: { tag, val }, perhaps inside an Error. Only what was tried and failed is a no.
-function failed(error) {
-  const cause = error?.payload ?? error;
-  return cause?.tag === "failed" ? no(cause.val) : unknown(cause?.val ?? String(error));
-}
+import { failed, room, soon, unknown, yes } from "./lib/logic.js";
 
 function usable(path, space) {
-  if (space.readOnly) return no("it is read-only");
-  if (space.freeBytes < LEAST_FREE_BYTES) return no("it is full");
-  const us = probe.readLatency(path);
-  return us > SLOW_US ? no(`a read took ${Math.round(us / 1000)} ms`) : yes;
+  const answer = room(space);
+  return answer.tag === "yes" ? soon(probe.readLatency(path)) : answer;
 }
 
 export const check = {

@@ -2,11 +2,9 @@
 //!
 //! The component is made of a module of ours, which imports the author's: what is wrong there is said in words.
 
-mod functions;
-
-use std::path::Path;
 use std::process::Command;
 
+use super::functions::{self, Names};
 use crate::run::quietly;
 use crate::tools::needed;
 use crate::{Folder, KitError, Language, MANIFEST, Options, Result, wit};
@@ -16,6 +14,12 @@ const GUARD: &str = include_str!("guard.js");
 
 /// Calls the tool as a library: only so the source is another one than that of the file by which imports are found.
 const DRIVER: &str = include_str!("driver.mjs");
+
+/// Names as JavaScript has them.
+const NAMES: Names = Names {
+    interface: functions::camel,
+    other: functions::camel,
+};
 
 pub(super) fn build(folder: &Folder, options: &Options<'_>) -> Result<Vec<u8>> {
     let how = "install Node.js 20 or newer (Debian: `apt-get install nodejs npm`)";
@@ -35,15 +39,15 @@ pub(super) fn build(folder: &Folder, options: &Options<'_>) -> Result<Vec<u8>> {
     command.arg(&contracts.path).arg(wit::WORLD).arg(guarded);
     // A file has to be there under the name that our module goes by, and it must not be the author's.
     command.arg(folder.path.join(MANIFEST)).arg(&made);
-    quietly(&mut command).map_err(|error| refused(error, &folder.source))?;
+    quietly(&mut command).map_err(|error| super::refused(error, &folder.source))?;
     super::read(&made)
 }
 
 /// The module that the component is made of.
 fn guarded(folder: &Folder, contracts: &wit::Contracts) -> String {
     let main = folder.source.file_name().unwrap_or_default();
-    let exports = functions::exports(&contracts.resolve, contracts.world);
-    let imports = functions::imports(&contracts.resolve, contracts.world);
+    let exports = functions::exports(&contracts.resolve, contracts.world, &NAMES);
+    let imports = functions::imports(&contracts.resolve, contracts.world, &NAMES);
     let offered = folder.manifest.kind.offered().iter();
     let offered = offered.map(|interface| functions::text(&wit::of_host(interface)));
     let known = wit::host_interfaces().into_iter();
@@ -67,40 +71,4 @@ fn guarded(folder: &Folder, contracts: &wit::Contracts) -> String {
         module += &format!("const export{at} = MADE[{at}];\nexport {{ export{at} as {name} }};\n");
     }
     module
-}
-
-/// What the guard says is for the author; all else that goes wrong is told as the tool tells it.
-fn refused(error: KitError, source: &Path) -> KitError {
-    let KitError::Command { said, .. } = &error else {
-        return error;
-    };
-    let own = said
-        .split_once("<holdfast>")
-        .and_then(|(_, rest)| rest.split_once("</holdfast>"));
-    match own {
-        Some((what, _)) => KitError::Source {
-            place: source.to_owned(),
-            what: what.to_owned(),
-        },
-        None => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_for_the_author_is_told_alone() {
-        let failed = |said: &str| KitError::Command {
-            command: "node driver.mjs".to_owned(),
-            ended: "ended with exit status: 1".to_owned(),
-            said: said.to_owned(),
-        };
-        let own = "Failed: Error: <holdfast>it exports nothing</holdfast>\n    at told (/x:1:1)";
-        let told = refused(failed(own), Path::new("a.js")).to_string();
-        assert_eq!(told, "a.js: it exports nothing");
-        let told = refused(failed("out of memory"), Path::new("a.js")).to_string();
-        assert!(told.contains("out of memory"), "{told}");
-    }
 }

@@ -8,6 +8,7 @@ use super::super::arguments::BuildArguments;
 use super::super::package::no_manifest;
 use super::{host_imports, kit, listed, say, size};
 use holdfast_extension_kit::{Folder, MANIFEST, Options, Tools};
+use holdfast_model::extension::COMPONENT_BYTES_MAX;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -64,8 +65,12 @@ pub(in super::super) fn build(arguments: &BuildArguments, output: Output) -> Res
     ));
     print(&(line.draw() + "\n"))?;
     let dir = arguments.dir.display();
+    let large = match made.bytes as u64 > COMPONENT_BYTES_MAX {
+        true => "--large ",
+        false => "",
+    };
     say(&format!(
-        "took {:.1} s; next: holdfast ext test {dir}",
+        "took {:.1} s; next: holdfast ext test {large}{dir}",
         built.took.as_secs_f64()
     ));
     Ok(())

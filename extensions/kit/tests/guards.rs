@@ -1,14 +1,14 @@
-//! What is wrong with an extension in JavaScript is said in words when it is built. Where there is no Node.js, nothing is
-//! tested.
+//! What is wrong with an extension in JavaScript or Python is said in words when it is built. Where the tools of one are
+//! not there, nothing of it is tested.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use holdfast_extension_kit::{Built, Folder, Language, Options, Start, Tools, build, new};
+use holdfast_extension_kit::{Built, Folder, Language, Options, Start, Tools, build, find, new};
 use holdfast_model::extension::ExtensionKind;
 
-/// A new extension of this kind with this in its source; none if the tools are not there.
-fn with(kind: ExtensionKind, source: &str) -> Option<tempfile::TempDir> {
-    if let Some(why) = Tools::of_user().lacking(Language::JavaScript) {
+/// A new extension, and where its source is; none if the tools are not there.
+fn started(kind: ExtensionKind, language: Language) -> Option<(tempfile::TempDir, PathBuf)> {
+    if let Some(why) = Tools::of_user().lacking(language) {
         eprintln!("skipped: {why}");
         return None;
     }
@@ -16,9 +16,15 @@ fn with(kind: ExtensionKind, source: &str) -> Option<tempfile::TempDir> {
     let start = Start {
         name: "made".parse().expect("a name"),
         kind,
-        language: Language::JavaScript,
+        language,
     };
     let main = new(dir.path(), &start).expect("a new extension");
+    Some((dir, main))
+}
+
+/// One in JavaScript with this in its source.
+fn with(kind: ExtensionKind, source: &str) -> Option<tempfile::TempDir> {
+    let (dir, main) = started(kind, Language::JavaScript)?;
     std::fs::write(main, source).expect("a source");
     Some(dir)
 }
@@ -37,37 +43,41 @@ fn refused(source: &str) -> Option<String> {
 
 #[test]
 fn what_a_new_one_imports_and_exports_is_what_its_world_says() {
-    for (kind, imports, exports) in [
+    let types = "holdfast:placement/types@0.2.0";
+    let (log, http) = ("holdfast:host/log@0.1.0", "holdfast:host/http@0.1.0");
+    let (rule, handler) = (
+        "holdfast:placement/rule@0.2.0",
+        "holdfast:events/handler@0.1.0",
+    );
+    // `init` and `exports` are what the tools themselves leave there.
+    for (kind, language, imports, exports) in [
         (
             ExtensionKind::Placement,
-            vec!["holdfast:placement/types@0.2.0", "holdfast:host/log@0.1.0"],
-            "holdfast:placement/rule@0.2.0",
+            Language::JavaScript,
+            vec![log, types],
+            vec!["init", rule],
         ),
         (
             ExtensionKind::Events,
-            vec!["holdfast:host/log@0.1.0", "holdfast:host/http@0.1.0"],
-            "holdfast:events/handler@0.1.0",
+            Language::JavaScript,
+            vec![http, log],
+            vec!["init", handler],
+        ),
+        (
+            ExtensionKind::Placement,
+            Language::Python,
+            vec![log, types],
+            vec!["exports", rule],
         ),
     ] {
-        if Tools::of_user().lacking(Language::JavaScript).is_some() {
-            return;
-        }
-        let dir = tempfile::tempdir().expect("a directory");
-        let start = Start {
-            name: "made".parse().expect("a name"),
-            kind,
-            language: Language::JavaScript,
+        let Some((dir, _)) = started(kind, language) else {
+            continue;
         };
-        new(dir.path(), &start).expect("a new extension");
-        let mut surface = built(dir.path())
-            .unwrap_or_else(|error| panic!("{error}"))
-            .surface;
+        let built = built(dir.path()).unwrap_or_else(|error| panic!("{error}"));
+        let mut surface = built.surface;
         surface.imports.sort();
-        let mut imports = imports;
-        imports.sort_unstable();
-        assert_eq!(surface.imports, imports);
-        // `init` is what the tool itself leaves there.
-        assert_eq!(surface.exports, ["init", exports]);
+        assert_eq!(surface.imports, imports, "{language}");
+        assert_eq!(surface.exports, exports, "{language}");
     }
 }
 
@@ -184,4 +194,71 @@ fn what_fails_when_it_is_loaded_is_told_with_its_place() {
         let Some(said) = refused(source) else { return };
         assert_eq!(said, format!("DIR/placement.js: {wanted}"), "{source}");
     }
+}
+
+#[test]
+fn what_python_has_not_is_told_in_words() {
+    let write = "write `class Rule(exports.Rule)` with `prepare`, `judge`";
+    let head = "from wit_world import exports\n";
+    for (source, wanted) in [
+        (
+            format!("{head}class Rule(exports.Rule):\n    def prepare(self, hosts): pass\n"),
+            format!("`Rule.judge` is not there (`Rule` has `prepare`): {write}"),
+        ),
+        (
+            "import leftpad\n".to_owned(),
+            "ModuleNotFoundError: No module named 'leftpad'; packages have to be in the extension's folder: `pip install \
+             --target . leftpad`\n  at placement.py:1".to_owned(),
+        ),
+        (
+            "def odd(x):\n    return x[\"y\"]\nodd({})\n".to_owned(),
+            "KeyError: 'y'\n  at odd, placement.py:2\n  at placement.py:3".to_owned(),
+        ),
+    ] {
+        let Some((dir, main)) = started(ExtensionKind::Placement, Language::Python) else {
+            return;
+        };
+        std::fs::write(main, &source).expect("a source");
+        let said = built(dir.path()).expect_err("refused");
+        assert_eq!(said, format!("DIR/placement.py: {wanted}"), "{source}");
+    }
+}
+
+/// The compiler's own words are shown as they come; which function it is that is not there is told behind them.
+#[test]
+fn what_c_does_not_export_is_named() {
+    // Its tools are none that the kit fetches.
+    if find("clang-16").is_none() || find("wasm-ld-16").is_none() {
+        eprintln!("skipped: there is no clang-16 with its linker");
+        return;
+    }
+    let Some((dir, main)) = started(ExtensionKind::Placement, Language::C) else {
+        return;
+    };
+    // Its names can be looked up before anything is built.
+    assert!(dir.path().join("extension.h").is_file());
+    let source = std::fs::read_to_string(&main).expect("a source");
+    std::fs::write(&main, source.replace("rule_judge(", "rule_jugde(")).expect("a source");
+    let said = built(dir.path()).expect_err("refused");
+    assert_eq!(
+        said,
+        "DIR/placement.c: `exports_holdfast_placement_rule_judge` is not in it, which is what wit/world.wit exports; \
+         extension.h has it as it has to be written"
+    );
+    // Two sources are one component, and where it was built is not in it.
+    std::fs::write(&main, &source).expect("a source");
+    std::fs::write(
+        dir.path().join("more.c"),
+        "int more_of_it(void);\nint more_of_it(void) { return 1; }\n",
+    )
+    .expect("a source");
+    let made = built(dir.path()).unwrap_or_else(|error| panic!("{error}"));
+    let bytes = std::fs::read(&made.path).expect("a component");
+    let place = dir.path().display().to_string();
+    assert!(
+        !bytes
+            .windows(place.len())
+            .any(|window| window == place.as_bytes()),
+        "{place} is in it"
+    );
 }
