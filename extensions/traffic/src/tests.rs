@@ -90,10 +90,14 @@ fn without_a_router_it_says_how_to_bind_one_and_odd_records_are_told() {
     });
     assert!(told.expect_err("no router").contains("bind = { router"));
     let mut sent = 0;
-    let told = tell(&["odd", "web"].map(|vm| event(Some(vm))), records, |_, _| {
-        sent += 1;
-        answers(200)
-    });
+    let told = tell(
+        &["odd", "web"].map(|vm| event(Some(vm))),
+        records,
+        |_, _| {
+            sent += 1;
+            answers(200)
+        },
+    );
     assert_eq!(sent, 1, "the other one is told of all the same");
     assert!(
         told.expect_err("odd")

@@ -3,6 +3,8 @@
 #![allow(dead_code, missing_docs)]
 
 #[cfg(feature = "extensions")]
+pub mod authors;
+#[cfg(feature = "extensions")]
 pub mod errands;
 pub mod guests;
 pub mod metrics;
