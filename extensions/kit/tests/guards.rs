@@ -159,6 +159,27 @@ fn imports_that_are_not_there_are_told_with_what_to_do() {
     }
 }
 
+/// Also if it would be found from where the build is run.
+#[test]
+fn what_is_outside_of_the_folder_is_not_bundled() {
+    let source =
+        "import { x } from \"../shared.js\";\nexport const handler = { handle() { return x; } };";
+    let Some(dir) = with(ExtensionKind::Events, source) else {
+        return;
+    };
+    let inner = dir.path().join("with space");
+    std::fs::create_dir(&inner).expect("a directory");
+    for name in ["extension.toml", "events.js", "wit"] {
+        std::fs::rename(dir.path().join(name), inner.join(name)).expect("moved");
+    }
+    std::fs::write(dir.path().join("shared.js"), "export const x = 1;").expect("a file");
+    assert_eq!(
+        built(&inner).expect_err("refused"),
+        "DIR/events.js: it imports a file that is not in the extension's folder: what goes into the component has to be \
+         there"
+    );
+}
+
 /// What the kind gets, and the world does not import.
 #[test]
 fn an_import_that_the_world_has_not_is_told_with_its_right() {

@@ -116,14 +116,14 @@ function words(thrown) {
 }
 
 // This very module has the name of another file, since there has to be one; the author's folder is where that is.
-const OWN = /([^\s()]*\/)([^\s()/]+):\d+:\d+/.exec(Error().stack);
+const OWN = /(\/(?:[^()]*\/)?)([^()/]+):\d+:\d+/.exec(Error().stack);
 const FOLDER = OWN?.[1] ?? "/";
 
 // The author's frames, the innermost first: "judge, placement.js:12:7".
 function frames(thrown) {
   const found = [];
   for (const line of String(thrown?.stack ?? "").split("\n")) {
-    const frame = /^\s*at (?:(.*?) )?\(?([^\s()]+:\d+:\d+)\)?$/.exec(line);
+    const frame = /^\s*at (?:(.*?) )?\(?(\/[^()]*:\d+:\d+)\)?$/.exec(line);
     if (!frame || frame[2].startsWith(`${FOLDER}${OWN[2]}:`)) continue;
     const place = frame[2].startsWith(FOLDER) ? frame[2].slice(FOLDER.length) : frame[2];
     found.push(frame[1] && frame[1] !== "<anonymous>" ? `${frame[1]}, ${place}` : place);
@@ -133,7 +133,10 @@ function frames(thrown) {
 
 // Of a module that cannot be found.
 function unresolved(message) {
-  const [, name, from] = /failed to resolve JavaScript import "(.*?)" from (\S+)/.exec(message) ?? [];
+  if (/is not under module root|escapes module root/.test(message)) {
+    return "it imports a file that is not in the extension's folder: what goes into the component has to be there";
+  }
+  const [, name] = /failed to resolve JavaScript import "(.*?)" from /.exec(message) ?? [];
   if (name === undefined) return null;
   if (name.startsWith("holdfast:")) {
     const same = (other) => other.split("@")[0] === name.split("@")[0];
