@@ -119,15 +119,15 @@ impl Start {
             Language::Rust => "`cargo test` runs tests of the logic, natively.",
             Language::JavaScript => {
                 "What needs nothing of Holdfast is in `lib/`, and `node --test` tests that (`test/`). Files in subfolders and \
-                 packages of npm\nbecome part of the component if they are imported; Node's own modules are not there."
+                 packages\nof npm become part of the component if they are imported; Node's own modules are not there."
             }
             Language::Python => {
-                "Modules and packages beside it become part of the component if they are imported at the top; packages of \
-                 this machine do\nnot (`pip install --target . NAME`)."
+                "Modules and packages beside it become part of the component if they are imported at the top; packages \
+                 of\nthis machine do not (`pip install --target . NAME`)."
             }
             Language::C => {
-                "`extension.h` has the contract as C sees it; it is made from `wit/` with each build. All `.c` files of this \
-                 folder are\ncompiled."
+                "`extension.h` has the contract as C sees it; it is made from `wit/` with each build. All `.c` files of \
+                 this\nfolder are compiled."
             }
         }
     }

@@ -29,8 +29,8 @@ static char *quoted(char *end, text words) {
   return end;
 }
 
-/* All of them in one message, {"text":"…\n…"}, on the heap: a site's loss has hundreds, and a call may send few requests.
- * Empty if there is nothing to tell. */
+/* All of them in one message, {"text":"…\n…"}, on the heap: a site's loss has hundreds, and a call may send few
+ * requests. Empty if there is nothing to tell. */
 static text message(const events_t *events) {
   static const char before[] = "{\"text\":\"", between[] = "\\n", after[] = "\"}";
   size_t most = sizeof before + sizeof after, told = 0;

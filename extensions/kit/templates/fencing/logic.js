@@ -1,4 +1,5 @@
-// What a board is asked, and what its answers mean. Nothing of Holdfast is imported here, so that `node --test` can ask it.
+// What a board is asked, and what its answers mean. Nothing of Holdfast is imported here, so that `node --test` can ask
+// it.
 
 const setting = (device, name, otherwise) =>
   device.settings.find((each) => each.name === name)?.value ?? otherwise;

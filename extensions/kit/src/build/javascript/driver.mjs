@@ -1,5 +1,5 @@
-// Makes the component: TOOL, the tool's program; WIT and WORLD, the contract; SOURCE, the module; NAME, the file that it
-// stands in for; MADE, where the component goes.
+// Makes the component. Arguments: the tool's program; the contract and its world; our module; the file that it goes by;
+// where the component goes.
 import { readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";

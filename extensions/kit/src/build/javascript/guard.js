@@ -1,10 +1,10 @@
 // Stands between an extension and its host, and says in words what would otherwise be a trap without any.
 //
-// It is the module that a component is made of. The kit puts before it what it knows: `MAIN`, the author's file; `EXPORTS`
-// and `IMPORTS`, the functions of the world, with their types; `OFFERED` and `KNOWN`, the interfaces that this kind gets
-// and all that there are. Behind it come the exports. When the component is built it looks whether what the world exports
-// is there; when the extension is asked, whether what it hands over is what the contract says, and where something was
-// thrown.
+// It is the module that a component is made of. The kit puts before it what it knows: `MAIN`, the author's file;
+// `EXPORTS` and `IMPORTS`, the functions of the world, with their types; `OFFERED` and `KNOWN`, the interfaces that this
+// kind gets and all that there are. Behind it come the exports. When the component is built it looks whether what the
+// world exports is there; when the extension is asked, whether what it hands over is what the contract says, and where
+// something was thrown.
 
 // The kit finds what is for the author between these, whatever the tool says around it.
 const told = (text) => Error(`<holdfast>${text}</holdfast>`);
@@ -62,7 +62,10 @@ function fault(value, type) {
     let fits = typeof value === "number";
     if (type === "string") fits = typeof value === "string" && (value.isWellFormed?.() ?? true);
     else if (type === "bool") fits = typeof value === "boolean";
-    else if (fits && type !== "float") fits = Number.isInteger(value) && value >= WHOLE[type][0] && value <= WHOLE[type][1];
+    else if (fits && type !== "float") {
+      const [least, most] = WHOLE[type];
+      fits = Number.isInteger(value) && value >= least && value <= most;
+    }
     return fits ? null : misfit(value, type);
   }
   const [kind, of] = type;
@@ -162,7 +165,7 @@ const RIGHTS = {
   agent: '`programs = ["NAME"]` under [rights]',
   probe: '`paths = ["NAME"]` or `commands = ["NAME"]` under [rights]',
 };
-const NODE = ["assert", "buffer", "child_process", "crypto", "events", "fs", "http", "https", "net", "os", "path", "url", "util"];
+const NODE = "assert buffer child_process crypto events fs http https net os path url util".split(" ");
 
 // A wrong argument of an import is an error with a place, not a trap; and its errors have words.
 //
@@ -245,8 +248,8 @@ once. Write it without \`async\`, \`await\` and \`*\``;
 
 let log = null;
 
-// One function of the author's. If its result can be an error (a text), that is what is thrown in words; if not, whatever
-// is thrown is a trap, and the log says why.
+// One function of the author's. If its result can be an error (a text), that is what is thrown in words; if not,
+// whatever is thrown is a trap, and the log says why.
 function guarded(own, name, each, { result, fails }) {
   const plain = own[name][each];
   return (...given) => {

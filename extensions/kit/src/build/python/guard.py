@@ -1,9 +1,9 @@
 """Stands between an extension and its host, and says in words what would otherwise be a trap without any.
 
-It is the module that a component is made of. The kit puts before it what it knows: `MAIN`, the author's module; `EXPORTS`
-and `IMPORTS`, the functions of the world, with their types. Behind it come the classes. When the component is built it
-looks whether what the world exports is there; when the extension is asked, whether what it hands over is what the contract
-says, and where something was thrown.
+It is the module that a component is made of. The kit puts before it what it knows: `MAIN`, the author's module;
+`EXPORTS` and `IMPORTS`, the functions of the world, with their types. Behind it come the classes. When the component is
+built it looks whether what the world exports is there; when the extension is asked, whether what it hands over is what
+the contract says, and where something was thrown.
 """
 
 import builtins
