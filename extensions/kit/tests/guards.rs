@@ -1,5 +1,5 @@
 //! What is wrong with an extension in JavaScript or Python is said in words when it is built. Where the tools of one are
-//! not there, nothing of it is tested.
+//! not there, nothing of it is tested. Each case builds for real, and takes seconds: few of each sort.
 
 use std::path::{Path, PathBuf};
 
@@ -104,15 +104,9 @@ fn exports_that_are_not_there_are_named() {
     let write = "write `export const rule = { prepare, judge }`";
     for (source, wanted) in [
         ("export const rules = {};", format!("it exports `rules`, and no `rule`: {write}")),
-        ("export default { judge() {} };", format!("it exports `default`, and no `rule`: {write}")),
-        ("const rule = {};", format!("it exports nothing, and no `rule`: {write}")),
         (
             "export const rule = { prepare() {}, jugde() {} };",
             format!("`rule.judge` is not there (`rule` has `prepare`, `jugde`): {write}"),
-        ),
-        (
-            "export const rule = { prepare: 1, judge() {} };",
-            format!("`rule.prepare` is 1 (`rule` has `prepare`, `judge`): {write}"),
         ),
         (
             "export const rule = { prepare() {}, async judge() {} };",
@@ -134,16 +128,8 @@ fn imports_that_are_not_there_are_told_with_what_to_do() {
              `holdfast:host/log@0.1.0`",
         ),
         (
-            "holdfast:host/lug@0.1.0",
-            "there is no `holdfast:host/lug@0.1.0`, which it imports; there are `holdfast:host/log@0.1.0`",
-        ),
-        (
             "node:fs",
             "it imports `node:fs`, which is Node's: nothing of that is there, no file, socket or clock",
-        ),
-        (
-            "./lib/rule",
-            "there is no file `./lib/rule`, which it imports (with its ending, such as .js)",
         ),
         (
             "leftpad",
@@ -207,10 +193,6 @@ fn what_fails_when_it_is_loaded_is_told_with_its_place() {
             "\nconst = 1;",
             "SyntaxError: variable name expected\n  at placement.js:2:7",
         ),
-        (
-            "module.exports = {};",
-            "ReferenceError: module is not defined; it is an ES module: use `export`\n  at placement.js:1:1",
-        ),
     ] {
         let Some(said) = refused(source) else { return };
         assert_eq!(said, format!("DIR/placement.js: {wanted}"), "{source}");
@@ -219,13 +201,7 @@ fn what_fails_when_it_is_loaded_is_told_with_its_place() {
 
 #[test]
 fn what_python_has_not_is_told_in_words() {
-    let write = "write `class Rule(exports.Rule)` with `prepare`, `judge`";
-    let head = "from wit_world import exports\n";
     for (source, wanted) in [
-        (
-            format!("{head}class Rule(exports.Rule):\n    def prepare(self, hosts): pass\n"),
-            format!("`Rule.judge` is not there (`Rule` has `prepare`): {write}"),
-        ),
         (
             "import leftpad\n".to_owned(),
             "ModuleNotFoundError: No module named 'leftpad'; packages have to be in the extension's folder: `pip install \
