@@ -324,6 +324,7 @@ fn ask(ctx: &mut Ctx, me: &impl Doer, errand: Errand) {
         ctx,
         &format!("takes an errand of {by}: {device} about {host}"),
     );
+    ctx.check_ask(host);
     if !ctx.truth.errands.insert(errand.id.clone()) {
         let (client, id) = (me.client(), &errand.id);
         ctx.violation(format!(

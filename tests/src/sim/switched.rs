@@ -44,13 +44,12 @@ impl Ctx {
         }
     }
 
-    /// Before somebody else asks one for the leader: the same; it is the one that it is for, and for the leader that
-    /// leads; an agent's own host stands well.
-    pub(super) fn check_errand(&mut self, client: &Client, host: &HostName, errand: &Errand) {
+    /// Before somebody else may ask one for the leader: it is the one that it is for, and for the leader that leads; an
+    /// agent's own host stands well. Whether it asks is seen later: one that learns too late that it may does not.
+    pub(super) fn check_errand(&mut self, client: &Client, errand: &Errand) {
         if errand.stage != ErrandStage::Taken {
             return;
         }
-        self.check_ask(host);
         let to = &errand.to;
         let own = match (client, &to.agent) {
             (Client::Manager(name, life), None) => {

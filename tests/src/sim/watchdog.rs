@@ -132,9 +132,9 @@ impl Ctx {
                         self.check_ask(&host);
                     }
                 }
-                Some(Key::Errand(host, _)) => {
+                Some(Key::Errand(..)) => {
                     if let Some(errand) = value.and_then(decode::<Errand>) {
-                        self.check_errand(client, &host, &errand);
+                        self.check_errand(client, &errand);
                     }
                 }
                 Some(Key::HostState(_) | Key::Op(_)) => self.by_the_leader(client, path),
