@@ -176,7 +176,7 @@ fn what_its_author_says_of_a_board_stands_beside_the_manifest() {
         ),
         (
             "[placement]\n",
-            "./test.toml: it has [placement], and the extension is for fencing; remove what is",
+            "./test.toml, line 1, column 1: it has [placement], and the extension is for fencing; remove what is",
         ),
     ] {
         std::fs::write(&setup, text).unwrap();
