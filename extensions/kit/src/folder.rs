@@ -2,12 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_model::extension::Manifest;
+use holdfast_model::extension::{MANIFEST, Manifest};
 
 use crate::{KitError, Language, Result, sources};
-
-/// The manifest's file name.
-pub const MANIFEST: &str = "extension.toml";
 
 /// An extension's folder that can be built.
 #[derive(Debug, Clone)]

@@ -7,7 +7,8 @@ use holdfast_model::id::ExtensionName;
 
 use crate::folder::module_name;
 use crate::templates::{self, SDK};
-use crate::{KitError, Language, MANIFEST, Result, build, wit};
+use crate::{KitError, Language, Result, build, wit};
+use holdfast_model::extension::MANIFEST;
 
 /// What becomes of a folder.
 #[derive(Debug, Clone)]

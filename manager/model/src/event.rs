@@ -63,13 +63,13 @@ pub enum EventKind {
     MigrationDone,
     /// A live migration was given up.
     MigrationFailed,
-    /// A VM was asked to stop, or stopped as asked.
+    /// A VM stopped as asked, or is stopped by force for another host to take it.
     VmStopped,
     /// A VM was removed.
     VmDeleted,
     /// An operator's request was refused.
     OpRefused,
-    /// Failback of a site began.
+    /// Failback of a site began. Nothing writes it yet: each VM that goes home is told as a migration.
     FailbackStarted,
     /// A host's guard stopped its VMs.
     SelfFenced,

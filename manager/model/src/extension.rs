@@ -7,7 +7,7 @@
 mod rights;
 mod stored;
 
-pub use rights::{RECORD_BYTES_MAX, RECORDS, RECORDS_MAX, Rights};
+pub use rights::{RECORD_BYTES_MAX, RECORDS, RECORDS_MAX, Rights, is_request};
 pub use stored::Known;
 
 use crate::advice::Fallback;
@@ -18,6 +18,9 @@ use crate::time::UnixMs;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// The file in an extension's folder that says what it is: [`Manifest`].
+pub const MANIFEST: &str = "extension.toml";
 
 /// What an extension is for. Each kind has a WIT package of its own.
 #[derive(

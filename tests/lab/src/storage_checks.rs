@@ -96,14 +96,13 @@ mod tests {
         };
         assert_eq!(ends(["connected = 1\n", "connected = 1\n"]), Some(0));
         assert_eq!(ends(["connected = 1\n", "connected = 0\n"]), Some(1));
-        let missing = std::process::Command::new(argv[0])
-            .args(&argv[1..])
-            .output()
-            .unwrap();
+        let missing = dir.path().join("none");
+        let mut command = std::process::Command::new(argv[0]);
+        let ended = command.args(&argv[1..4]).arg(missing).output().unwrap();
         assert_eq!(
-            missing.status.code(),
+            ended.status.code(),
             Some(2),
-            "there is no such storage here"
+            "it says nothing of what is not there"
         );
     }
 }

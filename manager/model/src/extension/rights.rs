@@ -119,7 +119,7 @@ impl Rights {
         let patterns = self.http.iter();
         let mut patterns =
             patterns.flat_map(|(role, all)| all.iter().map(move |each| (role, each)));
-        let odd = patterns.find(|(_, each)| !is_pattern(each));
+        let odd = patterns.find(|(_, each)| !is_request(each));
         let is_record = |key: &str| RECORDS.iter().any(|root| key.starts_with(root));
         let none = self.state.iter().find(|key| !is_record(key));
         let none = none.map(|key| {
@@ -160,7 +160,8 @@ fn advice_for(role: &str, pattern: &str) -> String {
     }
 }
 
-fn is_pattern(text: &str) -> bool {
+/// Whether it is a request as [`Rights::http`] has it: a method, a space and a path.
+pub fn is_request(text: &str) -> bool {
     text.split_once(' ').is_some_and(|(method, path)| {
         METHODS.contains(&method) && path.starts_with('/') && !path.contains(char::is_whitespace)
     })

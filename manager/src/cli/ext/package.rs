@@ -2,14 +2,11 @@
 
 use super::super::error::CliError;
 use holdfast_extension_signature::{FILE, SignatureFile};
-use holdfast_model::extension::Manifest;
+use holdfast_model::extension::{MANIFEST, Manifest};
 use holdfast_model::id::ExtensionName;
 use holdfast_model::signature::Signed;
 use holdfast_strict::read_checked;
 use std::path::{Path, PathBuf};
-
-/// The manifest, in an extension's folder. Also without what runs extensions, and so without their kit.
-const MANIFEST: &str = "extension.toml";
 
 /// What is to be signed or installed.
 pub(super) struct Package {

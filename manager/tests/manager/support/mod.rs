@@ -1,6 +1,6 @@
 //! A whole cluster in one process: the in-memory store, managers with their API on loopback, and
 //! puppet hosts that do what an agent would, without any VM.
-#![allow(dead_code, missing_docs)]
+#![allow(missing_docs)]
 
 #[cfg(feature = "extensions")]
 pub mod authors;

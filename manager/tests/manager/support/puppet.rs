@@ -96,10 +96,6 @@ impl Puppet {
         self.pull(|strings| strings.off = true);
     }
 
-    pub fn power_on(&self) {
-        self.pull(|strings| strings.off = false);
-    }
-
     pub fn be_mute(&self, mute: bool) {
         self.pull(|strings| strings.mute = mute);
     }

@@ -1,11 +1,10 @@
 //! `[fencing.board]`: how a board speaks that speaks neither Redfish nor to a fence agent.
 
 use super::{Fault, TEXT_MAX, too_long, too_many};
+use holdfast_model::extension::is_request;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Methods that a request may begin with.
-const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 /// What stands in braces in a request and a body, besides the names of settings.
 pub(in super::super) const HOST: &str = "host";
 /// See [`HOST`].
@@ -158,10 +157,7 @@ impl BoardSetup {
 }
 
 fn request_fault(key: &'static str, request: &str) -> Option<Fault> {
-    let good = request.split_once(' ').is_some_and(|(method, path)| {
-        METHODS.contains(&method) && path.starts_with('/') && !path.contains(char::is_whitespace)
-    });
-    (!good || request.len() > TEXT_MAX).then(|| {
+    (!is_request(request) || request.len() > TEXT_MAX).then(|| {
         let short: String = request.chars().take(80).collect();
         (
             key,

@@ -7,7 +7,8 @@ use std::process::Command;
 use super::functions::{self, Names};
 use crate::run::quietly;
 use crate::tools::needed;
-use crate::{Folder, KitError, Language, MANIFEST, Options, Result, wit};
+use crate::{Folder, KitError, Language, Options, Result, wit};
+use holdfast_model::extension::MANIFEST;
 
 /// Stands between the extension and its host.
 const GUARD: &str = include_str!("guard.js");

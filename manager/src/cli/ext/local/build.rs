@@ -7,8 +7,8 @@ use super::super::super::{print, print_json};
 use super::super::arguments::BuildArguments;
 use super::super::package::no_manifest;
 use super::{host_imports, kit, listed, say, size};
-use holdfast_extension_kit::{Folder, MANIFEST, Options, Tools};
-use holdfast_model::extension::COMPONENT_BYTES_MAX;
+use holdfast_extension_kit::{Folder, Options, Tools};
+use holdfast_model::extension::{COMPONENT_BYTES_MAX, MANIFEST};
 use serde::Serialize;
 use std::path::PathBuf;
 

@@ -11,8 +11,10 @@ use super::test::tell_unsound;
 use super::{say, size};
 use holdfast_extension_host::contract::mismatches;
 use holdfast_extension_host::{EngineKind, ExtensionError, Loaded, Runtime};
-use holdfast_extension_kit::{MANIFEST, fits, sources};
-use holdfast_model::extension::{COMPONENT_BYTES_LARGE_MAX, COMPONENT_BYTES_MAX, Manifest};
+use holdfast_extension_kit::{fits, sources};
+use holdfast_model::extension::{
+    COMPONENT_BYTES_LARGE_MAX, COMPONENT_BYTES_MAX, MANIFEST, Manifest,
+};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

@@ -4,8 +4,7 @@ use super::super::super::error::CliError;
 use super::super::arguments::WhichArguments;
 use super::say;
 use holdfast_extension_host::conformance::TestSetup;
-use holdfast_extension_kit::MANIFEST;
-use holdfast_model::extension::ExtensionKind;
+use holdfast_model::extension::{ExtensionKind, MANIFEST};
 use std::path::{Path, PathBuf};
 
 /// Its name, beside the manifest. It is not part of the extension: what is signed and installed is without it.
