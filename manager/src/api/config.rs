@@ -29,12 +29,12 @@ pub struct Config {
     pub revision: Option<Revision>,
     /// The bounds that follow from it, in milliseconds.
     pub timing: Timing,
-    /// A newer one stands in etcd that this manager cannot read: it goes on by the one above.
+    /// A newer one stands in etcd that this manager cannot read, or that is not safe: it goes on by the one above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unread: Option<Unread>,
 }
 
-/// A policy that stands in etcd and cannot be read here.
+/// A policy that stands in etcd and cannot be read here, or is not safe.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Unread {
     /// Its revision.
@@ -47,6 +47,14 @@ impl Unread {
     /// None if there is none.
     fn of(app: &App, view: &View) -> Option<Self> {
         let (revision, why) = view.unread_policy()?;
+        if view.is_policy_unsafe() {
+            let detail = format!(
+                "the policy that stands in etcd ({}) is not followed: {why}. `holdfast config apply -f FILE \
+                 --replace-unread` puts another one in its place",
+                Key::Policy.path(),
+            );
+            return Some(Self { revision, detail });
+        }
         let detail = format!(
             "the policy that stands in etcd ({}) cannot be read by manager {} (Holdfast {}): \
              {why}. Upgrade it, or ask a manager that can read it (--api); `holdfast config apply -f FILE \

@@ -1,4 +1,4 @@
-//! The policy: none, one that cannot be read here, or one that does not fit the hosts that there are.
+//! The policy: none, one that cannot be read here or is not safe, or one that does not fit the hosts that there are.
 
 use super::Scene;
 use super::conditions::Found;
@@ -38,11 +38,29 @@ impl Scene<'_> {
         }
     }
 
-    /// A policy that cannot be read here; whether none is known at all.
+    /// A policy that cannot be read here, or is not safe; whether none is known at all.
     fn unread_policy(&self, found: &mut Found) -> bool {
-        let Some((_, why)) = self.view.unread_policy() else {
+        let Some((revision, why)) = self.view.unread_policy() else {
             return false;
         };
+        if self.view.is_policy_unsafe() {
+            let then = match &self.view.policy {
+                None => "this manager has no other one: while it leads nothing is decided, nothing is started, no \
+                         device is asked and no extension"
+                    .to_owned(),
+                Some(last) => format!(
+                    "this manager goes on by the one before it (revision {}), and one that is started now has none",
+                    last.revision
+                ),
+            };
+            let text = format!(
+                "the policy that stands in etcd (revision {revision}) is not followed: {why}. It was not written by \
+                 `holdfast config apply` of this version; {then}. Correct it: `holdfast config apply -f FILE \
+                 --replace-unread`"
+            );
+            found.add(Severity::Critical, "policy-unsafe", text);
+            return self.view.policy.is_none();
+        }
         let to_do = "Upgrade it, or ask a manager that can read it (--api); `holdfast config apply -f FILE \
                      --replace-unread` replaces the policy unseen";
         let (severity, text) = match &self.view.policy {

@@ -29,6 +29,8 @@ pub(crate) enum Record {
     LeaderEpoch(LeaderEpoch),
     LeaderHeartbeat(LeaderHeartbeat),
     Policy(Box<Policy>),
+    /// A policy under which a VM could run twice, or that cannot work: why. Nobody goes by it.
+    UnsafePolicy(String),
     Manager(ManagerPresence),
     Probes(Opinion),
     ProbeKey(ProbeKey),
@@ -62,7 +64,7 @@ impl Record {
             Key::Cluster => Self::Cluster(decode(item)?),
             Key::LeaderEpoch => Self::LeaderEpoch(decode(item)?),
             Key::LeaderHeartbeat => Self::LeaderHeartbeat(decode(item)?),
-            Key::Policy => Self::Policy(Box::new(decode(item)?)),
+            Key::Policy => Self::policy(decode(item)?),
             Key::Manager(name) => {
                 let record = decode::<ManagerPresence>(item)?;
                 same(name, &record.name)?;
@@ -121,6 +123,15 @@ impl Record {
             }
             Key::Event(_) => Self::Event(decode(item)?),
         })
+    }
+
+    /// Whoever applies a policy has its bounds checked. What another tool, or another version, has written is checked
+    /// by whoever reads it.
+    fn policy(policy: Policy) -> Self {
+        match policy.timing.resolve().check() {
+            Ok(()) => Self::Policy(Box::new(policy)),
+            Err(error) => Self::UnsafePolicy(format!("[timing] {error}")),
+        }
     }
 }
 

@@ -17,6 +17,7 @@
 //! Keys that this version does not know are left alone, but for those of [`View::old_errands`].
 
 mod in_force;
+mod vantages;
 
 use crate::api::{Batch, KeyValue, Listing};
 use crate::events::Events;
@@ -34,7 +35,7 @@ use holdfast_model::id::{
 use holdfast_model::leader::{LeaderEpoch, LeaderHeartbeat, ManagerPresence};
 use holdfast_model::op::{Op, Request};
 use holdfast_model::policy::Policy;
-use holdfast_model::probe::{Opinion, ProbeKey, Silence, Vantage};
+use holdfast_model::probe::{Opinion, ProbeKey};
 use holdfast_model::standing::HostExtensions;
 use holdfast_model::time::{Instant, UnixMs};
 use holdfast_model::told::ToldSoFar;
@@ -57,6 +58,8 @@ pub struct View {
     pub ops: BTreeMap<OpId, Seen<Op>>,
     /// Cluster policy.
     pub policy: Option<Seen<Arc<Policy>>>,
+    /// What stands in the store in its place can be read, and its bounds are not safe.
+    unsafe_policy: bool,
     /// The cluster's name.
     pub cluster: Option<Seen<ClusterName>>,
     /// Who leads; its revision is the epoch.
@@ -151,8 +154,9 @@ impl View {
             }
             Err(why) => {
                 tracing::warn!(key = path, why, "unreadable record");
-                if *key != Key::Policy {
-                    self.clear(key.clone());
+                match key {
+                    Key::Policy => self.unsafe_policy = false,
+                    key => self.clear(key.clone()),
                 }
                 self.unreadable.insert(path.to_owned(), why.clone());
             }
@@ -291,14 +295,6 @@ impl View {
         }
     }
 
-    /// What other managers than this one find, by the time at which it was first seen here.
-    pub fn vantages(&self, own: &ManagerName) -> BTreeMap<ManagerName, Vantage> {
-        let others = self.probes.iter().filter(|(name, _)| *name != own);
-        others
-            .map(|(name, seen)| (name.clone(), vantage(seen)))
-            .collect()
-    }
-
     fn put(&mut self, item: &KeyValue, now: Instant) {
         let known = self.index.get(&item.key);
         if known.is_none_or(|(revision, _)| *revision != item.revision) {
@@ -321,7 +317,8 @@ impl View {
             (_, Record::LeaderHeartbeat(value)) => {
                 self.leader_heartbeat = Some(seen(value, revision, now));
             }
-            (_, Record::Policy(value)) => self.policy = Some(seen(value.into(), revision, now)),
+            (_, Record::Policy(value)) => self.take_policy(seen(value.into(), revision, now)),
+            (_, Record::UnsafePolicy(why)) => self.refuse_policy(why),
             (Key::Manager(name), Record::Manager(value)) => {
                 self.managers.insert(name, seen(value, revision, now));
             }
@@ -408,7 +405,7 @@ impl View {
             Key::Cluster => self.cluster = None,
             Key::LeaderEpoch => self.leader_epoch = None,
             Key::LeaderHeartbeat => self.leader_heartbeat = None,
-            Key::Policy => self.policy = None,
+            Key::Policy => self.forget_policy(),
             Key::Manager(name) => drop(self.managers.remove(&name)),
             Key::Probes(name) => drop(self.probes.remove(&name)),
             Key::ProbeKey => self.probe_key = None,
@@ -466,24 +463,6 @@ impl View {
                 self.vms.remove(&vm);
             }
         }
-    }
-}
-
-/// An opinion, with its silences counted from when it was first seen: they began so long before it was
-/// written, and that was no later.
-fn vantage(opinion: &Seen<Opinion>) -> Vantage {
-    let silent = opinion.value.silent.iter().map(|(host, silent)| {
-        let silence = Silence {
-            incarnation: silent.incarnation.clone(),
-            since: Instant(opinion.seen_at.0.saturating_sub(silent.silent_ms)),
-            for_ms: silent.silent_ms,
-        };
-        (host.clone(), silence)
-    });
-    Vantage {
-        site: opinion.value.site.clone(),
-        silent: silent.collect(),
-        heard: BTreeMap::new(),
     }
 }
 

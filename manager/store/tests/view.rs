@@ -442,3 +442,42 @@ fn what_other_managers_find_is_counted_from_when_it_was_seen_here() {
     assert!(bench.world().probes.is_empty() && bench.view.probe_key.is_none());
     assert!(bench.view.unreadable.is_empty());
 }
+
+#[test]
+fn a_policy_that_is_not_safe_is_not_followed() {
+    let mut bench = Bench::new();
+    let mut short = Policy::default();
+    short.timing.taker_wait_ms = Some(17_000);
+    bench.put(&Key::Policy, &short);
+    bench.watch(10);
+    let error = bench.view.can_plan().expect_err("15 + 2 s of runner");
+    let says = "taker_wait_ms = 17000 is too short";
+    assert!(
+        error.contains(says) && error.contains("set taker_wait_ms to 17035"),
+        "{error}"
+    );
+    assert!(bench.view.is_policy_unsafe() && bench.view.policy.is_none());
+    let mut policy = Policy::default();
+    policy.budgets.events_kept = 7;
+    bench.put(&Key::Policy, &policy);
+    bench.watch(20);
+    bench.view.can_plan().expect("safe");
+    assert!(!bench.view.is_policy_unsafe() && bench.view.unread_policy().is_none());
+    bench.put(&Key::Policy, &short);
+    bench.watch(30);
+    bench.view.can_plan().expect("the last one");
+    assert!(bench.view.is_policy_unsafe());
+    let in_force = bench.world().policy;
+    assert_eq!(in_force.timing.resolve().taker_wait_ms, 18_000);
+    assert_eq!(in_force.budgets.events_kept, 7);
+    bench.raw(&Key::Policy.path(), br#"{"from_the_future": 1}"#);
+    bench.watch(40);
+    let (_, why) = bench.view.unread_policy().expect("it stands there");
+    assert!(!bench.view.is_policy_unsafe() && !why.contains("taker_wait_ms"));
+    bench.put(&Key::Policy, &short);
+    bench.list(50);
+    assert!(bench.view.is_policy_unsafe());
+    bench.delete(&Key::Policy);
+    bench.watch(60);
+    assert!(!bench.view.is_policy_unsafe() && bench.view.unreadable.is_empty());
+}

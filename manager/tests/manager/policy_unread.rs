@@ -1,9 +1,10 @@
-//! A policy that stands in the store and that this version cannot read: it is not taken for the built-in one, nor
-//! replaced by who did not ask for that.
+//! A policy that stands in the store and that this version cannot read, or that is not safe: it is not taken for the
+//! built-in one, nor replaced by who did not ask for that.
 
+use crate::support::puppet::Puppet;
 use crate::support::requests::{JSON, check_problem, one_manager};
 use crate::support::{Manager, file, name, policy, put};
-use holdfast_store::keyspace::Key;
+use holdfast_store::keyspace::{EVENTS, Key};
 use holdfast_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -149,4 +150,69 @@ async fn what_one_requires_that_never_could_be_read_is_not_known() {
     let refused = manager.ask("DELETE", "/extensions/rule", None).await;
     let says = "whether the policy requires extension rule is not known";
     check_problem(&refused, (409, "not-possible"), says);
+}
+
+/// What another tool wrote: hosts may need 2.5 s to stop their VMs.
+fn too_short() -> Value {
+    let mut policy = serde_json::to_value(policy()).expect("JSON");
+    policy["timing"]["taker_wait_ms"] = json!(2_000);
+    policy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_one_that_is_not_safe_nothing_is_started() {
+    let store = MemoryStore::new();
+    put(&store, Key::Policy, &too_short());
+    let manager = Manager::start(Arc::new(store.clone()), "m-a", "a").await;
+    let _host = Puppet::start(&store, "a1", "a");
+    let spec = json!({"name": "web", "uuid": "00000000-0000-4000-8000-000000000001",
+                      "domain_xml": "<domain/>", "run": true, "memory_mib": 512, "vcpus": 1});
+    put(&store, Key::VmSpec(name("web")), &spec);
+    let told = |status: &Value| {
+        let conditions = status["conditions"].as_array();
+        let found = conditions.and_then(|all| all.iter().find(|c| c["code"] == "policy-unsafe"));
+        let hosts = status["hosts"].as_array().is_some_and(|all| all.len() == 1);
+        let text = found.map(|found| found["text"].to_string());
+        let critical = found.is_some_and(|found| found["severity"] == "critical");
+        let numbers = text.is_some_and(|text| {
+            let short = text.contains("taker_wait_ms = 2000 is too short");
+            short && text.contains("set taker_wait_ms to 2506 or more")
+        });
+        status["leader"].is_object() && hosts && critical && numbers
+    };
+    manager.until("/status", "the condition", told).await;
+    let ran = manager.cli(&["config", "show"]).await;
+    assert!(
+        ran.code == 1 && ran.err.contains("is not followed: [timing] taker_wait_ms"),
+        "{ran:?}"
+    );
+    let refused = manager.ask("PUT", "/config", body()).await;
+    check_problem(&refused, (409, "not-possible"), "--replace-unread");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = file(&dir, "policy.json", &body().expect("a body").1);
+    let ran = manager
+        .cli(&["config", "apply", "-f", &path, "--replace-unread"])
+        .await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let (safe, _) = stands(&store);
+    let runs = |status: &Value| status["vms"][0]["state"] == "running";
+    manager.until("/status", "web runs", runs).await;
+    let owner = store.get_now(&Key::VmOwner(name("web")).path());
+    let grant: Value = serde_json::from_slice(&owner.expect("an owner").value).expect("JSON");
+    assert_eq!(grant["generation"], 1, "one grant: {grant:#}");
+    let granted = events(&store, "vm-granted");
+    assert!(
+        granted.iter().all(|at| *at > safe) && granted.len() == 1,
+        "granted at {granted:?}, and safe since {safe}"
+    );
+}
+
+/// The revisions of the events of a kind.
+fn events(store: &MemoryStore, kind: &str) -> Vec<i64> {
+    let all = store.list_now(EVENTS);
+    let of_kind = all.items.into_iter().filter(|item| {
+        let event: Value = serde_json::from_slice(&item.value).expect("JSON");
+        event["kind"] == kind
+    });
+    of_kind.map(|item| item.revision.0).collect()
 }
