@@ -11,6 +11,7 @@ const HOST: &str = include_str!("../../host-plugin/packaging/host.toml");
 const FENCE: &str = include_str!("../../host-plugin/packaging/fence.toml");
 const VM: &str = "name = \"web1\"\nrun = true\nmemory_mib = 64\nvcpus = 1\npriority = 10\n\
     preferred_site = \"a\"\nsite_rule = \"must\"\nspread = \"web\"\nstorage_lease = false\n\
+    on_io_error = \"leave\"\n\
     labels = { needs = \"gpu\" }\n\
     domain_xml = \"<domain/>\"\ndomain_xml_file = \"web1.xml\"\n";
 

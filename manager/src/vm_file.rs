@@ -9,7 +9,7 @@
 use crate::domain_xml::{DomainXml, XmlError};
 use holdfast_model::advice::{Labels, label_fault};
 use holdfast_model::id::{NameError, SiteName, VmName, VmUuid};
-use holdfast_model::policy::Policy;
+use holdfast_model::policy::{OnIoError, Policy};
 use holdfast_model::vm::{SiteRule, VmSpec};
 use holdfast_strict::nearest;
 use schemars::JsonSchema;
@@ -49,6 +49,10 @@ pub struct VmFile {
     /// (true if nothing is said). Set it to false for a VM whose disks are elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_lease: Option<bool>,
+    /// What becomes of it when it is paused on an I/O error while its host's storage is good: `restart`, `resume`,
+    /// `leave`, or `policy` for what [storage] on_io_error of the policy says (the default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_io_error: Option<IoErrorRule>,
     /// Words for placement extensions, all of them: they replace the present ones. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Labels>,
@@ -58,6 +62,33 @@ pub struct VmFile {
     /// A file it is in, relative to this one. Only the command line reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain_xml_file: Option<String>,
+}
+
+/// What becomes of a VM that is paused on an I/O error. What is left out of a file stays as it is, so there is a word
+/// for what the policy says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IoErrorRule {
+    /// It is destroyed and started again, elsewhere if another host can take it.
+    Restart,
+    /// It goes on where it is, once its host has checked that it still may run it.
+    Resume,
+    /// It stays paused until an operator decides.
+    Leave,
+    /// As the policy says.
+    Policy,
+}
+
+impl IoErrorRule {
+    /// As it stands in the VM's record.
+    fn of_vm(self) -> Option<OnIoError> {
+        match self {
+            Self::Restart => Some(OnIoError::Restart),
+            Self::Resume => Some(OnIoError::Resume),
+            Self::Leave => Some(OnIoError::Leave),
+            Self::Policy => None,
+        }
+    }
 }
 
 /// Why a VM's definition is refused.
@@ -181,6 +212,10 @@ impl VmFile {
             storage_lease: self
                 .storage_lease
                 .unwrap_or(present.is_none_or(|present| present.storage_lease)),
+            on_io_error: match self.on_io_error {
+                Some(rule) => rule.of_vm(),
+                None => present.and_then(|present| present.on_io_error),
+            },
             labels: self
                 .labels
                 .clone()

@@ -136,3 +136,35 @@ fn a_site_has_to_be_there_and_run_vms() {
     spec.preferred_site = SiteName::from_str("south").ok();
     assert_eq!(check_site(&spec, Some(&policy)), Ok(()));
 }
+
+#[test]
+fn what_an_io_error_means_is_kept_and_given_back_to_the_policy() {
+    let text = |rule: &str| format!("domain_xml = {XML:?}\non_io_error = \"{rule}\"\n");
+    let read = |rule: &str| read::<VmFile>(&text(rule), Format::Toml, "web1.toml");
+    let spec = |rule: &str, present: Option<&VmSpec>| {
+        let file = read(rule).expect("a VM's file");
+        file.spec(None, present, &fresh()).expect("good")
+    };
+    let mut policy = Policy::default();
+    policy.storage.on_io_error = OnIoError::Leave;
+    for (rule, then) in [
+        ("restart", OnIoError::Restart),
+        ("resume", OnIoError::Resume),
+        ("leave", OnIoError::Leave),
+    ] {
+        let own = spec(rule, None);
+        assert_eq!(own.on_io_error(&policy), then, "{rule}");
+        let kept = file(XML).spec(None, Some(&own), &fresh()).expect("good");
+        assert_eq!(kept, own, "{rule}");
+        let back = spec("policy", Some(&own));
+        assert_eq!(back.on_io_error, None);
+        assert_eq!(back.on_io_error(&policy), OnIoError::Leave);
+    }
+    assert!(read("retry").is_err());
+    // What an older version wrote says nothing of it, and what says nothing of it is written as before.
+    let old = serde_json::to_value(file(XML).spec(None, None, &fresh()).expect("good"));
+    let old = old.expect("JSON");
+    assert_eq!(old.get("on_io_error"), None);
+    let read: VmSpec = serde_json::from_value(old).expect("an older record");
+    assert_eq!(read.on_io_error, None);
+}

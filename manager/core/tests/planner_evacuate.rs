@@ -234,6 +234,36 @@ fn policy_may_have_it_resumed_or_left() {
 }
 
 #[test]
+fn a_vms_own_word_goes_before_the_policys() {
+    use OnIoError::{Leave, Restart, Resume};
+    for (own, policy, then) in [
+        (Some(Leave), Restart, Intent::Run),
+        (Some(Restart), Leave, Intent::Kill),
+        (Some(Resume), Restart, Intent::Resume),
+        (None, Resume, Intent::Resume),
+    ] {
+        let mut w = stuck_for(60_000);
+        w.policy_mut().storage.on_io_error = policy;
+        let spec = vm_mut(&mut w, "web1").spec.as_mut();
+        spec.unwrap().value.on_io_error = own;
+        let first = plan(&w);
+        settle(&mut w);
+        assert_eq!(intent(&w), then, "{own:?}, and {policy:?} by policy");
+        let left = says(
+            &first,
+            &vm_subject("web1"),
+            "as on_io_error of its definition says",
+        );
+        assert_eq!(left, own == Some(Leave));
+        // And the check goes by the same word.
+        let mut other = stuck_for(60_000);
+        other.policy_mut().storage.on_io_error = Leave;
+        let refused = !verify(&other, &first).is_empty();
+        assert_eq!(refused, then != Intent::Run);
+    }
+}
+
+#[test]
 fn a_host_that_does_not_know_how_its_storage_is_keeps_what_is_paused() {
     for state in [
         StorageState::NotChecked,

@@ -2,9 +2,11 @@
 
 mod extensions;
 mod recovery;
+mod storage;
 
 pub use extensions::ExtensionPolicy;
 pub use recovery::{RejoinPolicy, RestartPolicy};
+pub use storage::{OnIoError, StoragePolicy};
 
 use crate::fence_device::FenceDevice;
 use crate::id::{DeviceName, ExtensionName, HostName, SignerName, SiteName};
@@ -46,7 +48,7 @@ pub struct Policy {
     /// When hosts are given up.
     #[serde(default)]
     pub fencing: FencingPolicy,
-    /// What becomes of VMs whose storage has failed.
+    /// What is known of the storage, and what becomes of VMs when it has failed.
     #[serde(default)]
     pub storage: StoragePolicy,
     /// What extensions get for the roles that they name.
@@ -222,42 +224,6 @@ pub enum OnIsolation {
     Keep,
 }
 
-/// What becomes of VMs whose storage has failed while their host is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoragePolicy {
-    /// How long a host's storage check must say that the storage is unusable before the VMs there are
-    /// stopped and started where it is good; and how long a VM must have been paused on an I/O error on
-    /// a host whose storage is good. In milliseconds. Where no other host's storage is good, nothing
-    /// is stopped.
-    pub grace_ms: u64,
-    /// What becomes of a VM that is paused on an I/O error while its host's storage is good.
-    pub on_io_error: OnIoError,
-}
-
-impl Default for StoragePolicy {
-    fn default() -> Self {
-        Self {
-            grace_ms: 10_000,
-            on_io_error: OnIoError::Restart,
-        }
-    }
-}
-
-/// What becomes of a VM that is paused on an I/O error on a host whose storage check says that the
-/// storage is good. Where it is not, VMs are moved away whatever this says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnIoError {
-    /// It is destroyed and started again, elsewhere if another host can take it.
-    #[default]
-    Restart,
-    /// It goes on where it is, once its host has checked that it still may run it.
-    Resume,
-    /// It stays paused until an operator decides.
-    Leave,
-}
-
 /// How much may be under way at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -295,6 +261,11 @@ pub enum PolicyError {
     /// No site to run VMs at.
     #[error("[[sites]] has no site that can run VMs; add one without `witness = true`")]
     NoSite,
+    /// A third copy at a place that is not known.
+    #[error(
+        "[storage] arbiter_site names `{0}`, and [[sites]] has no such site; correct one of them, or leave it out"
+    )]
+    ArbiterSite(SiteName),
     /// A fencing device that cannot work.
     #[error("[fencing.devices.{name}] {what}")]
     Device {
@@ -336,6 +307,11 @@ impl Policy {
         }
         if let Some(fault) = self.fencing.fault() {
             return Err(fault);
+        }
+        if let Some(site) = self.storage.arbiter_site.as_ref()
+            && !seen.contains(site)
+        {
+            return Err(PolicyError::ArbiterSite(site.clone()));
         }
         for (name, device) in &self.fencing.devices {
             if let Some(site) = device.from.iter().find(|site| !seen.contains(site)) {

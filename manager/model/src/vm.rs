@@ -3,6 +3,7 @@
 use crate::advice::Labels;
 use crate::id::{Generation, HostName, Incarnation, SiteName, VmName, VmUuid};
 use crate::lease::StorageClass;
+use crate::policy::{OnIoError, Policy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -45,9 +46,20 @@ pub struct VmSpec {
     /// plane.
     #[serde(default = "leased")]
     pub storage_lease: bool,
+    /// What becomes of it when it is paused on an I/O error while its host's storage is good; none: as the policy
+    /// says. Versions of before it read a definition without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_io_error: Option<OnIoError>,
     /// Words that operators put on it, for placement extensions.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
+}
+
+impl VmSpec {
+    /// What becomes of it when it is paused on an I/O error while its host's storage is good.
+    pub fn on_io_error(&self, policy: &Policy) -> OnIoError {
+        self.on_io_error.unwrap_or(policy.storage.on_io_error)
+    }
 }
 
 fn leased() -> bool {

@@ -320,6 +320,13 @@ fn vm_detail(detail: &VmDetail) -> String {
                 "spread",
                 spec.spread.clone().unwrap_or_else(|| "-".to_owned()),
             ),
+            (
+                "I/O error",
+                match &spec.on_io_error {
+                    Some(own) => crate::why::word(own),
+                    None => "as the policy says".to_owned(),
+                },
+            ),
         ]);
         if let Ok(domain) = crate::domain_xml::DomainXml::parse(&spec.domain_xml) {
             rows.push(("disks", domain.disks.join(", ")));

@@ -53,6 +53,7 @@ fn spec(vm: &VmName) -> VmSpec {
         site_rule: SiteRule::Should,
         spread: None,
         storage_lease: true,
+        on_io_error: None,
         labels: Default::default(),
     }
 }

@@ -187,6 +187,7 @@ fn vm(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
         site_rule: SiteRule::Should,
         spread: None,
         storage_lease: true,
+        on_io_error: None,
         labels: Default::default(),
     };
     for (key, value) in words.settings()? {

@@ -258,6 +258,7 @@ impl Bench {
             site_rule: SiteRule::Should,
             spread: None,
             storage_lease: true,
+            on_io_error: None,
             labels: Default::default(),
         };
         self.put(&Key::VmSpec(name("web")), &spec);

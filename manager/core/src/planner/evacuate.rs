@@ -254,9 +254,14 @@ fn good_since(world: &World, host: &HostName) -> Option<Instant> {
 fn stuck(draft: &mut Draft, case: &Case) {
     let host = case.host;
     let why = format!("it was paused on an I/O error on {host}");
-    let on_io_error = draft.world.policy.storage.on_io_error;
+    let on_io_error = case.spec.on_io_error(&draft.world.policy);
     if on_io_error == OnIoError::Leave {
-        let text = format!("{why}, and stays so until an operator decides, as on_io_error says");
+        let whose = match case.spec.on_io_error {
+            Some(_) => " of its definition",
+            None => "",
+        };
+        let text =
+            format!("{why}, and stays so until an operator decides, as on_io_error{whose} says");
         return draft.report(PlannerStep::Recovery, case.subject(), text);
     }
     let until = case.grace_over(draft, case.said.seen_at.max(case.storage.seen_at));

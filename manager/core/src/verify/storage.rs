@@ -31,10 +31,13 @@ pub(super) fn check(world: &World, vm: &VmName, new: &Owner, found: &mut Found) 
         return;
     }
     let why = new.holder.as_ref().and_then(|at| case(world, vm, old, at));
+    let spec = world.vms.get(vm).and_then(|view| view.spec.as_ref());
+    let own = spec.and_then(|spec| spec.value.on_io_error);
+    let on_io_error = own.unwrap_or(world.policy.storage.on_io_error);
     let right = match (new.intent, why) {
         (Intent::Kill, Some(Why::Lost)) => true,
-        (Intent::Kill, Some(Why::Stuck)) => world.policy.storage.on_io_error == OnIoError::Restart,
-        (_, Some(Why::Stuck)) => world.policy.storage.on_io_error == OnIoError::Resume,
+        (Intent::Kill, Some(Why::Stuck)) => on_io_error == OnIoError::Restart,
+        (_, Some(Why::Stuck)) => on_io_error == OnIoError::Resume,
         _ => false,
     };
     found.unless(right, Rule::ForcedByStorage, || {

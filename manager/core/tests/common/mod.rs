@@ -150,6 +150,7 @@ pub fn spec(vm: &str, site: &str, priority: i32, memory_mib: u64) -> VmSpec {
         site_rule: SiteRule::Should,
         spread: None,
         storage_lease: true,
+        on_io_error: None,
         labels: Default::default(),
     }
 }

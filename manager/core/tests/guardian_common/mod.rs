@@ -84,6 +84,7 @@ impl Here {
             site_rule: SiteRule::Should,
             spread: None,
             storage_lease: true,
+            on_io_error: None,
             labels: Default::default(),
         };
         let spec = Some(spec);
