@@ -76,11 +76,12 @@ pub struct Rto {
 pub fn bounds(policy: &Policy, leased: bool) -> Rto {
     let timing = policy.timing.resolve();
     let stop_ms = timing.runner_deadline_ms + timing.kill_bound_ms + timing.watchdog_bound_ms;
-    let mut bounds = failures(&timing, leased);
+    let settle_ms = policy.storage.settle_wait_ms();
+    let mut bounds = failures(&timing, settle_ms, leased);
     let fencing = &policy.fencing;
     if fencing.on_suspicion && !fencing.devices.is_empty() {
-        bounds.insert(1, by_device(&timing));
-        bounds.splice(2..2, by_last_device(fencing, &timing));
+        bounds.insert(1, by_device(&timing, settle_ms));
+        bounds.splice(2..2, by_last_device(fencing, &timing, settle_ms));
     }
     Rto {
         profile: serde_json::to_value(policy.timing.profile)
@@ -90,11 +91,19 @@ pub fn bounds(policy: &Policy, leased: bool) -> Rto {
         safety: format!(
             "a host stops its VMs within {stop_ms} ms of its last acknowledged heartbeat \
              ({} deadline + {} kill + {} watchdog); they start elsewhere after {} ms of silence, \
-             not before",
+             not before{}",
             timing.runner_deadline_ms,
             timing.kill_bound_ms,
             timing.watchdog_bound_ms,
-            timing.taker_wait_ms
+            timing.taker_wait_ms,
+            match settle_ms {
+                0 => String::new(),
+                ms => format!(
+                    "; and not before {ms} ms after that is proven: so long the storage may deliver late writes \
+                     ({} settle_ms, and the clock's drift)",
+                    policy.storage.settle_ms
+                ),
+            }
         ),
         bounds,
         notes: [
@@ -133,7 +142,7 @@ fn by_others(policy: &Policy) -> Option<String> {
 }
 
 /// Each kind of failure, with its parts.
-fn failures(timing: &Timing, leased: bool) -> Vec<Bound> {
+fn failures(timing: &Timing, settle_ms: u64, leased: bool) -> Vec<Bound> {
     let period_ms = u64::from(period_ms(timing.runner_deadline_ms));
     // The last heartbeat on the volume may have been seen one period after the last one in etcd.
     let look = (
@@ -145,6 +154,7 @@ fn failures(timing: &Timing, leased: bool) -> Vec<Bound> {
         timing.taker_wait_ms,
     );
     let decide = ("evidence and grant", DECIDE_MS);
+    let settle = settles(settle_ms);
     let start = ("start", START_MS);
     let election = ("etcd elects a leader", STORE_ELECTION_MS);
     let again = "started again elsewhere, by priority";
@@ -153,21 +163,21 @@ fn failures(timing: &Timing, leased: bool) -> Vec<Bound> {
             "host-loss",
             "host lost (power, hang, network)",
             again,
-            &[wait, look, decide, start],
+            &[wait, look, decide, settle, start],
         ),
         bound(
             "site-loss",
             "site lost, etcd's leader with it",
             "started again at the other site, by priority",
-            &[election, wait, look, decide, start],
+            &[election, wait, look, decide, settle, start],
         ),
         bound(
             "link-cut",
             "link between the sites cut",
             "the side without the witness stops its VMs; started again on the other",
-            &[election, wait, look, decide, start],
+            &[election, wait, look, decide, settle, start],
         ),
-        isolation(timing, leased, period_ms),
+        isolation(timing, settle_ms, leased, period_ms),
         bound(
             "vm-crash",
             "VM's process dies",
@@ -198,6 +208,12 @@ fn failures(timing: &Timing, leased: bool) -> Vec<Bound> {
     ]
 }
 
+/// What the storage may still deliver of a VM that has stopped.
+fn settles(settle_ms: u64) -> (&'static str, u64) {
+    let text = "the storage may deliver late writes ([storage] settle_ms)";
+    (text, settle_ms)
+}
+
 /// How it is noticed that a host is lost whose devices are asked on suspicion.
 fn noticed(timing: &Timing) -> (&'static str, u64) {
     match timing.probe_suspect_ms {
@@ -213,7 +229,7 @@ fn noticed(timing: &Timing) -> (&'static str, u64) {
 }
 
 /// A host that is lost and has a device that is asked on suspicion.
-fn by_device(timing: &Timing) -> Bound {
+fn by_device(timing: &Timing, settle_ms: u64) -> Bound {
     bound(
         "host-loss-device",
         "host lost whose fencing device answers (what that takes comes on top)",
@@ -221,6 +237,7 @@ fn by_device(timing: &Timing) -> Bound {
         &[
             noticed(timing),
             ("evidence and grant", DECIDE_MS),
+            settles(settle_ms),
             ("start", START_MS),
         ],
     )
@@ -228,7 +245,7 @@ fn by_device(timing: &Timing) -> Bound {
 
 /// The same where only devices of its last order answer: those of each order before it are asked in vain first. Of the
 /// host of which that takes longest; none if no host has devices of several orders.
-fn by_last_device(fencing: &FencingPolicy, timing: &Timing) -> Option<Bound> {
+fn by_last_device(fencing: &FencingPolicy, timing: &Timing, settle_ms: u64) -> Option<Bound> {
     let devices = fencing.devices.iter();
     let hosts: BTreeSet<HostName> = devices.flat_map(|(name, it)| it.hosts_of(name)).collect();
     let in_vain = |host: &HostName| -> Vec<(u32, u64)> {
@@ -249,7 +266,11 @@ fn by_last_device(fencing: &FencingPolicy, timing: &Timing) -> Option<Bound> {
         .collect();
     let mut parts = vec![noticed(timing)];
     parts.extend(words.iter().map(|(text, ms)| (text.as_str(), *ms)));
-    parts.extend([("evidence and grant", DECIDE_MS), ("start", START_MS)]);
+    parts.extend([
+        ("evidence and grant", DECIDE_MS),
+        settles(settle_ms),
+        ("start", START_MS),
+    ]);
     Some(bound(
         "host-loss-last-device",
         "the same, and only devices of its last `order` answer (what they take comes on top)",
@@ -272,14 +293,20 @@ fn asked_in_vain_ms(device: &FenceDevice) -> u64 {
 }
 
 /// A host that loses etcd and keeps its storage.
-fn isolation(timing: &Timing, leased: bool, period_ms: u64) -> Bound {
+fn isolation(timing: &Timing, settle_ms: u64, leased: bool, period_ms: u64) -> Bound {
+    let settle = settles(settle_ms);
     let wait = ("silence in etcd", timing.taker_wait_ms);
     let decide = ("evidence and grant", DECIDE_MS);
     let start = ("start", START_MS);
     let title = "host loses etcd and keeps its storage";
     if !leased {
         let outcome = "its VMs stop at runner_deadline_ms; started again elsewhere";
-        return bound("host-isolated", title, outcome, &[wait, decide, start]);
+        return bound(
+            "host-isolated",
+            title,
+            outcome,
+            &[wait, decide, settle, start],
+        );
     }
     let beats = (
         "its heartbeat on the lease volume is seen",
@@ -292,7 +319,7 @@ fn isolation(timing: &Timing, leased: bool, period_ms: u64) -> Bound {
     );
     let outcome =
         "its VMs are released and started elsewhere (on_isolation = \"keep\": they run on)";
-    let parts = [wait, beats, asked, stops, decide, start];
+    let parts = [wait, beats, asked, stops, decide, settle, start];
     bound("host-isolated", title, outcome, &parts)
 }
 
@@ -339,6 +366,37 @@ mod tests {
             leased.bounds[0].total_ms, 8_800,
             "one look at the lease volume"
         );
+    }
+
+    #[test]
+    fn the_settle_time_is_part_of_every_start_on_another_host() {
+        let mut policy = Policy::default();
+        policy.fencing.on_suspicion = true;
+        add(&mut policy, "a1", json!({"agent": "fence_x"}));
+        let order2 = json!({"agent": "fence_y", "hosts": ["a1"], "order": 2});
+        add(&mut policy, "strip", order2);
+        for leased in [false, true] {
+            policy.storage.settle_ms = 0;
+            let before = bounds(&policy, leased);
+            assert!(!before.safety.contains("settle_ms"), "{}", before.safety);
+            policy.storage.settle_ms = 5_000;
+            let after = bounds(&policy, leased);
+            assert!(after.safety.contains("5000 settle_ms"), "{}", after.safety);
+            let more = before.bounds.iter().zip(&after.bounds);
+            let more: Vec<_> = more
+                .map(|(before, after)| (&before.failure[..], after.total_ms - before.total_ms))
+                .filter(|(_, ms)| *ms > 0)
+                .collect();
+            let elsewhere = [
+                "host-loss",
+                "host-loss-device",
+                "host-loss-last-device",
+                "site-loss",
+                "link-cut",
+                "host-isolated",
+            ];
+            assert_eq!(more, elsewhere.map(|failure| (failure, 5_006)));
+        }
     }
 
     #[test]

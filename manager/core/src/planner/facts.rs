@@ -4,6 +4,7 @@ use holdfast_model::fence::{Evidence, FenceStage};
 use holdfast_model::host::{ExitKind, GuardState, RunState, Session, SessionState, VmReport};
 use holdfast_model::id::{Generation, HostName, SiteName, VmName};
 use holdfast_model::lease::StorageClass;
+use holdfast_model::time::Instant;
 use holdfast_model::timing::Timing;
 use holdfast_model::vm::{Owner, Runner};
 use holdfast_model::world::{HostView, Seen, World};
@@ -31,13 +32,25 @@ pub fn resolution(
     owner: &Owner,
     runner: &Runner,
 ) -> Option<Resolution> {
+    proof(world, vm, owner, runner).map(|(how, _)| how)
+}
+
+/// The same, with the time at which this manager first saw it.
+pub(super) fn proof(
+    world: &World,
+    vm: &VmName,
+    owner: &Owner,
+    runner: &Runner,
+) -> Option<(Resolution, Instant)> {
     let key = (runner.host.clone(), runner.incarnation.clone());
     if let Some(fence) = world.fences.get(&key)
         && (fence.value.stage == FenceStage::Closed || owner.lease == StorageClass::Plain)
     {
-        return Some(Resolution::Fenced(fence.value.evidence.clone()));
+        let how = Resolution::Fenced(fence.value.evidence.clone());
+        return Some((how, fence.seen_at));
     }
-    match &report_of(world, vm, owner.generation, runner)?.state {
+    let said = seen_report_of(world, vm, owner.generation, runner)?;
+    let how = match &said.value.state {
         RunState::Exited { how } => Some(Resolution::Exited(how.clone())),
         RunState::MigratedAway => Some(Resolution::MigratedAway),
         RunState::NotHere => Some(Resolution::NotHere),
@@ -49,7 +62,8 @@ pub fn resolution(
         | RunState::MigrationFailed { .. }
         | RunState::Incoming { .. }
         | RunState::Unknown { .. } => None,
-    }
+    };
+    how.map(|how| (how, said.seen_at))
 }
 
 /// What a runner last said of one grant.
@@ -59,8 +73,18 @@ pub(super) fn report_of<'w>(
     generation: Generation,
     runner: &Runner,
 ) -> Option<&'w VmReport> {
-    let report = &world.hosts.get(&runner.host)?.vms.get(vm)?.value;
-    (report.incarnation == runner.incarnation && report.generation == generation).then_some(report)
+    seen_report_of(world, vm, generation, runner).map(|said| &said.value)
+}
+
+fn seen_report_of<'w>(
+    world: &'w World,
+    vm: &VmName,
+    generation: Generation,
+    runner: &Runner,
+) -> Option<&'w Seen<VmReport>> {
+    let said = world.hosts.get(&runner.host)?.vms.get(vm)?;
+    let report = &said.value;
+    (report.incarnation == runner.incarnation && report.generation == generation).then_some(said)
 }
 
 /// The open session of a host.

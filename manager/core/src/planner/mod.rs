@@ -20,6 +20,7 @@ mod failback;
 mod fencing;
 mod follows;
 mod grant;
+mod late_writes;
 mod leave;
 mod membership;
 mod migration;

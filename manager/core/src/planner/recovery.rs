@@ -5,6 +5,7 @@ use super::candidate::Request;
 use super::draft::Draft;
 use super::facts::{Resolution, report_of, resolution};
 use super::grant::grant;
+use super::late_writes::Ended;
 use super::placement::{Choice, choose};
 use super::set_back;
 use super::settle::awaited;
@@ -68,6 +69,7 @@ struct Past<'a> {
     owner: Option<&'a Owner>,
     failures: Failures,
     last: Option<&'a HostName>,
+    ended: Option<Ended<'a>>,
     reason: String,
 }
 
@@ -78,6 +80,7 @@ impl Past<'_> {
             owner: None,
             failures: Failures::default(),
             last: None,
+            ended: None,
             reason,
         }
     }
@@ -110,8 +113,10 @@ fn rested(draft: &mut Draft, name: &VmName, spec: Option<&Seen<VmSpec>>, owner: 
         );
         return;
     }
+    let ended = Ended::before(owner);
     let past = Past {
         owner: Some(past),
+        ended: Some(ended),
         failures: past.failures.clone(),
         last: past.failures.last_host.as_ref(),
         reason: if in_a_row > 0 {
@@ -155,6 +160,7 @@ fn stopped(
             owner: Some(past),
             failures,
             last,
+            ended: Ended::of(draft.world, name, &owner.value, holder),
             reason,
         };
         start(draft, name, spec, &past);
@@ -269,6 +275,15 @@ fn start(draft: &mut Draft, name: &VmName, spec: &Seen<VmSpec>, past: &Past) {
         Choice::Host(runner) => {
             if let Some((host, until)) = awaited(draft, &request, &runner) {
                 let text = format!("waits a moment for {host}, which is just coming up");
+                return draft.wait(PlannerStep::Recovery, subject, text, until);
+            }
+            let ended = past.ended.as_ref();
+            if let Some(until) = ended.and_then(|ended| ended.holds(draft.world, &runner)) {
+                let text = format!(
+                    "it has stopped, and its storage may still deliver writes of it ([storage] settle_ms); then it \
+                     starts on {}",
+                    runner.host
+                );
                 return draft.wait(PlannerStep::Recovery, subject, text, until);
             }
             let generation = past

@@ -25,6 +25,8 @@ pub enum Rule {
     /// A VM gets a new holder only when every possible runner is proven stopped, or by a settled
     /// migration.
     NoStartWithoutEvidence,
+    /// Nothing is started elsewhere while the storage may still deliver what it wrote before it stopped.
+    AfterLateWrites,
     /// Generations go up by one with each new holder or start, and never otherwise.
     Generation,
     /// A grant under a storage lease knows the ones before it that may have been claimed.

@@ -6,6 +6,7 @@ use holdfast_model::host::{ExitKind, GuardState, RunState, Session, SessionState
 use holdfast_model::id::{Generation, HostName, Revision, VmName};
 use holdfast_model::lease::StorageClass;
 use holdfast_model::plan::{Plan, Step, Write};
+use holdfast_model::time::Instant;
 use holdfast_model::vm::{Owner, PastGrant, Runner, SiteRule};
 use holdfast_model::world::World;
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ pub(super) fn check(
         }
         return;
     }
-    let Some(old) = old.map(|old| &old.value) else {
+    let Some((old, old_seen_at)) = old.map(|old| (&old.value, old.seen_at)) else {
         let first = new.generation == Generation(1);
         found.unless(first, Rule::Generation, || {
             format!("{vm} begins at {}", new.generation)
@@ -57,6 +58,7 @@ pub(super) fn check(
         if !is_commit(world, vm, old, new) {
             all_stopped(world, vm, old, found);
             if let Some(to) = &new.holder {
+                late_writes(world, vm, (old, old_seen_at), to, found);
                 target(world, step, vm, to, found);
             }
         }
@@ -254,6 +256,35 @@ fn is_stopped(world: &World, vm: &VmName, owner: &Owner, runner: &Runner) -> boo
         _ => false,
     };
     said || is_half_closed(world, owner, runner) || is_fenced(world, runner)
+}
+
+/// The settle time of the storage is over since the proof was first seen; or the life that said itself that it is over
+/// has it again.
+fn late_writes(
+    world: &World,
+    vm: &VmName,
+    (old, old_seen_at): (&Owner, Instant),
+    to: &Runner,
+    found: &mut Found,
+) {
+    let over = |since: Instant| world.now.since(since) >= world.policy.storage.settle_wait_ms();
+    let is_over = |runner: &Runner| {
+        let key = (runner.host.clone(), runner.incarnation.clone());
+        let closed = is_half_closed(world, old, runner) || is_fenced(world, runner);
+        let said = || world.hosts.get(&runner.host)?.vms.get(vm);
+        match world.fences.get(&key).filter(|_| closed) {
+            Some(fence) => over(fence.seen_at),
+            None => runner == to || said().is_some_and(|said| over(said.seen_at)),
+        }
+    };
+    let held = old.holder.is_some() || old.incoming.is_some();
+    let right = match held {
+        true => old.possible_runners().all(is_over),
+        false => over(old_seen_at),
+    };
+    found.unless(right, Rule::AfterLateWrites, || {
+        format!("{vm} goes to {} before its storage has settled", to.host)
+    });
 }
 
 /// Without a storage lease it stops with the session.
