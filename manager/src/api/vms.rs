@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::reads::{no_such_host, no_such_vm};
 use super::write::{Asking, Change, Decided, Outcome, carry_out};
 use super::{App, Look};
-use crate::status::build;
+use crate::status::{build, note_unleased};
 use crate::vm_file::{VmFile, check_site};
 use axum::Json;
 use axum::extract::State;
@@ -133,6 +133,10 @@ fn decide_apply(
             "{vm} runs: its new domain XML takes effect at its next start (`holdfast vm restart \
              {vm}`)"
         ));
+    }
+    let news = present.is_none_or(|present| present.value.storage_lease != spec.storage_lease);
+    if news {
+        change.warnings.extend(note_unleased(look.view, &spec));
     }
     change.vm = Some(vm.clone());
     Ok(Decided::Write(change))

@@ -18,6 +18,7 @@ impl Scene<'_> {
         self.store(status, &mut found);
         self.leadership(status, &mut found);
         self.policy(&mut found);
+        self.planes(status, &mut found);
         sites(status, &mut found);
         for host in &status.hosts {
             self.host_conditions(host, status, &mut found);
@@ -348,7 +349,7 @@ fn vms(status: &Status, found: &mut Found) {
     }
 }
 
-fn vms_words(count: usize) -> String {
+pub(super) fn vms_words(count: usize) -> String {
     if count == 1 {
         "1 VM".to_owned()
     } else {

@@ -8,10 +8,12 @@ mod conditions;
 mod devices;
 mod extensions;
 mod hosts;
+mod planes;
 mod policy;
 mod rollouts;
 mod vms;
 
+pub(crate) use planes::note_unleased;
 pub(crate) use vms::exit_words;
 
 use crate::required::is_present;

@@ -7,6 +7,7 @@ use super::Scene;
 use holdfast_model::fence::FenceStage;
 use holdfast_model::host::{ExitKind, Membership, PauseReason, RunState, VmReport};
 use holdfast_model::id::{HostName, VmName};
+use holdfast_model::lease::StorageClass;
 use holdfast_model::plan::Subject;
 use holdfast_model::status::{Vm, VmState};
 use holdfast_model::vm::{Intent, Owner, Rest, Runner, VmSpec};
@@ -52,7 +53,7 @@ impl Scene<'_> {
             site,
             preferred_site,
             generation: owner.map(|owner| owner.generation).unwrap_or_default(),
-            lease: "control".to_owned(),
+            lease: lease_words(owner).to_owned(),
             reason: words.join("; "),
             priority: spec.map_or(0, |spec| spec.priority),
         }
@@ -100,7 +101,7 @@ impl Scene<'_> {
         if let Some(silent) = self.silent(holder) {
             return (VmState::Unknown, silent);
         }
-        self.held(owner, self.report(name, owner, holder), wanted)
+        self.held(owner, self.report(name, owner, holder), (spec, wanted))
     }
 
     /// Why nobody holds a VM that should run, where the planner says nothing.
@@ -148,7 +149,12 @@ impl Scene<'_> {
         same.then_some(report)
     }
 
-    fn held(&self, owner: &Owner, report: Option<&VmReport>, wanted: bool) -> (VmState, String) {
+    fn held(
+        &self,
+        owner: &Owner,
+        report: Option<&VmReport>,
+        (spec, wanted): (Option<&VmSpec>, bool),
+    ) -> (VmState, String) {
         let granted = owner.reason.clone();
         let to = owner
             .incoming
@@ -169,7 +175,7 @@ impl Scene<'_> {
             RunState::Running => (VmState::Running, granted),
             RunState::Starting => (VmState::Starting, granted),
             RunState::Stopping => (VmState::Stopping, granted),
-            RunState::Paused { reason } => (VmState::Paused, pause_words(*reason).to_owned()),
+            RunState::Paused { reason } => (VmState::Paused, pause_words(*reason, spec)),
             RunState::MigratingOut | RunState::MigratedAway | RunState::Incoming { .. } => {
                 (VmState::Migrating, to)
             }
@@ -181,6 +187,15 @@ impl Scene<'_> {
             RunState::Exited { how } if wanted => (VmState::Waiting, exit_words(how)),
             RunState::Exited { how } => (VmState::Stopped, exit_words(how)),
         }
+    }
+}
+
+/// Which planes protect it under its present grant.
+fn lease_words(owner: Option<&Owner>) -> &'static str {
+    let held = owner.filter(|owner| owner.holder.is_some());
+    match held.map(|owner| owner.lease) {
+        Some(StorageClass::Quorum) => "control+storage",
+        Some(StorageClass::Plain) | None => "control",
     }
 }
 
@@ -196,13 +211,22 @@ pub(crate) fn exit_words(how: &ExitKind) -> String {
     }
 }
 
-fn pause_words(reason: PauseReason) -> &'static str {
-    match reason {
-        PauseReason::IoError => {
-            "paused by an I/O error of its disk; [storage] on_io_error says what becomes of it"
-        }
+fn pause_words(reason: PauseReason, spec: Option<&VmSpec>) -> String {
+    let words = match reason {
+        PauseReason::IoError => match spec.and_then(|spec| spec.on_io_error) {
+            None => {
+                "paused by an I/O error of its disk; [storage] on_io_error says what becomes of it"
+            }
+            Some(own) => {
+                return format!(
+                    "paused by an I/O error of its disk; on_io_error = \"{}\" of its definition says what becomes of it",
+                    crate::why::word(&own)
+                );
+            }
+        },
         PauseReason::ByHand => "paused by hand; `virsh resume` on its host continues it",
         PauseReason::Migration => "paused until its migration is settled",
         PauseReason::Other => "paused",
-    }
+    };
+    words.to_owned()
 }

@@ -295,3 +295,34 @@ async fn the_openapi_document_has_every_route_and_no_other() {
     assert!(served.len() > 25, "{served:?}");
     assert_eq!(told, served);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_only_its_session_will_protect_is_told_so_when_it_is_applied() {
+    let (store, manager) = one_manager().await;
+    let apply = async |path: &str| {
+        let body = json!({ "domain_xml": domain_xml("web", 1) }).to_string();
+        let (status, answer) = manager.ask("PUT", path, Some((JSON, body))).await;
+        assert_eq!(status, 200, "{answer:#}");
+        answer["warnings"].to_string()
+    };
+    let says =
+        "web will have no storage lease. An etcd that does not answer for 2 s stops such a VM";
+    let told = apply("/vms/web?dry_run").await;
+    assert!(told.contains(says), "{told}");
+    assert!(
+        apply("/vms/web").await.contains(says),
+        "and when it is done"
+    );
+    let mut patient = policy();
+    patient.timing.profile = holdfast_model::timing::Profile::Patient;
+    put(&store, Key::Policy, &patient);
+    let followed = |config: &Value| config["policy"]["timing"]["profile"] == "patient";
+    manager.until("/config", "the policy", followed).await;
+    let body = json!({ "domain_xml": domain_xml("db", 2) }).to_string();
+    let (status, answer) = { manager.ask("PUT", "/vms/db?dry_run", Some((JSON, body))) }.await;
+    assert_eq!(
+        (status, &answer["warnings"]),
+        (200, &json!([])),
+        "{answer:#}"
+    );
+}

@@ -335,6 +335,79 @@ fn a_watchdog_that_is_not_what_policy_counts_on_is_told() {
     );
 }
 
+fn texts(status: &Status, code: &str) -> Vec<String> {
+    let found = status.conditions.iter().filter(|found| found.code == code);
+    found.map(|found| found.text.clone()).collect()
+}
+
+/// Two VMs on a1, one of them under a storage lease.
+fn leased_and_not(profile: &str) -> Status {
+    let mut scene = cluster();
+    scene.put(0, Key::Policy, &json!({"timing": {"profile": profile}}));
+    for (number, vm, lease) in [(1, "leased", "quorum"), (2, "alone", "plain")] {
+        scene.vm(vm, number, None, json!({}));
+        scene.put(
+            0,
+            Key::VmOwner(name(vm)),
+            &json!({"holder": {"host": "a1", "incarnation": "a1-1"}, "generation": 3, "lease": lease,
+                    "intent": "run", "reason": "it should run"}),
+        );
+        scene.said("a1", vm, 3, json!({"state": "running"}));
+    }
+    scene.status(10_000, true, &[voter("a", true)])
+}
+
+#[test]
+fn vms_without_a_storage_lease_are_named_where_the_profile_is_not_made_for_them() {
+    for (profile, seconds) in [("fast", "for 2 s"), ("default", "for 4 s")] {
+        let found = texts(&leased_and_not(profile), "no-storage-lease");
+        let [text] = &found[..] else {
+            panic!("{profile}: {found:?}");
+        };
+        assert!(
+            text.starts_with("1 VM without a storage lease: alone. ") && text.contains(seconds),
+            "{text}"
+        );
+        let ways = text.contains("a lease volume") && text.contains("profile = \"patient\"");
+        assert!(ways, "{text}");
+    }
+    let patient = leased_and_not("patient");
+    assert_eq!(texts(&patient, "no-storage-lease"), Vec::<String>::new());
+    let leases = patient
+        .vms
+        .iter()
+        .map(|vm| (vm.name.as_str(), &vm.lease[..]));
+    let leases: Vec<_> = leases.collect();
+    assert_eq!(
+        leases,
+        [("alone", "control"), ("leased", "control+storage")]
+    );
+}
+
+#[test]
+fn quorums_that_could_part_are_told_before_they_do() {
+    let told = |arbiter: &str| {
+        let mut scene = cluster();
+        let sites = json!([{"name": "a"}, {"name": "b"}, {"name": "w", "witness": true}]);
+        let storage = json!({ "arbiter_site": arbiter });
+        let policy = json!({"sites": sites, "storage": storage});
+        scene.put(0, Key::Policy, &policy);
+        let at_b = json!({"name": "m-b", "site": "b", "api": "192.0.2.98:7070", "life": "m-b",
+                          "version": "1", "beat": 1});
+        scene.put(9_000, Key::Manager(name("m-b")), &at_b);
+        let voters = ["a", "b", "w"].map(|site| voter(site, true));
+        texts(&scene.status(10_000, true, &voters), "quorums-apart")
+    };
+    assert_eq!(told("w"), Vec::<String>::new());
+    let found = told("a");
+    let [text] = &found[..] else {
+        panic!("{found:?}");
+    };
+    let says =
+        "when site a is cut off from the others, the storage goes on at a and etcd at the others";
+    assert!(text.contains(says), "{text}");
+}
+
 /// etcd's disks are slow, say: each member says that it is well, and the view is old all the same.
 #[test]
 fn members_that_answer_and_confirm_nothing_are_not_asked_back() {
