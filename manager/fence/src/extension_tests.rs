@@ -1,7 +1,11 @@
 //! Real extensions against a board that a test plays.
 
+#[path = "extension_runs_tests.rs"]
+mod runs;
+
 use super::*;
 use crate::ALONE;
+use crate::web::Recent;
 use holdfast_extension_host::{EngineKind, Loaded, Runtime};
 use holdfast_model::extension::{Installed, Limits, LimitsAsked, Manifest};
 use holdfast_model::fence_device::FenceDevice;
@@ -169,10 +173,21 @@ struct Rig {
 
 impl Rig {
     fn new(extension: &str, board: &Arc<Board>, programs: &Path) -> Self {
+        let book: Arc<dyn RequestBook> = Arc::new(Recent::default());
+        // This machine may be busy with other tests.
+        Self::with(extension, board, programs, (30_000, Some(book)))
+    }
+
+    /// With so much time for a call, in milliseconds, and this book.
+    fn with(
+        extension: &str,
+        board: &Arc<Board>,
+        programs: &Path,
+        (wall_ms, book): (u64, Option<Arc<dyn RequestBook>>),
+    ) -> Self {
         let (installed, loaded) = installed(extension);
         let limits = Limits {
-            // This machine may be busy with other tests.
-            wall_ms: 30_000,
+            wall_ms,
             ..installed.limits()
         };
         let name = installed.manifest.name.clone();
@@ -189,7 +204,7 @@ impl Rig {
         let web: Arc<dyn Web> = board.clone();
         let word = |text: &str| -> TargetName { text.parse().expect("a name") };
         Self {
-            devices: FenceExtensions::new(Arc::new(extensions), Arc::new(agents), Some(web)),
+            devices: FenceExtensions::new(Arc::new(extensions), Arc::new(agents), Some(web), book),
             target: Target {
                 host: "a1".parse().expect("a name"),
                 name: "a1".parse().expect("a name"),

@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::vms::asking;
 use super::write::{Change, Decided, Outcome, carry_out};
 use crate::extensions::Shown;
-use crate::requests::Requested;
+use crate::requests::{ProgramRun, Requested};
 use crate::required::required;
 use axum::Json;
 use axum::body::Bytes;
@@ -85,24 +85,28 @@ pub async fn show(
         .ok_or_else(|| unknown(&name))
 }
 
-/// What extensions have had this manager send.
+/// What extensions have had this manager send and run.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RequestsHere {
     /// This manager.
     pub manager: ManagerName,
     /// Oldest first.
     pub requests: Vec<Requested>,
+    /// Programs, oldest first.
+    #[serde(default)]
+    pub programs: Vec<ProgramRun>,
     /// Where the API of the other managers listens that are there: each has what was sent from it.
     #[serde(default)]
     pub others: BTreeMap<ManagerName, String>,
 }
 
-/// What extensions have had this manager send: the newest.
+/// What extensions have had this manager send and run: the newest.
 pub async fn requests(State(app): State<Arc<App>>) -> Json<RequestsHere> {
     let requests = app.own.requests.as_ref();
     Json(RequestsHere {
         manager: app.manager.clone(),
         requests: requests.map_or_else(Vec::new, |requests| requests.newest()),
+        programs: requests.map_or_else(Vec::new, |requests| requests.programs()),
         // What was sent from here is told without etcd as well.
         others: app.glance(|look| others(&app, look)).unwrap_or_default(),
     })

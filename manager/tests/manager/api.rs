@@ -209,6 +209,21 @@ impl Requests for Sent {
         vec![self.0.clone()]
     }
 
+    fn programs(&self) -> Vec<ProgramRun> {
+        let Requested { at, about, .. } = self.0.clone();
+        vec![ProgramRun {
+            at: UnixMs(at.0 + 2),
+            about,
+            extension: "fence-agents".parse().ok(),
+            program: "fence_x".parse().expect("a name"),
+            action: "status".to_owned(),
+            arguments: vec![format!("plug=a{at}", at = at.0)],
+            outcome: ProgramEnd::Exited { exit_code: 2 },
+            ended_at: None,
+            took_ms: Some(812),
+        }]
+    }
+
     fn counts(&self) -> RequestCounts {
         RequestCounts::default()
     }
@@ -252,6 +267,11 @@ async fn all_managers_are_asked_for_what_they_have_sent() {
         "{}",
         ran.out
     );
+    // Programs are in the same table, in the order of time.
+    let last = ran.out.trim_end().lines().last().unwrap_or_default();
+    for part in ["m-a", "fence_x", "status plug=a2", "exit code 2 in 812 ms"] {
+        assert!(last.contains(part), "{part}: {}", ran.out);
+    }
     // One that is away is told.
     let api = format!("{},http://127.0.0.1:1", one.url);
     let ran = cli(&api, &["ext", "requests", "-o", "json"]).await;
@@ -262,6 +282,10 @@ async fn all_managers_are_asked_for_what_they_have_sent() {
         "{told:#}"
     );
     assert_eq!(told["requests"][0]["manager"], "m-b", "{told:#}");
+    let program = &told["programs"][1];
+    assert_eq!(program["manager"], "m-a", "{told:#}");
+    assert_eq!(program["extension"], "fence-agents", "{told:#}");
+    assert_eq!(program["outcome"]["exit_code"], 2, "{told:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

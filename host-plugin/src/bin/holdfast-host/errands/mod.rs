@@ -60,10 +60,14 @@ impl Asking {
     pub fn of(config: &Config, file: FenceFile) -> Option<Self> {
         let extensions = Arc::new(extensions::Extensions::new(config, &file));
         let targets = file.targets.keys().cloned().collect();
-        let web = extensions::web(file.targets.clone(), &file);
+        let journal = extensions::journal(&file);
+        let web = journal
+            .clone()
+            .map(|journal| extensions::web(&file, journal));
+        let book = journal.map(|journal| journal as holdfast_fence::Book);
         let here: Arc<dyn FencingHere> = extensions.clone();
         let agents = programs(&file);
-        let devices = DevicesByMeans::new(agents, here, web.as_ref(), targets);
+        let devices = DevicesByMeans::new(agents, here, web.as_ref(), book.as_ref(), targets);
         Self::with(Arc::new(devices), extensions)
     }
 
@@ -85,7 +89,7 @@ impl Asking {
     pub fn of(_: &Config, file: FenceFile) -> Option<Self> {
         let here: Arc<dyn FencingHere> = Arc::new(NoExtensions);
         let targets = file.targets.keys().cloned().collect();
-        let devices = DevicesByMeans::new(programs(&file), here, None, targets);
+        let devices = DevicesByMeans::new(programs(&file), here, None, None, targets);
         let is_any = devices.means().is_some_and(|means| !means.is_empty());
         is_any.then(|| Self {
             life: fresh_life(),
