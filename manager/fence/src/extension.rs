@@ -68,7 +68,7 @@ pub struct ReadyFencing {
     pub fencing: Arc<Fencing>,
     /// What it may.
     pub rights: Rights,
-    /// Where its calls are counted.
+    /// Where its calls are counted: those that fence, not those by which an operator looks.
     pub costs: Arc<Costs>,
 }
 
@@ -136,9 +136,12 @@ impl FenceExtensions {
         };
         let called = tokio::task::spawn_blocking(move || {
             let called = work(&ready.fencing, &device, reach);
-            let failure = called.answer.as_ref().err().map(ToString::to_string);
-            let cost = called.cost;
-            ready.costs.count(cost.cpu, cost.memory_bytes, failure);
+            // Whoever only looks hears himself what came of it: what is counted tells how fencing does.
+            if why == Why::Fence {
+                let failure = called.answer.as_ref().err().map(ToString::to_string);
+                let cost = called.cost;
+                ready.costs.count(cost.cpu, cost.memory_bytes, failure);
+            }
             called.answer
         });
         let answer = called.await.map_err(|panic| panic.to_string())?;
