@@ -139,14 +139,8 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
     }
     let extensions: Arc<Extensions> = Arc::default();
     let targets = config.targets.keys().cloned().collect();
-    let (web, book, requests) = match outside(config.targets, secrets, &config.requests_file) {
-        Some(Outside {
-            web,
-            book,
-            requests,
-        }) => (Some(web), Some(book), Some(requests)),
-        None => (None, None, None),
-    };
+    let (web, journal) = outside(config.targets, secrets, &config.requests_file).unzip();
+    let (book, requests) = journal.unzip();
     let means = Means {
         devices: Arc::new(DevicesByMeans::new(
             Arc::new(agents),
@@ -163,12 +157,8 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
     run_on(Arc::new(store), listener, id, means, stop).await
 }
 
-/// How extensions have an effect outside, and where that is written down.
-struct Outside {
-    web: Web,
-    book: Book,
-    requests: Arc<dyn Requests>,
-}
+/// How extensions have an effect outside, where that is written down, and who knows it.
+type Outside = (Web, (Book, Arc<dyn Requests>));
 
 /// The targets of manager.toml; tells what is wrong with them. None: nothing can be written down, and so nothing is sent
 /// and no program run for an extension.
@@ -186,11 +176,7 @@ fn outside(targets: Targets, secrets: PathBuf, journal: &Path) -> Option<Outside
     for fault in targets.faults() {
         tracing::warn!("{fault}");
     }
-    Some(Outside {
-        web: Arc::new(targets),
-        book: journal.clone(),
-        requests: journal,
-    })
+    Some((Arc::new(targets), (journal.clone(), journal)))
 }
 
 #[cfg(not(feature = "extensions"))]

@@ -1,4 +1,4 @@
-//! `holdfast ext requests`: what extensions had managers send and run.
+//! `holdfast ext requests`: what extensions had managers send and run, and agents of hosts.
 
 use super::super::args::Output;
 use super::super::client::FromEach;
@@ -12,13 +12,25 @@ use holdfast_model::time::UnixMs;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-/// A request or a program, and which manager has sent or run it.
+/// A request or a program, and which manager, or which host's agent, has sent or run it.
 #[derive(Deserialize)]
 struct Told<T> {
-    manager: String,
+    manager: Option<String>,
+    host: Option<String>,
     #[serde(flatten)]
     what: T,
+}
+
+impl<T> Told<T> {
+    fn by(&self) -> String {
+        match (&self.manager, &self.host) {
+            (Some(manager), _) => manager.clone(),
+            (None, Some(host)) => format!("agent of {host}"),
+            (None, None) => String::new(),
+        }
+    }
 }
 
 /// A line of the table.
@@ -32,14 +44,15 @@ struct Row {
 }
 
 impl Session {
-    /// Each is written down where it was sent or run: all managers are asked for theirs.
+    /// Each is written down where it was sent or run: all managers are asked for theirs, and hosts have told the newest.
     pub(in super::super) fn ext_requests(&self) -> Result<(), CliError> {
         let FromEach {
             by_manager, silent, ..
         } = self.client.get_from_each("/requests")?;
         let managers: Vec<String> = by_manager.keys().cloned().collect();
-        let requests = merged(by_manager.clone(), "requests");
-        let programs = merged(by_manager, "programs");
+        let hosts = of_hosts(&by_manager);
+        let requests = with_hosts(merged(by_manager.clone(), "requests"), &hosts, "requests");
+        let programs = with_hosts(merged(by_manager, "programs"), &hosts, "programs");
         if self.output == Output::Json {
             return print_json(&json!({
                 "managers": managers, "silent": silent, "requests": requests, "programs": programs,
@@ -61,6 +74,28 @@ impl Session {
     }
 }
 
+/// What each host has told: every manager sees the same, and one that is behind may lack a host.
+fn of_hosts(by_manager: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    let all = by_manager.values();
+    let all = all.filter_map(|told| told["hosts"].as_object());
+    all.flatten()
+        .map(|(host, told)| (host.clone(), told.clone()))
+        .collect()
+}
+
+/// With what agents have of this list, in the order of time.
+fn with_hosts(mut all: Vec<Value>, hosts: &BTreeMap<String, Value>, list: &str) -> Vec<Value> {
+    for (host, told) in hosts {
+        for each in told[list].as_array().into_iter().flatten() {
+            let mut each = each.clone();
+            each["host"] = host.clone().into();
+            all.push(each);
+        }
+    }
+    all.sort_by_key(|each| each["at"].as_u64());
+    all
+}
+
 fn read<T: DeserializeOwned>(
     list: Vec<Value>,
     managers: &[String],
@@ -74,10 +109,10 @@ fn read<T: DeserializeOwned>(
 
 impl Row {
     fn of_request(sent: Told<Requested>) -> Self {
-        let Told { manager, what } = sent;
+        let (by, what) = (sent.by(), sent.what);
         Self {
             at: what.at,
-            by: manager,
+            by,
             about: what.about,
             target: what.target,
             what: format!("{} {}", what.method, what.path),
@@ -86,12 +121,12 @@ impl Row {
     }
 
     fn of_program(ran: Told<ProgramRun>) -> Self {
-        let Told { manager, what } = ran;
+        let (by, what) = (ran.by(), ran.what);
         let outcome = ended(&what);
         let words = std::iter::once(what.action).chain(what.arguments);
         Self {
             at: what.at,
-            by: manager,
+            by,
             about: what.about,
             target: what.program.to_string(),
             what: words.collect::<Vec<_>>().join(" "),
