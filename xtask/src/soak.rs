@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use holdfast_lab::boards::Boards;
 use holdfast_lab::guest::GuestKind;
+use holdfast_lab::scenarios::{DEVICES, with_policy};
 use holdfast_lab::soak::{Soak, Soaked, soak};
 use holdfast_lab::stalls::Who;
 use holdfast_lab::trial::{Cluster, VmWish};
@@ -27,6 +29,9 @@ pub(crate) struct SoakArguments {
     /// Timing profile of the cluster
     #[arg(long, default_value = "default", value_parser = ["fast", "default", "patient"])]
     profile: String,
+    /// With `[fencing] on_suspicion` and a device for each host, which counts what it is told and switches nothing off
+    #[arg(long)]
+    on_suspicion: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -86,7 +91,13 @@ fn one(lab: &Lab, arguments: &SoakArguments, progress: &Progress) -> Result<Soak
         stop: Duration::from_secs(arguments.stop_s),
         busy_loops: std::thread::available_parallelism().map_or(1, usize::from),
     };
-    soak(&cluster, plan, |round| progress.line(&format!("  {round}")))
+    let tell = |round: &str| progress.line(&format!("  {round}"));
+    match arguments.on_suspicion {
+        false => soak(&cluster, plan, None, tell),
+        true => with_policy(lab, DEVICES, || {
+            Boards::serve(lab, |boards| soak(&cluster, plan, Some(boards), tell))
+        }),
+    }
 }
 
 fn tell(soaked: &Soaked) {
@@ -112,7 +123,9 @@ fn tell(soaked: &Soaked) {
         ),
         ("overlaps", soaked.overlaps.to_string()),
     ];
-    for (what, value) in rows {
+    let told_off = soaked.told_off.as_ref();
+    let told_off = told_off.map(|told| ("hosts told off needlessly", told.len().to_string()));
+    for (what, value) in rows.into_iter().chain(told_off) {
         anstream::println!("{what:<30} {value}");
     }
     for stall in &soaked.stalls {
@@ -123,7 +136,8 @@ fn tell(soaked: &Soaked) {
         let seconds = stall.length_ms as f64 / 1_000.0;
         anstream::println!("  {who} for {seconds:.1} s: what happened then proves nothing");
     }
-    for line in soaked.given_up.iter().chain(&soaked.stops) {
+    let told_off = soaked.told_off.iter().flatten();
+    for line in soaked.given_up.iter().chain(&soaked.stops).chain(told_off) {
         anstream::println!("  {line}");
     }
 }

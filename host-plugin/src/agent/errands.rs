@@ -1,5 +1,5 @@
 //! What asks fencing devices of other hosts from this one, where the policy lets agents (`askers`): the seam, and
-//! `hosts/H/fencing`, by which the leader knows what this host has for it. The program `holdfast-host` brings the rest:
+//! `hosts/H/fencing`, by which the leader knows what this host has for it, and operators what it asked. The program `holdfast-host` brings the rest:
 //! what the library links, the guard locks into memory.
 
 use super::life::Life;
@@ -7,6 +7,7 @@ use super::records::{Records, WriteError};
 use async_trait::async_trait;
 use holdfast_model::asking::{AskMeans, HostAsks};
 use holdfast_model::id::Incarnation;
+use holdfast_model::requests::Newest;
 use holdfast_store::cache::{Cache, Clock};
 use holdfast_store::guards::{HostWrite, encode};
 use holdfast_store::keyspace::Key;
@@ -25,6 +26,11 @@ pub trait Errands: Send + Sync {
 
     /// What is here for asking devices, at present.
     fn means(&self) -> AskMeans;
+
+    /// The newest that extensions had it send and run.
+    fn newest(&self) -> Newest {
+        Newest::default()
+    }
 
     /// Does them until the agent ends.
     async fn keep(
@@ -62,6 +68,7 @@ async fn tell_for_ever(errands: Option<&dyn Errands>, records: &Records) {
                 incarnation: incarnation.clone(),
                 life: errands.life().to_owned(),
                 means: errands.means(),
+                newest: errands.newest(),
             });
             if record.is_none() || record != told {
                 match write(records, &incarnation, record.as_ref()).await {

@@ -119,6 +119,7 @@ impl Stage {
                 programs: [name("fence_x")].into(),
                 ..AskMeans::default()
             },
+            newest: Default::default(),
         };
         self.asks.insert(name(host), seen(asks, NOW));
     }

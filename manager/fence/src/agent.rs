@@ -140,14 +140,33 @@ impl FenceAgents {
         Ok(secret.reveal().to_owned())
     }
 
-    /// Its exit code, and its last words.
-    pub(super) async fn run(
-        &self,
+    /// All that can be found out before it is started. Nothing is done yet.
+    pub(super) async fn prepare<'a>(
+        &'a self,
         order: &Order<'_>,
         action: &str,
-    ) -> Result<(Option<i32>, String), NotRun> {
+    ) -> Result<Prepared<'a>, NotRun> {
         let program = self.program(order.program)?;
         let input = self.input(order, action).await?;
+        Ok(Prepared { program, input })
+    }
+
+    async fn run(&self, order: &Order<'_>, action: &str) -> Result<(Option<i32>, String), NotRun> {
+        self.prepare(order, action).await?.run().await
+    }
+}
+
+/// A program that can be started.
+pub(super) struct Prepared<'a> {
+    program: &'a Path,
+    /// With its secrets.
+    input: String,
+}
+
+impl Prepared<'_> {
+    /// Its exit code, and its last words.
+    pub(super) async fn run(self) -> Result<(Option<i32>, String), NotRun> {
+        let Self { program, input } = self;
         let failed = |error: std::io::Error| {
             NotRun::NotStarted(format!("cannot run {}: {error}", program.display()))
         };
@@ -206,12 +225,18 @@ impl FenceDevices for FenceAgents {
 
 impl FenceAgents {
     /// How the power stands, by this program.
-    pub(super) async fn power(&self, order: &Order<'_>) -> Result<Power, String> {
-        match self.run(order, "status").await.map_err(NotRun::words)? {
-            (Some(0), _) => Ok(Power::On),
-            (Some(2), _) => Ok(Power::Off),
-            (code, said) => Err(refusal(order, "status", code, &said)),
-        }
+    async fn power(&self, order: &Order<'_>) -> Result<Power, String> {
+        let ended = self.run(order, "status").await.map_err(NotRun::words)?;
+        power_in(order, ended)
+    }
+}
+
+/// What a status that has ended says.
+pub(super) fn power_in(order: &Order<'_>, ended: (Option<i32>, String)) -> Result<Power, String> {
+    match ended {
+        (Some(0), _) => Ok(Power::On),
+        (Some(2), _) => Ok(Power::Off),
+        (code, said) => Err(refusal(order, "status", code, &said)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "extensions")]
 use super::FenceExtensions;
-use super::{FenceAgents, FenceDevices, FencingHere, Power, Target, Web};
+use super::{Book, FenceAgents, FenceDevices, FencingHere, Power, Target, Web};
 use async_trait::async_trait;
 use holdfast_model::asking::AskMeans;
 use holdfast_model::fence_device::Means;
@@ -19,16 +19,18 @@ pub struct DevicesByMeans {
 }
 
 impl DevicesByMeans {
-    /// With these programs and extensions, and this way to these targets.
+    /// With these programs and extensions, and this way to these targets. In the book is written what extensions run.
     #[cfg(feature = "extensions")]
     pub fn new(
         agents: Arc<FenceAgents>,
         extensions: Arc<dyn FencingHere>,
         web: Option<&Web>,
+        book: Option<&Book>,
         targets: BTreeSet<TargetName>,
     ) -> Self {
+        let (web, book) = (web.cloned(), book.cloned());
         Self {
-            extensions: FenceExtensions::new(extensions, agents.clone(), web.cloned()),
+            extensions: FenceExtensions::new(extensions, agents.clone(), web, book),
             agents,
             targets,
         }
@@ -40,6 +42,7 @@ impl DevicesByMeans {
         agents: Arc<FenceAgents>,
         _: Arc<dyn FencingHere>,
         _: Option<&Web>,
+        _: Option<&Book>,
         targets: BTreeSet<TargetName>,
     ) -> Self {
         Self { agents, targets }

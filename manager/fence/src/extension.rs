@@ -9,7 +9,9 @@
 //! A call is on a thread of its own and ends within the extension's limits; what it has sent by then goes on, and
 //! whoever sends it writes down what becomes of it.
 
-use super::agent::{FenceAgents, NotRun, Order};
+use super::agent::{FenceAgents, Order, power_in};
+use super::runs::{For, Runs, words};
+use super::web::RequestBook;
 use super::{FenceDevices, FencingHere, Power, Target};
 use async_trait::async_trait;
 use holdfast_core::read_back::{Says, believed};
@@ -66,27 +68,29 @@ pub struct ReadyFencing {
     pub fencing: Arc<Fencing>,
     /// What it may.
     pub rights: Rights,
-    /// Where its calls are counted.
+    /// Where its calls are counted: those that fence, not those by which an operator looks.
     pub costs: Arc<Costs>,
 }
 
 /// Asks devices through extensions.
 pub struct FenceExtensions {
     extensions: Arc<dyn FencingHere>,
-    agents: Arc<FenceAgents>,
+    runs: Runs,
     web: Option<Arc<dyn Web>>,
 }
 
 impl FenceExtensions {
-    /// With these extensions, programs for those that run any, and this way to send requests.
+    /// With these extensions, programs for those that run any, and this way to send requests. In the book is written
+    /// what is run; without one, nothing is.
     pub fn new(
         extensions: Arc<dyn FencingHere>,
         agents: Arc<FenceAgents>,
         web: Option<Arc<dyn Web>>,
+        book: Option<Arc<dyn RequestBook>>,
     ) -> Self {
         Self {
             extensions,
-            agents,
+            runs: Runs::new(agents, book),
             web,
         }
     }
@@ -115,7 +119,9 @@ impl FenceExtensions {
             }),
             programs: Some(Arc::new(ForHost {
                 why,
-                agents: self.agents.clone(),
+                runs: self.runs.clone(),
+                about: about(target, why),
+                extension: name.clone(),
                 host: target.host.clone(),
                 names_plug: target.device.hosts.len() > 1,
                 runtime: Handle::current(),
@@ -130,9 +136,12 @@ impl FenceExtensions {
         };
         let called = tokio::task::spawn_blocking(move || {
             let called = work(&ready.fencing, &device, reach);
-            let failure = called.answer.as_ref().err().map(ToString::to_string);
-            let cost = called.cost;
-            ready.costs.count(cost.cpu, cost.memory_bytes, failure);
+            // Whoever only looks hears himself what came of it: what is counted tells how fencing does.
+            if why == Why::Fence {
+                let failure = called.answer.as_ref().err().map(ToString::to_string);
+                let cost = called.cost;
+                ready.costs.count(cost.cpu, cost.memory_bytes, failure);
+            }
             called.answer
         });
         let answer = called.await.map_err(|panic| panic.to_string())?;
@@ -167,7 +176,14 @@ impl FenceExtensions {
         }
         let program = device.read_back_program.as_ref();
         let order = Order::of(target, program).map_err(Unread::Never)?;
-        match self.agents.power(&order).await {
+        let whom = For {
+            about: about(target, why),
+            extension: None,
+        };
+        let until = Instant::now() + Duration::from_millis(device.timeout_ms);
+        let ended = self.runs.run(&order, Action::Status, whom, until).await;
+        let ended = ended.map_err(|error| Unread::Now(words(&error).to_owned()))?;
+        match power_in(&order, ended) {
             Ok(Power::On) => Ok(Says::On),
             Ok(Power::Off) => Ok(Says::Off),
             Err(why) => Err(Unread::Now(why)),
@@ -272,11 +288,11 @@ fn read_web(
         WebError::NoTarget(why) => Unread::Never(why),
         WebError::Unreachable(why) | WebError::Unanswered(why) => Unread::Now(why),
     })?;
-    power_in(&answer, back)
+    power_at(&answer, back)
         .map_err(|why| Unread::Now(format!("{} of {}: {why}", request.path, back.target)))
 }
 
-fn power_in(answer: &Response, back: &ReadBack) -> Result<Says, String> {
+fn power_at(answer: &Response, back: &ReadBack) -> Result<Says, String> {
     if answer.status != 200 {
         return Err(format!("HTTP status {}", answer.status));
     }
@@ -304,7 +320,9 @@ fn power_in(answer: &Response, back: &ReadBack) -> Result<Says, String> {
 
 /// Programs, for one host.
 struct ForHost {
-    agents: Arc<FenceAgents>,
+    runs: Runs,
+    about: String,
+    extension: ExtensionName,
     host: HostName,
     names_plug: bool,
     why: Why,
@@ -333,19 +351,13 @@ impl Programs for ForHost {
             names_plug: self.names_plug,
             options: arguments.map(|(k, v)| (k.as_str(), v.as_str())).collect(),
         };
-        let running = self.agents.run(&order, action.word());
-        let left = until.saturating_duration_since(Instant::now());
-        // A program that is given up is killed, with all that it has started.
-        let ended = self.runtime.block_on(tokio::time::timeout(left, running));
-        match ended {
-            Ok(Ok((exit_code, said))) => Ok(Ended { exit_code, said }),
-            Ok(Err(NotRun::NoProgram(why))) => Err(ProgramError::NoProgram(why)),
-            Ok(Err(NotRun::NotAllowed(why))) => Err(ProgramError::NotAllowed(why)),
-            Ok(Err(NotRun::NotStarted(why))) => Err(ProgramError::NotStarted(why)),
-            Err(_) => Err(ProgramError::Unanswered(format!(
-                "{program} did not end in time and was killed"
-            ))),
-        }
+        let whom = For {
+            about: self.about.clone(),
+            extension: Some(self.extension.clone()),
+        };
+        let running = self.runs.run(&order, action, whom, until);
+        let (exit_code, said) = self.runtime.block_on(running)?;
+        Ok(Ended { exit_code, said })
     }
 }
 

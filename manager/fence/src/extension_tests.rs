@@ -1,9 +1,13 @@
 //! Real extensions against a board that a test plays.
 
+#[path = "extension_runs_tests.rs"]
+mod runs;
+
 use super::*;
 use crate::ALONE;
+use crate::web::Recent;
 use holdfast_extension_host::{EngineKind, Loaded, Runtime};
-use holdfast_model::extension::{Installed, Limits, LimitsAsked, Manifest};
+use holdfast_model::extension::{ExtensionKind, Installed, Limits, LimitsAsked, Manifest};
 use holdfast_model::fence_device::FenceDevice;
 use holdfast_model::time::UnixMs;
 use std::collections::BTreeMap;
@@ -140,6 +144,7 @@ struct One {
     name: ExtensionName,
     fencing: Arc<Fencing>,
     rights: Rights,
+    costs: Arc<Costs>,
 }
 
 impl FencingHere for One {
@@ -148,7 +153,7 @@ impl FencingHere for One {
             true => Ok(ReadyFencing {
                 fencing: self.fencing.clone(),
                 rights: self.rights.clone(),
-                costs: Arc::default(),
+                costs: self.costs.clone(),
             }),
             false => Err(format!(
                 "extension {name} is not installed; `holdfast ext install` does it"
@@ -164,15 +169,27 @@ impl FencingHere for One {
 /// One device that an extension talks to.
 struct Rig {
     devices: FenceExtensions,
+    costs: Arc<Costs>,
     target: Target,
 }
 
 impl Rig {
     fn new(extension: &str, board: &Arc<Board>, programs: &Path) -> Self {
+        let book: Arc<dyn RequestBook> = Arc::new(Recent::default());
+        // This machine may be busy with other tests.
+        Self::with(extension, board, programs, (30_000, Some(book)))
+    }
+
+    /// With so much time for a call, in milliseconds, and this book.
+    fn with(
+        extension: &str,
+        board: &Arc<Board>,
+        programs: &Path,
+        (wall_ms, book): (u64, Option<Arc<dyn RequestBook>>),
+    ) -> Self {
         let (installed, loaded) = installed(extension);
         let limits = Limits {
-            // This machine may be busy with other tests.
-            wall_ms: 30_000,
+            wall_ms,
             ..installed.limits()
         };
         let name = installed.manifest.name.clone();
@@ -181,7 +198,9 @@ impl Rig {
             rights: installed.rights(),
             name: name.clone(),
             fencing: Arc::new(fencing),
+            costs: Arc::default(),
         };
+        let costs = extensions.costs.clone();
         let agents = FenceAgents::new(
             BTreeMap::from([("fence_x".parse().expect("a name"), programs.join("fence_x"))]),
             programs.to_owned(),
@@ -189,7 +208,8 @@ impl Rig {
         let web: Arc<dyn Web> = board.clone();
         let word = |text: &str| -> TargetName { text.parse().expect("a name") };
         Self {
-            devices: FenceExtensions::new(Arc::new(extensions), Arc::new(agents), Some(web)),
+            costs,
+            devices: FenceExtensions::new(Arc::new(extensions), Arc::new(agents), Some(web), book),
             target: Target {
                 host: "a1".parse().expect("a name"),
                 name: "a1".parse().expect("a name"),
@@ -386,4 +406,23 @@ async fn a_look_is_one_look_and_orders_nothing() {
     let refused = OnlyLooks(board.clone()).send(&request, Instant::now());
     assert!(matches!(refused, Err(WebError::Unreachable(why)) if why == NOT_ORDERED));
     assert_eq!(board.orders(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_in_a_look_is_told_there_and_not_counted_against_fencing() {
+    let board = Board::new(Manner::Obeys);
+    let rig = Rig::web("bad-fence-loops", &board);
+    let failed = || {
+        rig.costs
+            .shown(ExtensionKind::Fencing.default_limits())
+            .failed
+    };
+    assert_eq!(rig.devices.look(&rig.target).await, Ok(Power::On));
+    let name = "bad-fence-loops".parse().expect("a name");
+    let why = rig.devices.said(&rig.target, Why::Look, &name).await;
+    assert!(why.expect_err("it never returns").contains("ms of CPU"));
+    assert_eq!(failed(), 0);
+    // The same failure when it is to fence counts.
+    rig.off().await.expect_err("it never returns");
+    assert_eq!(failed(), 1);
 }

@@ -9,6 +9,7 @@
 //! - [`Desk`]: one ask, with its bounds: off, and then status; or one look, for an operator
 //! - [`errand`]: what somebody else has this machine ask
 //! - [`secrets`], `web`, [`requests`]: passwords, targets, and what was sent there
+//! - `runs`: programs, as extensions run them: each is written down
 //!
 //! What is absent: who is asked, and what an answer is worth: that is `holdfast_core`'s. And everything of the guard.
 #![warn(missing_docs)]
@@ -20,6 +21,8 @@ pub mod errand;
 #[cfg(feature = "extensions")]
 mod extension;
 pub mod requests;
+#[cfg(feature = "extensions")]
+mod runs;
 pub mod secrets;
 #[cfg(feature = "extensions")]
 pub mod web;
@@ -45,6 +48,13 @@ pub type Web = std::sync::Arc<dyn holdfast_extension_host::outside::Web>;
 /// This was built without extensions.
 #[cfg(not(feature = "extensions"))]
 pub type Web = std::convert::Infallible;
+
+/// Where is written what extensions have this machine send and run.
+#[cfg(feature = "extensions")]
+pub type Book = std::sync::Arc<dyn web::RequestBook>;
+/// This was built without extensions.
+#[cfg(not(feature = "extensions"))]
+pub type Book = std::convert::Infallible;
 
 /// Which device, for which host.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,54 +1,8 @@
-//! The requests that extensions had this daemon send, as the API and the command line show them.
+//! What extensions had this daemon send and run, as the API and the command line show it.
 
-use holdfast_model::time::UnixMs;
-use serde::{Deserialize, Serialize};
+pub use holdfast_model::requests::{Ended, ProgramEnd, ProgramRun, Requested};
 
-/// One request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requested {
-    /// When it was written down, by the manager's clock: before it was sent.
-    pub at: UnixMs,
-    /// What it was sent for.
-    pub about: String,
-    /// The operator's name of where it went.
-    pub target: String,
-    /// Scheme, host and port of that.
-    pub place: String,
-    /// GET, POST, …
-    pub method: String,
-    /// Without a query.
-    pub path: String,
-    /// What is known of its end.
-    pub outcome: Ended,
-    /// When that was known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<UnixMs>,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "state")]
-pub enum Ended {
-    /// It is under way.
-    UnderWay,
-    /// It was answered.
-    Answered {
-        /// HTTP's number.
-        status: u16,
-    },
-    /// It was certainly not done.
-    NotDone {
-        /// Why, in words.
-        why: String,
-    },
-    /// It may have been done.
-    Unknown {
-        /// Why, in words.
-        why: String,
-    },
-}
-
-/// How many, since the manager started.
+/// How many requests, since the manager started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestCounts {
     /// Written down to be sent.
@@ -63,9 +17,12 @@ pub struct RequestCounts {
 
 /// Who knows them.
 pub trait Requests: Send + Sync {
-    /// The newest, oldest first.
+    /// The newest requests, oldest first.
     fn newest(&self) -> Vec<Requested>;
 
-    /// How many there were.
+    /// The newest programs, oldest first.
+    fn programs(&self) -> Vec<ProgramRun>;
+
+    /// How many requests there were.
     fn counts(&self) -> RequestCounts;
 }

@@ -2,6 +2,7 @@
 
 use crate::fence_device::FenceDevice;
 use crate::id::{DeviceName, ExtensionName, HostName, Incarnation, ManagerName, TargetName};
+use crate::requests::Newest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -109,7 +110,7 @@ impl AskMeans {
     }
 }
 
-/// `hosts/H/fencing`: what this host's agent has for asking devices of other hosts. Absent where nothing is configured.
+/// `hosts/H/fencing`: what this host's agent has for asking devices of other hosts, and what it asked. Absent where nothing is configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostAsks {
     /// The host's life.
@@ -118,6 +119,9 @@ pub struct HostAsks {
     pub life: String,
     /// What it has.
     pub means: AskMeans,
+    /// The newest that extensions had it send and run.
+    #[serde(default, skip_serializing_if = "Newest::is_empty")]
+    pub newest: Newest,
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 //! - [`files`]: what a manager and a host read about themselves
 //! - [`host`], [`vm`], [`fence`], [`op`], [`leader`], [`event`]: the records kept in etcd
 //! - [`power`]: fencing devices, what is asked of them and what they answer; [`errand`]: by a manager or an agent that
-//!   reaches them, where the leader does not; [`asking`]: who asks, and what it takes
+//!   reaches them, where the leader does not; [`asking`]: who asks, and what it takes; [`requests`]: what extensions
+//!   had sent and run for it
 //! - [`probe`]: which hosts answer managers that ask them directly
 //! - [`extension`]: what extensions say of themselves, may do and may cost; [`component`]: by which name they are
 //!   stored; [`signature`]: who vouches for them; [`standing`]: how they do on a machine; [`advice`]: what placement
@@ -38,6 +39,7 @@ pub mod plan;
 pub mod policy;
 pub mod power;
 pub mod probe;
+pub mod requests;
 pub mod rollout;
 pub mod shadow;
 mod shared_text;

@@ -8,7 +8,6 @@
 use super::App;
 use super::component_trial::HELD;
 use super::extension_hosts::{on_hosts, removal};
-use super::extension_log::others;
 use super::extension_sites::{first_at, sited};
 use super::extension_versions::{is_used, settle_shadow, shadow_shown, take_shadow_along};
 use super::input::{Asker, Body, Name, Options, name};
@@ -16,7 +15,6 @@ use super::problem::Problem;
 use super::vms::asking;
 use super::write::{Change, Decided, Outcome, carry_out};
 use crate::extensions::Shown;
-use crate::requests::Requested;
 use crate::required::required;
 use axum::Json;
 use axum::body::Bytes;
@@ -24,7 +22,7 @@ use axum::extract::{Path, State};
 use holdfast_extension_signature::trusted;
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{Installed, LimitsAsked, Manifest, Rights};
-use holdfast_model::id::{ExtensionName, ManagerName};
+use holdfast_model::id::ExtensionName;
 use holdfast_model::policy::ExtensionPolicy;
 use holdfast_model::signature::Signed;
 use holdfast_store::clock::wall;
@@ -83,29 +81,6 @@ pub async fn show(
     app.look(|look| shown(&app, look.view, &name))?
         .map(Json)
         .ok_or_else(|| unknown(&name))
-}
-
-/// What extensions have had this manager send.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct RequestsHere {
-    /// This manager.
-    pub manager: ManagerName,
-    /// Oldest first.
-    pub requests: Vec<Requested>,
-    /// Where the API of the other managers listens that are there: each has what was sent from it.
-    #[serde(default)]
-    pub others: BTreeMap<ManagerName, String>,
-}
-
-/// What extensions have had this manager send: the newest.
-pub async fn requests(State(app): State<Arc<App>>) -> Json<RequestsHere> {
-    let requests = app.own.requests.as_ref();
-    Json(RequestsHere {
-        manager: app.manager.clone(),
-        requests: requests.map_or_else(Vec::new, |requests| requests.newest()),
-        // What was sent from here is told without etcd as well.
-        others: app.glance(|look| others(&app, look)).unwrap_or_default(),
-    })
 }
 
 pub(super) fn unknown(name: &ExtensionName) -> Problem {

@@ -30,6 +30,7 @@ pub mod input;
 mod metrics;
 pub mod problem;
 pub mod reads;
+pub mod sent;
 pub mod vms;
 pub mod write;
 
@@ -299,7 +300,7 @@ pub fn router(app: Arc<App>) -> Router {
             post(extension_versions::rollback),
         );
     let v1 = v1.route("/fencing/power", get(fencing::power));
-    let v1 = v1.route("/requests", get(extensions::requests)).route(
+    let v1 = v1.route("/requests", get(sent::requests)).route(
         "/extensions/{name}/decisions",
         get(extension_decisions::decisions),
     );

@@ -32,6 +32,7 @@ use crate::extensions::Extensions;
 use crate::requests::Requests;
 use cluster::WrongCluster;
 use fence::{Courier, DevicesByMeans, FenceAgents, FenceDevices, Fencer, NoDevices};
+use holdfast_fence::Book;
 use holdfast_model::id::{ClusterName, ManagerName, Revision, SiteName, TargetName};
 use holdfast_model::target::TargetSection;
 use holdfast_store::StoreError;
@@ -138,12 +139,14 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
     }
     let extensions: Arc<Extensions> = Arc::default();
     let targets = config.targets.keys().cloned().collect();
-    let (web, requests) = web_of(config.targets, secrets, &config.requests_file).unzip();
+    let (web, journal) = outside(config.targets, secrets, &config.requests_file).unzip();
+    let (book, requests) = journal.unzip();
     let means = Means {
         devices: Arc::new(DevicesByMeans::new(
             Arc::new(agents),
             extensions.clone(),
             web.as_ref(),
+            book.as_ref(),
             targets,
         )),
         extensions,
@@ -154,14 +157,18 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Daem
     run_on(Arc::new(store), listener, id, means, stop).await
 }
 
-/// The targets of manager.toml; tells what is wrong with them.
+/// How extensions have an effect outside, where that is written down, and who knows it.
+type Outside = (Web, (Book, Arc<dyn Requests>));
+
+/// The targets of manager.toml; tells what is wrong with them. None: nothing can be written down, and so nothing is sent
+/// and no program run for an extension.
 #[cfg(feature = "extensions")]
-fn web_of(targets: Targets, secrets: PathBuf, journal: &Path) -> Option<(Web, Arc<dyn Requests>)> {
+fn outside(targets: Targets, secrets: PathBuf, journal: &Path) -> Option<Outside> {
     let opened = web::Journal::open(journal).inspect_err(|error| {
         tracing::error!(
             path = %journal.display(), %error,
-            "extensions cannot send requests: they could not be written down; correct `requests_file` in \
-             manager.toml"
+            "extensions cannot send requests or have programs run: that could not be written down; correct \
+             `requests_file` in manager.toml"
         );
     });
     let journal = Arc::new(opened.ok()?);
@@ -169,11 +176,11 @@ fn web_of(targets: Targets, secrets: PathBuf, journal: &Path) -> Option<(Web, Ar
     for fault in targets.faults() {
         tracing::warn!("{fault}");
     }
-    Some((Arc::new(targets), journal))
+    Some((Arc::new(targets), (journal.clone(), journal)))
 }
 
 #[cfg(not(feature = "extensions"))]
-fn web_of(_: Targets, _: PathBuf, _: &Path) -> Option<(Web, Arc<dyn Requests>)> {
+fn outside(_: Targets, _: PathBuf, _: &Path) -> Option<Outside> {
     None
 }
 

@@ -184,6 +184,7 @@ impl Works {
                 programs: [name("fence_x")].into(),
                 ..AskMeans::default()
             },
+            newest: Default::default(),
         };
         put(&store, Key::HostAsks(name(host)), &asks);
         let (stop, stopped) = watch::channel(false);

@@ -3,8 +3,12 @@
 use crate::support::requests::{JSON, check_problem, one_manager};
 use crate::support::{Cluster, Manager, cli, domain_xml, name, policy, put};
 use holdfast_manager::daemon::Means;
-use holdfast_manager::requests::{Ended, RequestCounts, Requested, Requests};
+use holdfast_manager::requests::{
+    Ended, ProgramEnd, ProgramRun, RequestCounts, Requested, Requests,
+};
+use holdfast_model::asking::HostAsks;
 use holdfast_model::host::ExitKind;
+use holdfast_model::requests::Newest;
 use holdfast_model::time::UnixMs;
 use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
@@ -209,6 +213,21 @@ impl Requests for Sent {
         vec![self.0.clone()]
     }
 
+    fn programs(&self) -> Vec<ProgramRun> {
+        let Requested { at, about, .. } = self.0.clone();
+        vec![ProgramRun {
+            at: UnixMs(at.0 + 2),
+            about,
+            extension: "fence-agents".parse().ok(),
+            program: "fence_x".parse().expect("a name"),
+            action: "status".to_owned(),
+            arguments: vec![format!("plug=a{at}", at = at.0)],
+            outcome: ProgramEnd::Exited { exit_code: 2 },
+            ended_at: None,
+            took_ms: Some(812),
+        }]
+    }
+
     fn counts(&self) -> RequestCounts {
         RequestCounts::default()
     }
@@ -218,25 +237,32 @@ impl Requests for Sent {
 async fn all_managers_are_asked_for_what_they_have_sent() {
     let store = MemoryStore::new();
     put(&store, Key::Policy, &policy());
+    let requested = |id: &str, at: u64| Requested {
+        at: UnixMs(at),
+        about: "fencing of a1".to_owned(),
+        target: "a1-board".to_owned(),
+        place: "https://192.0.2.111:443".to_owned(),
+        method: "POST".to_owned(),
+        path: format!("/off-by-{id}"),
+        outcome: Ended::Answered { status: 204 },
+        ended_at: None,
+    };
     let start = async |id: &str, site: &str, at: u64| {
-        let requested = Requested {
-            at: UnixMs(at),
-            about: "fencing of a1".to_owned(),
-            target: "a1-board".to_owned(),
-            place: "https://192.0.2.111:443".to_owned(),
-            method: "POST".to_owned(),
-            path: format!("/off-by-{id}"),
-            outcome: Ended::Answered { status: 204 },
-            ended_at: None,
-        };
         let means = Means {
-            requests: Some(Arc::new(Sent(requested))),
+            requests: Some(Arc::new(Sent(requested(id, at)))),
             ..Means::default()
         };
         Manager::with_means(Arc::new(store.clone()), ("lab", id, site), means).await
     };
     let (one, _two) = (start("m-a", "a", 2).await, start("m-b", "b", 1).await);
-    let knows = |here: &Value| here["others"]["m-b"].is_string();
+    let asks = HostAsks {
+        incarnation: "i1".parse().expect("a name"),
+        life: "1".to_owned(),
+        means: Default::default(),
+        newest: Newest::of(Vec::new(), Sent(requested("agent", 5)).programs()),
+    };
+    put(&store, Key::HostAsks("a2".parse().expect("a name")), &asks);
+    let knows = |here: &Value| here["others"]["m-b"].is_string() && here["hosts"]["a2"].is_object();
     one.until("/requests", "it to know the other", knows).await;
     // Only one of them is named, and both tell: the earlier one first.
     let ran = one.cli(&["ext", "requests"]).await;
@@ -252,6 +278,14 @@ async fn all_managers_are_asked_for_what_they_have_sent() {
         "{}",
         ran.out
     );
+    // Programs are in the same table, in the order of time.
+    let mut from_last = ran.out.trim_end().lines().rev();
+    for (by, arguments) in [("agent of a2", "plug=a5"), ("m-a", "plug=a2")] {
+        let line = from_last.next().unwrap_or_default();
+        for part in [by, "fence_x", "status", arguments, "exit code 2 in 812 ms"] {
+            assert!(line.contains(part), "{part}: {}", ran.out);
+        }
+    }
     // One that is away is told.
     let api = format!("{},http://127.0.0.1:1", one.url);
     let ran = cli(&api, &["ext", "requests", "-o", "json"]).await;
@@ -262,6 +296,17 @@ async fn all_managers_are_asked_for_what_they_have_sent() {
         "{told:#}"
     );
     assert_eq!(told["requests"][0]["manager"], "m-b", "{told:#}");
+    let program = &told["programs"][1];
+    assert_eq!(program["manager"], "m-a", "{told:#}");
+    assert_eq!(program["extension"], "fence-agents", "{told:#}");
+    assert_eq!(program["outcome"]["exit_code"], 2, "{told:#}");
+    // Told by both managers, and shown once.
+    assert_eq!(
+        told["programs"].as_array().map(Vec::len),
+        Some(3),
+        "{told:#}"
+    );
+    assert_eq!(told["programs"][2]["host"], "a2", "{told:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

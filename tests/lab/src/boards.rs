@@ -50,6 +50,8 @@ pub enum Mode {
     Hangs,
     /// It will not.
     Refuses,
+    /// It says how things stand, and switches nothing off: what it was told is counted and harms nobody.
+    Keeps,
     /// Nobody is there.
     Dead,
 }
@@ -144,6 +146,11 @@ impl Boards {
         })
     }
 
+    /// All that boards were asked for so far.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.inner().calls.clone()
+    }
+
     /// Lies that were held back are told.
     pub fn tell_lies(&self) -> usize {
         let held = {
@@ -201,7 +208,8 @@ impl Boards {
             (Mode::Refuses, _) => Act::Says(Answer::Refused),
             (Mode::Hangs, _) | (Mode::Lies, "status") => Act::Held,
             (Mode::Lies, _) => Act::Says(Answer::Done),
-            (Mode::Answers | Mode::Slow, "status") => Act::Says(Answer::Power(power)),
+            (Mode::Answers | Mode::Slow | Mode::Keeps, "status") => Act::Says(Answer::Power(power)),
+            (Mode::Keeps, _) => Act::Says(Answer::Refused),
             (Mode::Answers | Mode::Slow, _) => {
                 if mode == Mode::Slow {
                     // Nobody else is asked meanwhile: there is one thread for all boards.

@@ -1,5 +1,5 @@
 //! A long time of small troubles: every CPU busy, packets lost, every daemon stopped for a moment in turn.
-//! None of it is a reason to give a host up or to stop a VM.
+//! None of it is a reason to give a host up or to stop a VM, nor to have one switched off.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command};
@@ -9,9 +9,11 @@ use holdfast_model::event::{Event, EventKind};
 use holdfast_model::status::Vm;
 use serde::Serialize;
 
+use crate::boards::{Boards, Mode};
+use crate::clock::now_ms;
 use crate::error::{LabError, Result};
 use crate::layout::Role;
-use crate::run::interrupted;
+use crate::run::{interrupted, wait_until};
 use crate::stalls::{Stall, Stalls};
 use crate::trial::Cluster;
 
@@ -24,6 +26,9 @@ const STOPS: &[EventKind] = &[
     EventKind::VmGranted,
     EventKind::VmStopped,
 ];
+
+/// For boards to answer all managers.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is done.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +64,9 @@ pub struct Soaked {
     pub overlaps: usize,
     /// VMs that did not just run on, by their own signs.
     pub restarted: Vec<String>,
+    /// Hosts whose fencing device was told to switch them off, in words: they were all there. Absent without devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told_off: Option<Vec<String>>,
     /// Moments in which the machine itself stood still, or something took all of its CPUs: whatever happened
     /// in one proves nothing about the cluster.
     pub stalls: Vec<Stall>,
@@ -71,6 +79,7 @@ impl Soaked {
             && self.stops.is_empty()
             && self.overlaps == 0
             && self.restarted.is_empty()
+            && self.told_off.iter().all(Vec::is_empty)
     }
 }
 
@@ -127,9 +136,53 @@ impl Seen {
     }
 }
 
-/// Runs it on a cluster whose VMs run. `tell` hears of each round.
-pub fn soak(cluster: &Cluster, soak: Soak, mut tell: impl FnMut(&str)) -> Result<Soaked> {
+/// The boards of all hosts, where the policy has hosts switched off on suspicion: they count, and keep the power on.
+struct Counting<'b> {
+    boards: &'b Boards,
+    since_ms: u64,
+}
+
+impl<'b> Counting<'b> {
+    /// Fails if not every manager reaches every board: nothing that is counted then would prove anything.
+    fn start(cluster: &Cluster, boards: &'b Boards) -> Result<Self> {
+        let lab = cluster.lab;
+        for host in lab.layout().hypervisors() {
+            boards.set(&host.name, Mode::Keeps);
+        }
+        wait_until("all boards to answer", PATIENCE, "", || {
+            let asked = lab.cli(&["fence", "status"]);
+            let told = asked.and_then(|asked| asked.ok("holdfast fence status"));
+            told.map(drop).map_err(|error| error.to_string())
+        })?;
+        let since_ms = now_ms();
+        Ok(Self { boards, since_ms })
+    }
+
+    /// What they were told to do, in words.
+    fn told_off(&self) -> Vec<String> {
+        let all = self.boards.calls().into_iter();
+        let orders = all.filter(|call| call.action != "status" && call.at_ms > self.since_ms);
+        orders
+            .map(|call| {
+                let after_s = (call.at_ms - self.since_ms) / 1_000;
+                format!("{} was to be switched off, after {after_s} s", call.host)
+            })
+            .collect()
+    }
+}
+
+/// Runs it on a cluster whose VMs run. With boards, the policy has hosts switched off on suspicion by them. `tell` hears
+/// of each round.
+pub fn soak(
+    cluster: &Cluster,
+    soak: Soak,
+    boards: Option<&Boards>,
+    mut tell: impl FnMut(&str),
+) -> Result<Soaked> {
     let lab = cluster.lab;
+    let counting = boards.map(|boards| Counting::start(cluster, boards));
+    let counting = counting.transpose()?;
+    let told_off = || counting.as_ref().map(Counting::told_off);
     let before: Vec<Vm> = cluster.status()?.vms;
     let mut seen = Seen {
         since_unix_ms: crate::clock::unix_ms(),
@@ -160,10 +213,12 @@ pub fn soak(cluster: &Cluster, soak: Soak, mut tell: impl FnMut(&str)) -> Result
         if next % turns.len() == 0 {
             let (suspected, given_up) = (&[EventKind::HostSuspect], GIVEN_UP);
             tell(&format!(
-                "every daemon was stopped {} times: {} suspicions, {} hosts given up, {} VMs stopped or started",
+                "every daemon was stopped {} times: {} suspicions, {} hosts given up, {} told off, {} VMs stopped or \
+                 started",
                 next / turns.len(),
                 seen.of(suspected).len(),
                 seen.of(given_up).len(),
+                told_off().map_or(0, |told| told.len()),
                 seen.of(STOPS).len(),
             ));
         }
@@ -188,6 +243,7 @@ pub fn soak(cluster: &Cluster, soak: Soak, mut tell: impl FnMut(&str)) -> Result
         stops: seen.of(STOPS),
         overlaps: proof.overlaps,
         restarted: restarted.map(|vm| vm.name.to_string()).collect(),
+        told_off: told_off(),
         stalls: stalls.seen(),
     })
 }

@@ -217,6 +217,7 @@ impl Agent {
             incarnation: incarnation.clone(),
             life: asking.life.clone(),
             means: asking.means.clone(),
+            newest: Default::default(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use holdfast_model::target::Place;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{CertificateError, ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -119,9 +119,29 @@ pub(super) fn connect(
     while client.is_handshaking() {
         client
             .complete_io(&mut socket)
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| match outside_its_time(&error) {
+                true => format!(
+                    "{place} is not trusted: {error}; renew its certificate, see that this machine's clock is right, or \
+                     trust it as it is by `certificate_sha256`"
+                ),
+                false => failed(&error),
+            })?;
     }
     Ok(Connection::Tls(Box::new(StreamOwned::new(client, socket))))
+}
+
+/// The certificate is good, and has expired or is not valid yet: what is configured here is not at fault.
+fn outside_its_time(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(
+        error,
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. }
+        ))
+    )
 }
 
 /// The first address that answers; each of them has an equal part of the time that is left.

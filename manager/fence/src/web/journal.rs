@@ -1,14 +1,17 @@
-//! The journal of requests, in a file of this machine: each is in it, on the disk, before it is sent, and what
-//! became of it when that is known. It outlives the extension that asked, and the daemon.
+//! The journal of requests and programs, in a file of this machine: each is in it, on the disk, before it is sent or
+//! started, and what became of it when that is known. It outlives the extension that asked, and the daemon.
 //!
 //! ```text
 //! {"line":"sent","id":"…","about":"fencing of a1, …","target":"a1-board","method":"POST","path":"/…","at":…}
 //! {"line":"ended","id":"…","at":…,"status":204}          or  "unanswered":"why", "unreachable":"why"
+//! {"line":"run","id":"…","about":"fencing of a1, …","program":"fence_apc","action":"off","arguments":["ip=…"],…}
+//! {"line":"ran","id":"…","at":…,"took_ms":812,"exit-code":0}       or  "killed":"why", "not-started":"why"
 //! ```
-//! One that has no end was under way when the daemon ended: what became of it nobody knows.
+//! One that has no end was under way when the daemon ended: what became of it nobody knows. An earlier version passes
+//! over lines that it does not know (`run`, `ran`), and loses no other for it.
 
-use super::book::{Entry, Noted, Outcome, Recent, RequestBook, RequestId};
-use crate::requests::{Ended, RequestCounts, Requested, Requests};
+use super::book::{Entry, Noted, NotedRun, Outcome, Recent, RequestBook, RequestId, RunEnd};
+use crate::requests::{Ended, ProgramEnd, ProgramRun, RequestCounts, Requested, Requests};
 use holdfast_extension_host::outside::WebError;
 use holdfast_model::time::UnixMs;
 use holdfast_store::clock::wall;
@@ -39,6 +42,18 @@ enum Line {
         at: UnixMs,
         #[serde(flatten)]
         how: How,
+    },
+    Run {
+        id: RequestId,
+        #[serde(flatten)]
+        run: NotedRun,
+    },
+    Ran {
+        id: RequestId,
+        at: UnixMs,
+        took_ms: u64,
+        #[serde(flatten)]
+        how: RunEnd,
     },
 }
 
@@ -95,7 +110,8 @@ impl Journal {
             }
         }
         let gone = "the daemon ended before it was answered".to_owned();
-        recent.end_all(&Err(WebError::Unanswered(gone)));
+        let killed = RunEnd::Killed("the daemon ended before it did".to_owned());
+        recent.end_all(&Err(WebError::Unanswered(gone)), &killed);
         let mut file = options().open(path)?;
         // A line that was being written when the machine ended must not swallow the next one.
         if file.seek(SeekFrom::End(0))? > 0 {
@@ -127,11 +143,29 @@ impl Journal {
         }
         written
     }
+
+    /// Writes what is to happen next. If that fails it must not happen.
+    fn write_first(&self, line: &Line) -> Result<(), String> {
+        self.write(line).map_err(|error| {
+            format!(
+                "{}: {error}; make room, or correct `requests_file`",
+                self.path.display()
+            )
+        })
+    }
 }
 
 impl Requests for Journal {
     fn newest(&self) -> Vec<Requested> {
         self.recent.newest().into_iter().map(shown).collect()
+    }
+
+    fn programs(&self) -> Vec<ProgramRun> {
+        self.recent
+            .newest_runs()
+            .into_iter()
+            .map(run_shown)
+            .collect()
     }
 
     fn counts(&self) -> RequestCounts {
@@ -167,18 +201,40 @@ fn shown(entry: Entry) -> Requested {
     }
 }
 
+fn run_shown(entry: Entry<NotedRun, RunEnd>) -> ProgramRun {
+    let NotedRun {
+        about,
+        extension,
+        program,
+        action,
+        arguments,
+        at,
+    } = entry.request;
+    ProgramRun {
+        at,
+        about,
+        extension,
+        program,
+        action,
+        arguments,
+        outcome: match entry.outcome {
+            None => ProgramEnd::UnderWay,
+            Some(RunEnd::ExitCode(exit_code)) => ProgramEnd::Exited { exit_code },
+            Some(RunEnd::NotStarted(why)) => ProgramEnd::NotStarted { why },
+            Some(RunEnd::Killed(why)) => ProgramEnd::Unknown { why },
+        },
+        ended_at: entry.ended_at,
+        took_ms: entry.took_ms,
+    }
+}
+
 impl RequestBook for Journal {
     fn before(&self, id: RequestId, request: &Noted) -> Result<(), String> {
         let line = Line::Sent {
             id,
             request: request.clone(),
         };
-        self.write(&line).map_err(|error| {
-            format!(
-                "{}: {error}; make room, or correct `requests_file`",
-                self.path.display()
-            )
-        })?;
+        self.write_first(&line)?;
         self.recent.before(id, request)
     }
 
@@ -193,6 +249,29 @@ impl RequestBook for Journal {
             tracing::error!(%id, %error, "what became of a request could not be written down");
         }
         self.recent.after(id, outcome);
+    }
+
+    fn before_run(&self, id: RequestId, run: &NotedRun) -> Result<(), String> {
+        let line = Line::Run {
+            id,
+            run: run.clone(),
+        };
+        self.write_first(&line)?;
+        self.recent.before_run(id, run)
+    }
+
+    fn after_run(&self, id: RequestId, end: &RunEnd, took_ms: u64) {
+        let line = Line::Ran {
+            id,
+            at: wall(),
+            took_ms,
+            how: end.clone(),
+        };
+        if let Err(error) = self.write(&line) {
+            // As of a request: without an end it counts as killed.
+            tracing::error!(%id, %error, "what became of a program could not be written down");
+        }
+        self.recent.after_run(id, end, took_ms);
     }
 }
 
@@ -215,6 +294,13 @@ fn take_in(recent: &Recent, file: File) -> std::io::Result<()> {
         match serde_json::from_slice(&line) {
             Ok(Line::Sent { id, request }) => recent.add(id, request),
             Ok(Line::Ended { id, at, how }) => recent.end(id, &how.into(), at),
+            Ok(Line::Run { id, run }) => recent.add_run(id, run),
+            Ok(Line::Ran {
+                id,
+                at,
+                took_ms,
+                how,
+            }) => recent.end_run(id, &how, at, took_ms),
             Err(_) if line.is_empty() => {}
             Err(error) => {
                 tracing::warn!(%error, "a line of the journal of requests is passed over")
@@ -225,99 +311,5 @@ fn take_in(recent: &Recent, file: File) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use holdfast_extension_host::outside::Method;
-
-    fn noted(path: &str) -> Noted {
-        Noted {
-            about: "fencing of a1".to_owned(),
-            target: "a1-board".parse().expect("a name"),
-            place: "https://192.0.2.111".to_owned(),
-            method: Method::Post,
-            path: path.to_owned(),
-            at: UnixMs(5),
-        }
-    }
-
-    fn outcomes(journal: &Journal) -> Vec<(String, Option<Outcome>)> {
-        let entries = journal.recent.newest().into_iter();
-        entries
-            .map(|entry| (entry.request.path, entry.outcome))
-            .collect()
-    }
-
-    #[test]
-    fn what_was_sent_outlives_the_manager() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("requests.jsonl");
-        let journal = Journal::open(&path).expect("opened");
-        let ids = [(); 3].map(|()| RequestId::new());
-        for (id, path) in ids.iter().zip(["/answered", "/lost", "/under-way"]) {
-            journal.before(*id, &noted(path)).expect("written");
-        }
-        let lost = Err(WebError::Unanswered("cut".to_owned()));
-        journal.after(ids[0], &Ok(204));
-        journal.after(ids[1], &lost);
-        // The machine ended in the middle of a line.
-        journal
-            .file
-            .lock()
-            .expect("no panic")
-            .write_all(b"{\"line\":\"se")
-            .expect("written");
-        drop(journal);
-        let journal = Journal::open(&path).expect("opened");
-        let ended = "the daemon ended before it was answered".to_owned();
-        let expected = [
-            ("/answered".to_owned(), Some(Ok(204))),
-            ("/lost".to_owned(), Some(lost)),
-            (
-                "/under-way".to_owned(),
-                Some(Err(WebError::Unanswered(ended))),
-            ),
-        ];
-        assert_eq!(outcomes(&journal), expected);
-        let id = RequestId::new();
-        journal.before(id, &noted("/next")).expect("written");
-        journal.after(id, &Ok(200));
-        drop(journal);
-        let journal = Journal::open(&path).expect("opened");
-        let last = outcomes(&journal).pop();
-        assert_eq!(last, Some(("/next".to_owned(), Some(Ok(200)))));
-    }
-
-    #[test]
-    fn a_long_one_is_put_aside_and_still_read() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("requests.jsonl");
-        let journal = Journal::open(&path).expect("opened");
-        let first = RequestId::new();
-        journal.before(first, &noted("/first")).expect("written");
-        let much = vec![b'\n'; usize::try_from(BYTES_MAX).expect("fits")];
-        let mut grown = options().open(&path).expect("opened");
-        grown.write_all(&much).expect("grown");
-        journal.after(first, &Ok(200));
-        assert!(with_ending(&path).exists(), "the old one is put aside");
-        let size = std::fs::metadata(&path).expect("a new one").len();
-        assert!(size < 1_000, "{size}");
-        drop(journal);
-        // Sent in the one, ended in the other.
-        let journal = Journal::open(&path).expect("opened");
-        assert_eq!(outcomes(&journal), [("/first".to_owned(), Some(Ok(200)))]);
-    }
-
-    #[test]
-    fn what_cannot_be_written_down_is_told() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("requests.jsonl");
-        let journal = Journal::open(&path).expect("opened");
-        *journal.file.lock().expect("no panic") = File::open(&path).expect("for reading only");
-        let why = journal
-            .before(RequestId::new(), &noted("/x"))
-            .expect_err("nothing can be written");
-        assert!(why.contains("`requests_file`"), "{why}");
-        assert!(journal.recent.newest().is_empty());
-        assert!(Journal::open(&dir.path().join("none").join("x")).is_err());
-    }
-}
+#[path = "journal_tests.rs"]
+mod tests;

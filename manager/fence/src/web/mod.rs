@@ -14,7 +14,7 @@ mod exchange;
 mod journal;
 mod trust;
 
-pub use book::{Entry, Noted, Outcome, Recent, RequestBook, RequestId};
+pub use book::{Entry, Noted, NotedRun, Outcome, Recent, RequestBook, RequestId, RunEnd};
 pub use journal::Journal;
 
 use crate::{FILE, secrets};

@@ -66,7 +66,7 @@ pub enum ExtCommand {
         /// Its name
         name: ExtensionName,
     },
-    /// What extensions had the manager that is asked send, and what became of it: fencing devices, webhooks
+    /// What extensions had managers and hosts' agents send and run, and what became of it: fencing devices, webhooks
     Requests,
     /// Make its shadow the installed version; shows what it may newly and asks
     Promote {

@@ -4,7 +4,7 @@ use holdfast_model::host::Membership;
 
 use super::checks::{wait_host, went_elsewhere};
 use super::extension::{install, remove};
-use super::fence::{By, wait_event, wait_fenced};
+use super::fence::{By, wait_event, wait_fenced, wait_journal_run};
 use super::{PATIENCE, host_of, small, with_policy, with_vms};
 use crate::boards::{Boards, Mode};
 use crate::error::Result;
@@ -59,6 +59,7 @@ fn body(cluster: &Cluster, boards: &Boards) -> Result<()> {
         cluster,
         &format!("told by {REACHES} to switch it off: says off"),
     )?;
+    wait_journal_run(cluster, REACHES, "off")?;
     lab.power_on(&[&host])?;
     wait_host(cluster, &host, Membership::Online)
 }

@@ -82,27 +82,48 @@ fn redfish_devices(lab: &Lab) -> String {
     text
 }
 
-/// The journal of the manager that leads has an answered request of this kind.
+/// The journal of some manager has a request of this kind that was answered.
 pub(super) fn wait_journal(cluster: &Cluster, method: &str) -> Result<()> {
-    let argv = ["ext", "requests"];
     let what = format!("the journal to have a {method} that was answered");
-    wait_until(&what, PATIENCE, "", || {
+    wait_noted(cluster, &what, "requests", |request| {
+        request["method"] == method && request["outcome"]["state"] == "answered"
+    })
+}
+
+/// The journal of this manager has a run of the boards' program that has done this.
+pub(super) fn wait_journal_run(cluster: &Cluster, manager: &str, action: &str) -> Result<()> {
+    let what = format!("the journal of {manager} to have a program that was told {action}");
+    wait_noted(cluster, &what, "programs", |run| {
+        run["manager"] == manager
+            && run["program"] == "fence_lab"
+            && run["action"] == action
+            && run["outcome"]["state"] == "exited"
+            && run["outcome"]["exit_code"] == 0
+    })
+}
+
+fn wait_noted(
+    cluster: &Cluster,
+    what: &str,
+    list: &str,
+    is_it: impl Fn(&serde_json::Value) -> bool,
+) -> Result<()> {
+    let argv = ["ext", "requests"];
+    wait_until(what, PATIENCE, "", || {
         let controls = cluster.lab.layout().controls();
         let mut seen = Vec::new();
         for control in controls {
             let here = cluster.lab.cli_json_of(&control.name, &argv);
             let here = here.map_err(|error| error.to_string())?;
-            let requests = here["requests"].as_array().cloned().unwrap_or_default();
-            let found = requests.iter().any(|request| {
-                let about = request["about"].as_str().unwrap_or_default();
-                about.starts_with("fencing of ")
-                    && request["method"] == method
-                    && request["outcome"]["state"] == "answered"
+            let noted = here[list].as_array().cloned().unwrap_or_default();
+            let found = noted.iter().any(|each| {
+                let about = each["about"].as_str().unwrap_or_default();
+                about.starts_with("fencing of ") && is_it(each)
             });
             if found {
                 return Ok(());
             }
-            seen.push(format!("{}: {} requests", control.name, requests.len()));
+            seen.push(format!("{}: {} {list}", control.name, noted.len()));
         }
         Err(seen.join(", "))
     })

@@ -8,8 +8,7 @@ use holdfast_fence::{FencingHere, ReadyFencing, Web};
 use holdfast_host::config::Config;
 use holdfast_model::extension::{ExtensionKind, Installed, Rights};
 use holdfast_model::files::{ExtensionsEngine, FenceFile};
-use holdfast_model::id::{ExtensionName, SiteName, TargetName};
-use holdfast_model::target::TargetSection;
+use holdfast_model::id::{ExtensionName, SiteName};
 use holdfast_store::api::Store;
 use holdfast_store::cache::Cache;
 use holdfast_store::view::View;
@@ -84,22 +83,30 @@ impl Extensions {
     }
 }
 
-/// The targets of the file; tells what is wrong with them. None: nothing can be written down, and so nothing is sent.
-pub fn web(targets: BTreeMap<TargetName, TargetSection>, file: &FenceFile) -> Option<Web> {
-    if targets.is_empty() {
+/// Where is written what extensions have this host send and run. None: it cannot be, and so they have nothing sent and
+/// nothing run.
+pub fn journal(file: &FenceFile) -> Option<Arc<Journal>> {
+    if file.targets.is_empty() && file.fence_agents.is_empty() {
         return None;
     }
-    let journal = Journal::open(&file.requests_file).inspect_err(|error| {
+    let opened = Journal::open(&file.requests_file).inspect_err(|error| {
         tracing::error!(
             path = %file.requests_file.display(), %error,
-            "extensions cannot send requests: they could not be written down; correct `requests_file` in fence.toml"
+            "extensions cannot send requests or have programs run: that could not be written down; correct \
+             `requests_file` in fence.toml"
         );
     });
-    let targets = WebTargets::new(targets, file.fence_secrets.clone(), Arc::new(journal.ok()?));
+    opened.ok().map(Arc::new)
+}
+
+/// The targets of the file; tells what is wrong with them.
+pub fn web(file: &FenceFile, journal: Arc<Journal>) -> Web {
+    let (targets, secrets) = (file.targets.clone(), file.fence_secrets.clone());
+    let targets = WebTargets::new(targets, secrets, journal);
     for fault in targets.faults() {
         tracing::warn!("{fault}");
     }
-    Some(Arc::new(targets))
+    Arc::new(targets)
 }
 
 impl FencingHere for Extensions {

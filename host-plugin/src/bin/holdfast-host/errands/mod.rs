@@ -16,7 +16,10 @@ pub mod file;
 
 use async_trait::async_trait;
 use holdfast_core::errand::{AgentView, Duty, Memory, agent_duty, standing_at};
+#[cfg(feature = "extensions")]
+use holdfast_fence::Book;
 use holdfast_fence::errand::{self, Doer};
+use holdfast_fence::requests::Requests;
 use holdfast_fence::{Desk, DevicesByMeans, FenceAgents, FenceDevices, FencingHere};
 use holdfast_host::agent::errands::Errands;
 use holdfast_host::agent::life::Life;
@@ -26,6 +29,7 @@ use holdfast_model::asking::AskMeans;
 use holdfast_model::errand::Errand;
 use holdfast_model::files::FenceFile;
 use holdfast_model::id::{Incarnation, Revision};
+use holdfast_model::requests::Newest;
 use holdfast_model::time::Instant;
 use holdfast_model::world::Seen;
 use holdfast_store::StoreError;
@@ -52,6 +56,8 @@ pub struct Asking {
     devices: Arc<dyn FenceDevices>,
     #[cfg(feature = "extensions")]
     extensions: Arc<extensions::Extensions>,
+    /// What is written down of requests and programs; none: nothing can be.
+    requests: Option<Arc<dyn Requests>>,
 }
 
 impl Asking {
@@ -60,23 +66,21 @@ impl Asking {
     pub fn of(config: &Config, file: FenceFile) -> Option<Self> {
         let extensions = Arc::new(extensions::Extensions::new(config, &file));
         let targets = file.targets.keys().cloned().collect();
-        let web = extensions::web(file.targets.clone(), &file);
+        let journal = extensions::journal(&file);
+        let web = journal
+            .clone()
+            .map(|journal| extensions::web(&file, journal));
+        let requests = journal.clone().map(|journal| journal as Arc<dyn Requests>);
+        let book = journal.map(|journal| journal as Book);
         let here: Arc<dyn FencingHere> = extensions.clone();
         let agents = programs(&file);
-        let devices = DevicesByMeans::new(agents, here, web.as_ref(), targets);
-        Self::with(Arc::new(devices), extensions)
-    }
-
-    #[cfg(feature = "extensions")]
-    fn with(
-        devices: Arc<dyn FenceDevices>,
-        extensions: Arc<extensions::Extensions>,
-    ) -> Option<Self> {
+        let devices = DevicesByMeans::new(agents, here, web.as_ref(), book.as_ref(), targets);
         let is_any = devices.means().is_some_and(|means| !means.is_empty());
         is_any.then(|| Self {
             life: fresh_life(),
-            devices,
+            devices: Arc::new(devices),
             extensions,
+            requests,
         })
     }
 
@@ -85,11 +89,12 @@ impl Asking {
     pub fn of(_: &Config, file: FenceFile) -> Option<Self> {
         let here: Arc<dyn FencingHere> = Arc::new(NoExtensions);
         let targets = file.targets.keys().cloned().collect();
-        let devices = DevicesByMeans::new(programs(&file), here, None, targets);
+        let devices = DevicesByMeans::new(programs(&file), here, None, None, targets);
         let is_any = devices.means().is_some_and(|means| !means.is_empty());
         is_any.then(|| Self {
             life: fresh_life(),
             devices: Arc::new(devices),
+            requests: None,
         })
     }
 
@@ -139,6 +144,13 @@ impl Errands for Asking {
 
     fn means(&self) -> AskMeans {
         self.devices.means().unwrap_or_default()
+    }
+
+    fn newest(&self) -> Newest {
+        let requests = self.requests.as_ref();
+        requests.map_or_else(Newest::default, |all| {
+            Newest::of(all.newest(), all.programs())
+        })
     }
 
     async fn keep(

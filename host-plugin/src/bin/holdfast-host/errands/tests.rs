@@ -178,6 +178,10 @@ struct Rig {
     _dir: TempDir,
 }
 
+/// What an earlier start of the agent had a program do, and did not see the end of.
+const EARLIER: &str = r#"{"line":"run","id":"0d9cbdd7-9a56-4d36-9c3f-2f6f0b1f3f5a","about":"fencing of a1","program":"fence_x","action":"off","arguments":[],"at":5}
+"#;
+
 impl Rig {
     fn new(membership: Membership, askers: &[AskerKind]) -> Self {
         Self::with(membership, askers, (false, false))
@@ -196,7 +200,13 @@ impl Rig {
                     [etcd]\nendpoints = [\"http://127.0.0.1:1\"]\n\
                     [libvirt]\nmigrate_address = \"192.0.2.1\"\n";
         let config = holdfast_host::config::parse(text, "host.toml").expect("a good file");
-        let beside = format!("[fence_agents]\nfence_x = \"{}\"\n", program.display());
+        let journal = dir.path().join("requests.jsonl");
+        fs::write(&journal, EARLIER).expect("written");
+        let beside = format!(
+            "requests_file = \"{}\"\n[fence_agents]\nfence_x = \"{}\"\n",
+            journal.display(),
+            program.display()
+        );
         fs::write(dir.path().join(file::NAME), beside).expect("written");
         let file = file::load_beside(&dir.path().join("host.toml")).expect("a good file");
         let asking = Asking::of(&config, file.expect("it is there")).expect("it names a program");
@@ -324,6 +334,27 @@ async fn a_board_is_asked_by_this_host_s_agent_for_the_leader() {
     let power = PowerState::Off;
     assert_eq!(rig.said("a1").await, ErrandStage::Answered { power });
     assert_eq!(rig.board.asked(), ["off a1", "status a1"]);
+}
+
+#[cfg(feature = "extensions")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_extensions_had_it_run_is_told_to_operators() {
+    use holdfast_model::requests::ProgramEnd;
+    let _alone = ALONE.lock().await;
+    let rig = Rig::new(Membership::Online, &[AskerKind::Agents]);
+    let told = until("what was run", || {
+        let asks = get::<HostAsks>(rig.store(), &Key::HostAsks(name("b1")))?;
+        asks.newest.programs.first().cloned()
+    })
+    .await;
+    assert_eq!(
+        (told.program.as_str(), told.action.as_str()),
+        ("fence_x", "off")
+    );
+    assert!(
+        matches!(told.outcome, ProgramEnd::Unknown { .. }),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -248,6 +248,14 @@ impl RequestBook for Full {
     fn after(&self, _: RequestId, _: &Outcome) {
         panic!("it was never sent");
     }
+
+    fn before_run(&self, _: RequestId, _: &NotedRun) -> Result<(), String> {
+        unreachable!("no program is run here")
+    }
+
+    fn after_run(&self, _: RequestId, _: &RunEnd, _: u64) {
+        unreachable!("no program is run here")
+    }
 }
 
 #[test]

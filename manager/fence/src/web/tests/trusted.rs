@@ -158,3 +158,41 @@ fn a_tls_answer_that_just_ends_was_cut_short() {
     let rig = Rig::new(&url, &format!("certificate_sha256 = \"{digest}\""));
     unanswered(rig.post(), "cut short");
 }
+
+#[test]
+fn a_certificate_outside_its_time_is_refused_by_an_authority_and_trusted_by_itself() {
+    let (ca, issuer) = authority();
+    let key = KeyPair::generate().expect("a key");
+    for (from, to, says) in [
+        (
+            rcgen::date_time_ymd(2019, 1, 1),
+            rcgen::date_time_ymd(2020, 1, 1),
+            "expired",
+        ),
+        (
+            rcgen::date_time_ymd(2400, 1, 1),
+            rcgen::date_time_ymd(2401, 1, 1),
+            "not valid yet",
+        ),
+    ] {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
+        (params.not_before, params.not_after) = (from, to);
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+        let config = tls(vec![certificate.der().clone()], &key);
+        let server = Server::start(Some(config), words(OK));
+        let url = format!("https://{}", server.address);
+        let rig = Rig::new(&url, "ca_file = \"DIR/ca.pem\"\ntoken_file = \"secret\"");
+        write(rig.dir.path(), "ca.pem", &ca);
+        unreachable(rig.post(), says);
+        unreachable(
+            rig.post(),
+            "renew its certificate, see that this machine's clock",
+        );
+        server.heard_nothing();
+        // Whoever trusts this one does so whatever is written in it.
+        let digest = holdfast_model::component::digest(certificate.der());
+        let pin = format!("certificate_sha256 = \"{digest}\"\ntoken_file = \"secret\"");
+        assert_eq!(Rig::new(&url, &pin).post().expect("an answer").status, 200);
+        assert!(server.heard().contains(SECRET), "{says}");
+    }
+}

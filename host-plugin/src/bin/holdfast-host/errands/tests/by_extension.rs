@@ -141,6 +141,9 @@ async fn a_board_is_asked_by_an_extension_on_this_host_and_read_back() {
     let journal = fs::read_to_string(dir.path().join("requests.jsonl")).expect("a journal");
     let about = "fencing of a1, life i1, attempt 1";
     assert!(journal.matches(about).count() >= asked.len(), "{journal}");
+    let told = asking.newest().requests;
+    let orders = told.iter().filter(|each| each.method == "POST");
+    assert_eq!(orders.count(), 1, "{told:?}");
     // Nobody vouches for it any more: it is not asked.
     asking
         .extensions
