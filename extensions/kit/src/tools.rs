@@ -91,8 +91,15 @@ impl Tools {
     ) -> Result<PathBuf> {
         let dir = self.dir.join(format!("{name}-{version}"));
         let done = dir.join(".complete");
+        if done.is_file() {
+            return Ok(dir.join(program));
+        }
+        std::fs::create_dir_all(&dir).map_err(KitError::io("create", &dir))?;
+        // Builds that run at the same time: one fetches it, the others wait.
+        let path = self.dir.join(format!("{name}-{version}.lock"));
+        let lock = std::fs::File::create(&path).map_err(KitError::io("create", &path))?;
+        lock.lock().map_err(KitError::io("lock", &path))?;
         if !done.is_file() {
-            std::fs::create_dir_all(&dir).map_err(KitError::io("create", &dir))?;
             say(&format!(
                 "fetching {name} {version} (once, into {})",
                 dir.display()
@@ -123,4 +130,30 @@ pub(crate) fn needed(program: &str, language: Language, how: &str) -> Result<Pat
         language,
         how: how.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn builds_at_the_same_time_fetch_a_tool_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let tools = Tools::at(dir.path());
+        let (fetched, start) = (AtomicUsize::new(0), Barrier::new(8));
+        let get = || {
+            start.wait();
+            let fetch = |into: &Path| {
+                fetched.fetch_add(1, Ordering::Relaxed);
+                let program = into.join("program");
+                std::fs::write(&program, "").map_err(KitError::io("write", &program))
+            };
+            let program = tools.fetched(("tool", "1.0.0"), "program", &|_| {}, fetch);
+            assert!(program.expect("a tool").is_file());
+        };
+        std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(get))));
+        assert_eq!(fetched.load(Ordering::Relaxed), 1);
+    }
 }
