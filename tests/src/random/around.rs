@@ -53,7 +53,11 @@ fn vouched_for(random: &mut Random) -> Vec<String> {
 fn slow_in_a_plan(random: &mut Random) -> Vec<String> {
     let host = random.of(&HOSTS);
     let mut lines = vec![
-        format!("libvirt {host} slow {}ms", 200 + random.below(5_500)),
+        format!(
+            "libvirt {host} slow {}ms{}",
+            200 + random.below(5_500),
+            random.of(&["", " lists"])
+        ),
         plan(random),
         wait(random, 10, 12_000),
     ];
@@ -67,24 +71,31 @@ fn slow_in_a_plan(random: &mut Random) -> Vec<String> {
     lines
 }
 
-/// Too late for lists, for short calls, or for any; and done all the same, when nobody listens any more.
+/// Too late for lists, for short calls, for destroying, or for any; and done all the same, when nobody listens any more.
 fn past_its_bounds(random: &mut Random) -> Vec<String> {
     let host = random.of(&HOSTS);
-    let (slow_ms, wait_ms) = random.of(&[(6_500, 9_000), (15_500, 25_000), (95_000, 150_000)]);
+    let (slow_ms, longest_ms) = random.of(&[
+        (6_500, 9_000),
+        (15_500, 25_000),
+        (60_500, 90_000),
+        (90_500, 150_000),
+    ]);
     let mut lines = vec![
-        // What is begun while lists are in time is late itself.
-        format!("libvirt {host} slow {}ms", 5_000 + random.below(900)),
+        format!(
+            "libvirt {host} slow {}ms{}",
+            slow_ms + random.below(5_000),
+            random.of(&["", "", " lists"])
+        ),
         plan(random),
         wait(random, 10, 4_000),
-        format!("libvirt {host} slow {}ms", slow_ms + random.below(5_000)),
-        wait(random, 10, 2_000),
     ];
-    lines.push(match random.below(3) {
+    lines.push(match random.below(4) {
         0 => format!("agent {host} kill"),
         1 => format!("cut {host} all"),
+        2 => format!("libvirt {host} slow 0ms"),
         _ => plan(random),
     });
-    lines.push(wait(random, 1_000, wait_ms));
+    lines.push(wait(random, 1_000, longest_ms));
     lines.push("heal".to_owned());
     lines.push(format!("libvirt {host} slow 0ms"));
     lines

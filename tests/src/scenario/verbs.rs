@@ -13,7 +13,7 @@
 //!            agent H kill|stop|start | guard H kill
 //!            freeze agent|libvirt|guard H TIME
 //!            libvirt H kill [TIME]                    killed, and started again after that time (1 s)
-//!            libvirt H slow TIME                      each call takes so much longer
+//!            libvirt H slow TIME [lists]              each call takes so much longer; lists too
 //!            clock H drift PPM | clock S step +TIME|-TIME  (on the wall; a simulated host has none)
 //!            voter S stop|start                       the store's voter alone
 //!            kills take TIME                              the guards' signals, on every host
@@ -297,7 +297,10 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             match what.as_str() {
                 "kill" if words.is_empty() => sim.kill_libvirt(&host, RESTART_MS)?,
                 "kill" => sim.kill_libvirt(&host, words.time_ms()?)?,
-                "slow" => sim.slow_libvirt(&host, words.time_ms()?)?,
+                "slow" => {
+                    let ms = words.time_ms()?;
+                    sim.slow_libvirt(&host, ms, words.takes("lists"))?;
+                }
                 _ => return Err(WordError::Extra(what)),
             }
         }

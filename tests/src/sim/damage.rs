@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 /// Bytes of a sector.
 const SECTOR: usize = 4_096;
-/// The sector that is looked at: which of all it is makes no difference.
-const NUMBER: u64 = 2;
+/// The first heartbeat slot, and a VM's sector: which of those makes no difference.
+const SLOTS: u64 = 2;
+/// See [`SLOTS`].
+const CLAIMS: u64 = 66;
 
 /// What became of a sector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +40,16 @@ const IDS: [VolumeId; 2] = [
 ];
 
 /// What the production's own format makes of a sector that is damaged like that.
-fn damaged(record: &Record, how: Damage) -> Result<Record, SectorError> {
+fn damaged(number: u64, record: &Record, how: Damage) -> Result<Record, SectorError> {
     let place = OnVolume {
         volume: IDS[0],
-        number: NUMBER,
+        number,
         kind: record.kind(),
         size: SECTOR,
     };
     let on_disk = |volume: VolumeId, writes: u64| {
         let sector = OnDisk {
-            number: NUMBER,
+            number,
             writes,
             record: record.clone(),
         };
@@ -75,7 +77,7 @@ impl San {
                 continue;
             };
             let Some(record) = content else { continue };
-            match damaged(record, how) {
+            match damaged(SLOTS + u64::from(slot), record, how) {
                 Ok(read) => *content = Some(Arc::new(read)),
                 Err(error) => {
                     *content = None;
@@ -101,7 +103,8 @@ impl San {
             let Stands::Claim(claim) = stands else {
                 continue;
             };
-            match damaged(&Record::Claim(Some(claim.clone())), how) {
+            let record = Record::Claim(Some(claim.clone()));
+            match damaged(CLAIMS, &record, how) {
                 Ok(Record::Claim(Some(read))) if read == *claim => {}
                 Ok(read) => {
                     return Err(format!(

@@ -6,8 +6,9 @@
 //! killed (kill -9)   calls under way end without an answer, and have done nothing: a half-created domain
 //!                    is dropped, a migration breaks; calls made meanwhile are refused; what happens to
 //!                    the domains meanwhile is told by nobody, the next list shows it
-//! slow               each call takes so much longer, and is done after all: late, if its caller has given it
-//!                    up. A list that takes too long shows nothing (one that is in time shows how it is then)
+//! slow               each call about one domain takes so much longer, and is done after all: late, if its caller
+//!                    has given it up. Lists as well, if it is the daemon that is slow: one that takes too long
+//!                    shows nothing (one that is in time shows how it is then)
 //! ```
 
 use super::Sim;
@@ -27,8 +28,10 @@ pub struct Libvirtd {
     down_until: u64,
     /// Which process of this machine it is: calls to an earlier one are never done.
     pub life: u32,
-    /// How much longer than usual a call takes, in milliseconds.
+    /// How much longer than usual a call about one domain takes, in milliseconds.
     pub slow_ms: u64,
+    /// Lists take as long.
+    pub slow_lists: bool,
     calls: u64,
 }
 
@@ -50,7 +53,7 @@ impl Libvirtd {
 
     /// Whether it shows its domains in time to whoever asks for all of them.
     pub fn lists(&self, now: u64) -> bool {
-        self.answers(now) && self.slow_ms < LIST_BOUND_MS
+        self.answers(now) && !(self.slow_lists && self.slow_ms >= LIST_BOUND_MS)
     }
 
     /// A number that no call to it ever had.
@@ -112,13 +115,18 @@ impl Sim {
         Ok(())
     }
 
-    /// From now on each call takes so much longer than usual.
-    pub fn slow_libvirt(&mut self, host: &HostName, ms: u64) -> Result<(), FaultError> {
-        let m = &mut self.host_mut(host)?.m;
-        if m.libvirtd.slow_ms == ms {
+    /// From now on each call takes so much longer than usual, lists too or not.
+    pub fn slow_libvirt(
+        &mut self,
+        host: &HostName,
+        ms: u64,
+        lists: bool,
+    ) -> Result<(), FaultError> {
+        let libvirtd = &mut self.host_mut(host)?.m.libvirtd;
+        if (libvirtd.slow_ms, libvirtd.slow_lists) == (ms, lists) {
             return Err(FaultError::Nothing(format!("libvirtd of {host}")));
         }
-        m.libvirtd.slow_ms = ms;
+        (libvirtd.slow_ms, libvirtd.slow_lists) = (ms, lists);
         if let Some(host) = self.hosts.get(host) {
             host.m.wake_agent(&mut self.ctx);
         }
