@@ -71,6 +71,22 @@ pub enum SectorError {
     },
 }
 
+impl SectorError {
+    /// Its own holder may write it anew. Another volume's sector and one of a newer version are somebody's, and where
+    /// the volume ends too early there is no sector.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Zeroed
+            | Self::Magic
+            | Self::Checksum { .. }
+            | Self::Number { .. }
+            | Self::Kind { .. }
+            | Self::Field { .. } => true,
+            Self::Size { .. } | Self::Version { .. } | Self::Volume { .. } => false,
+        }
+    }
+}
+
 /// Why a volume cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {

@@ -1,5 +1,6 @@
 //! What a simulation carried out and what it came through, how often.
 
+use super::around::AROUND;
 use super::asked::ASKED;
 use super::families::FAMILIES;
 use super::faults::Drawn;
@@ -10,7 +11,7 @@ use super::states;
 use std::collections::BTreeMap;
 
 /// Words of a line that say what kind of fault it is; the others name hosts, sites, VMs and times.
-const KINDS: [&str; 30] = [
+const KINDS: [&str; 33] = [
     "guard",
     "torn",
     "zeroed",
@@ -41,6 +42,9 @@ const KINDS: [&str; 30] = [
     "prefers",
     "fails",
     "removed",
+    "slow",
+    "step",
+    "repair",
 ];
 
 /// Faults by kind, faults that belong together, and states.
@@ -60,6 +64,7 @@ impl Default for Coverage {
             faults: BTreeMap::new(),
             together: (FAMILIES.iter().chain(&PROBED).chain(&RULED).chain(&SEVERAL))
                 .chain(&ASKED)
+                .chain(&AROUND)
                 .map(|(name, _)| (*name, 0))
                 .collect(),
             states: states::all(),

@@ -277,7 +277,7 @@ fn storm(random: &mut Random) -> Vec<String> {
 }
 
 /// What has the leader plan several steps, and hosts carry them out.
-fn plan(random: &mut Random) -> String {
+pub fn plan(random: &mut Random) -> String {
     let (host, vm) = (random.of(&HOSTS), random.of(&VMS));
     match random.below(6) {
         0 | 1 => format!("power host {host} off"),

@@ -4,6 +4,7 @@
 //! The same seed gives the same run. What is done is recorded as a scenario, so a failure is a text
 //! file that repeats it without the generator: a fixed bug becomes a scenario file.
 
+mod around;
 mod asked;
 pub mod away;
 pub mod coverage;
@@ -22,6 +23,7 @@ pub mod soak;
 mod states;
 
 use crate::scenario::Run;
+use around::of_around;
 use asked::of_asked;
 use coverage::Coverage;
 use draw::Random;
@@ -150,6 +152,8 @@ pub fn run(seed: u64) -> Seeded {
     let mut harder = seed.is_multiple_of(4).then_some(Random(!seed));
     // In every fifth placement has rules of extensions to heed.
     let mut ruled = (seed % 5 == 2).then_some(Random(seed.rotate_left(31) ^ !0));
+    // In every third run something happens around the others' plans.
+    let mut around = (seed % 3 == 2).then_some(Random(seed.rotate_left(23) ^ !0));
     for _ in 0..ROUNDS {
         for _ in 0..STEPS {
             carry_out(&mut history, &faults(&mut random, theme));
@@ -177,6 +181,11 @@ pub fn run(seed: u64) -> Seeded {
                 && own.below(4) == 0
             {
                 carry_out(&mut history, &of_asked(own));
+            }
+            if let Some(own) = around.as_mut()
+                && own.below(4) == 0
+            {
+                carry_out(&mut history, &of_around(own));
             }
             pause(&mut history, &mut random);
         }

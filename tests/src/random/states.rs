@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// States, and what every line of the log about one of them says.
-const STATES: [(&str, &str); 58] = [
+const STATES: [(&str, &str); 62] = [
     ("agent: guard absent", "agent: its guard is absent"),
     (
         "guard: started again",
@@ -81,6 +81,7 @@ const STATES: [(&str, &str); 58] = [
     ("fence: lapsed", ": lapsed: no heartbeat for"),
     ("fence: released", ": released by the host itself"),
     ("fence: rebooted", ": rebooted"),
+    ("fence: confirmed", "): confirmed off by "),
     ("fence: asked to release", "it is asked to release"),
     (
         "guard: asked to release",
@@ -98,6 +99,18 @@ const STATES: [(&str, &str); 58] = [
         "without a working guard for too long",
     ),
     ("libvirtd: started again", "libvirtd: started"),
+    (
+        "libvirt: a call is left behind",
+        "libvirt's call is left behind",
+    ),
+    (
+        "claim: damaged, written again",
+        " is damaged; it is written again",
+    ),
+    (
+        "claim: damaged, nothing is started",
+        "its sector on the lease volume cannot be read",
+    ),
     ("manager: leads", ": leads"),
     ("manager: deposed", "does not lead any more"),
     ("manager: write refused", ": refused by the store: "),

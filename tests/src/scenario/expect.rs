@@ -3,6 +3,7 @@
 //! ```text
 //! vm V running [on H | at S]      its vCPUs run there: one domain, by the hypervisors
 //! vm V down                       no domain of it runs anywhere
+//! vm V absent                     no host has a domain of it, paused or not
 //! vm V holder H                   the owner record
 //! vm V boots N                    its guest booted N times since the mark
 //! vm V paused                     a domain of it stands still on a host
@@ -91,7 +92,7 @@ fn vm(sim: &Sim, words: &mut Words) -> Result<(), WordError> {
     let vm: VmName = words.parse("VM")?;
     let hosts = runs_on(sim, &vm);
     match words
-        .word("running, down, paused, holder, generation or boots")?
+        .word("running, down, absent, paused, holder, generation or boots")?
         .as_str()
     {
         "paused" => {
@@ -110,6 +111,13 @@ fn vm(sim: &Sim, words: &mut Words) -> Result<(), WordError> {
             match owner.map(|owner| owner.generation.0) {
                 Some(found) if found == wanted => Ok(()),
                 found => not_met(format!("the generation of {vm} is {found:?}")),
+            }
+        }
+        "absent" => {
+            let mut all = sim.hosts.values();
+            match all.find(|host| host.m.domains.contains_key(&vm)) {
+                Some(host) => not_met(format!("{} has a domain of {vm}", host.m.name)),
+                None => Ok(()),
             }
         }
         "down" if hosts.is_empty() => Ok(()),

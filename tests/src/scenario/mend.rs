@@ -37,6 +37,14 @@ fn repairs(sim: &Sim) -> Vec<String> {
     let watchers = sites().chain(hosts());
     lines.extend(watchers.map(|name| format!("lose-replies {name} 0")));
     lines.push("pause-leader 0 0ms".to_owned());
+    let slow = sim
+        .hosts
+        .values()
+        .filter(|host| host.m.libvirtd.slow_ms > 0);
+    lines.extend(slow.map(|host| format!("libvirt {} slow 0ms", host.m.name)));
+    if sim.ctx.san.has_damaged_claims() {
+        lines.push("san repair".to_owned());
+    }
     if sim.loses_probes() {
         lines.push("probes lose 0".to_owned());
     }

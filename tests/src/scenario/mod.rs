@@ -10,6 +10,7 @@ pub mod golden;
 mod mend;
 pub mod steps;
 pub mod verbs;
+mod volume;
 mod words;
 
 pub use golden::{Outcome, check};

@@ -13,6 +13,7 @@
 //!            agent H kill|stop|start | guard H kill
 //!            freeze agent|libvirt|guard H TIME
 //!            libvirt H kill [TIME]                    killed, and started again after that time (1 s)
+//!            libvirt H slow TIME [lists]              each call takes so much longer; lists too
 //!            clock H drift PPM | clock S step +TIME|-TIME  (on the wall; a simulated host has none)
 //!            voter S stop|start                       the store's voter alone
 //!            kills take TIME                              the guards' signals, on every host
@@ -25,7 +26,10 @@
 //!            san slow TIME                                every call takes so much longer
 //!            san stall | san go                           every call to the storage hangs, or goes on
 //!            san lose | san renew                         the volume is gone; there is a new, empty one
+//!            san truncate SLOTS                           its file ends after so many heartbeat slots
+//!            san repair                                   VMs' sectors that cannot be believed are emptied
 //!            sector H torn|zeroed|foreign|flipped         what stands in H's heartbeat slot
+//!            claim V torn|zeroed|foreign|flipped          what stands in V's sector
 //! store      store compact                                watches that are behind list anew
 //!            store backup | store restore                 what was written in between is forgotten
 //!            watch gap S|H TIME                           its watches bring nothing for so long
@@ -44,11 +48,10 @@
 //! ```
 
 use super::words::{WordError, Words, bad, end_of, parse};
-use super::{expect, extension, mend};
+use super::{expect, extension, mend, volume};
 use crate::sim::Sim;
 use crate::sim::bounds::{KILL_MS, RESTART_MS};
 use crate::sim::fence::{Behaviour, Device};
-use crate::sim::san::Damage;
 use holdfast_model::host::{Capacity, StorageState};
 use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::lease::StorageClass;
@@ -210,10 +213,7 @@ fn operate(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError
     match verb {
         "drain" => sim.set_maintenance(&words.parse("host")?, true)?,
         "resume" => sim.set_maintenance(&words.parse("host")?, false)?,
-        "confirm-off" => {
-            let host = words.parse("host")?;
-            sim.request(Request::ConfirmOff { host })?;
-        }
+        "confirm-off" => sim.confirm_off(words.parse("host")?)?,
         "move" => {
             let vm = words.parse("VM")?;
             let to = words.next().map(|word| parse("host", &word)).transpose()?;
@@ -272,19 +272,7 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             };
             sim.heal(link);
         }
-        "san" => {
-            let what = words.word("cut, heal, slow, stall, go, lose or renew")?;
-            match what.as_str() {
-                "cut" => sim.cut_storage(&words.parse("host")?, true)?,
-                "heal" => sim.cut_storage(&words.parse("host")?, false)?,
-                "stall" => sim.stall_storage(true)?,
-                "go" => sim.stall_storage(false)?,
-                "slow" => sim.ctx.san.slow_ms = words.time_ms()?,
-                "lose" => sim.lose_volume(true)?,
-                "renew" => sim.lose_volume(false)?,
-                _ => return Err(WordError::Extra(what)),
-            }
-        }
+        "san" | "sector" | "claim" => volume::carry_out(sim, verb, words)?,
         "fence" => fence(sim, words)?,
         "manager" => manager(sim, words)?,
         "agent" => {
@@ -306,14 +294,16 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
         }
         "libvirt" => {
             let host = words.parse("host")?;
-            if !words.takes("kill") {
-                return Err(WordError::Missing("kill"));
+            let what = words.word("kill or slow")?;
+            match what.as_str() {
+                "kill" if words.is_empty() => sim.kill_libvirt(&host, RESTART_MS)?,
+                "kill" => sim.kill_libvirt(&host, words.time_ms()?)?,
+                "slow" => {
+                    let ms = words.time_ms()?;
+                    sim.slow_libvirt(&host, ms, words.takes("lists"))?;
+                }
+                _ => return Err(WordError::Extra(what)),
             }
-            let ms = match words.is_empty() {
-                true => RESTART_MS,
-                false => words.time_ms()?,
-            };
-            sim.kill_libvirt(&host, ms)?;
         }
         "freeze" => {
             let process = words.word("agent, libvirt or guard")?;
@@ -358,10 +348,6 @@ fn fault(sim: &mut Sim, verb: &str, words: &mut Words) -> Result<(), WordError> 
             sim.lose_replies(&name, times.unwrap_or(1))?;
         }
         "probes" if words.takes("lose") => sim.lose_probes(words.parse("percent")?),
-        "sector" => {
-            let host = words.parse("host")?;
-            sim.damage_sector(&host, damage(&words.word("damage")?)?)?;
-        }
         "crash" => {
             let vm = words.parse("VM")?;
             match words.takes("on") {
@@ -433,16 +419,6 @@ fn clock(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {
         word => return Err(WordError::Extra(word.to_owned())),
     }
     Ok(())
-}
-
-fn damage(word: &str) -> Result<Damage, WordError> {
-    Ok(match word {
-        "torn" => Damage::Torn,
-        "zeroed" => Damage::Zeroed,
-        "foreign" => Damage::Foreign,
-        "flipped" => Damage::Flipped,
-        _ => return Err(bad("damage", word, "use torn, zeroed, foreign or flipped")),
-    })
 }
 
 fn power(sim: &mut Sim, words: &mut Words) -> Result<(), WordError> {

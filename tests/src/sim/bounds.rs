@@ -20,6 +20,14 @@ pub const CREATE_MS: u64 = 400;
 pub const RESUME_MS: u64 = 20;
 /// libvirt destroys a domain.
 pub const DESTROY_MS: u64 = 100;
+/// An agent gives a list of all domains up after this. The production's bounds of calls.
+pub const LIST_BOUND_MS: u64 = 6_000;
+/// A call that creates a domain.
+pub const CREATE_BOUND_MS: u64 = 90_000;
+/// One that destroys it.
+pub const DESTROY_BOUND_MS: u64 = 60_000;
+/// One that resumes it.
+pub const SHORT_BOUND_MS: u64 = 15_000;
 /// A guest shuts down when asked.
 pub const SHUTDOWN_MS: u64 = 2_000;
 /// The guard's signals take effect.

@@ -6,6 +6,7 @@
 //! guard, every LOOK_MS: read what it holds ─> older: write again; newer: kill
 //! ```
 
+use super::claim_sectors::ClaimsFound;
 use super::ctx::Ctx;
 use super::event::Event;
 use super::machine::{Machine, News};
@@ -50,6 +51,8 @@ pub struct Claims {
 
 struct Asked {
     wanted: Wanted,
+    /// When its sector was asked for.
+    read_at: u64,
     /// What was written and is to be read back.
     written: Option<Claim>,
 }
@@ -70,10 +73,12 @@ impl Machine {
             return false;
         }
         let vm = wanted.vm.clone();
-        let written = None;
-        self.claims
-            .asked
-            .insert(vm.clone(), Asked { wanted, written });
+        let asked = Asked {
+            wanted,
+            read_at: ctx.now,
+            written: None,
+        };
+        self.claims.asked.insert(vm.clone(), asked);
         let call = self.call(Io::ReadClaims(vec![vm]));
         ctx.io(call);
         true
@@ -113,7 +118,7 @@ impl Machine {
         &mut self,
         ctx: &mut Ctx,
         vms: Vec<VmName>,
-        found: Option<BTreeMap<VmName, Claim>>,
+        found: Option<ClaimsFound>,
     ) {
         let one = vms.first().filter(|_| vms.len() == 1);
         if let Some(vm) = one.filter(|vm| self.claims.asked.contains_key(*vm)) {
@@ -126,12 +131,19 @@ impl Machine {
             let Some((domain, own)) = self.claims.held.get(&vm) else {
                 continue;
             };
-            match look_again(found.get(&vm), own) {
+            let (there, what) = match found.get(&vm) {
+                Some(Ok(claim)) => (Some(claim), "was hidden"),
+                None => (None, "was hidden"),
+                Some(Err(why)) if why.is_damage() => (None, "is damaged"),
+                Some(Err(_)) => continue,
+            };
+            match look_again(there, own) {
                 Again::Held => {}
                 Again::WriteAgain => {
-                    let text = format!("guard: the claim of {vm} was hidden; it is written again");
+                    let text = format!("guard: the claim of {vm} {what}; it is written again");
                     ctx.log(&self.name, text);
-                    let call = self.call(Io::WriteClaim(Box::new(of(own))));
+                    // Its own, whatever has become of the sector.
+                    let call = self.call(Io::WriteClaim(Box::new(of(own)), 0));
                     ctx.io(call);
                 }
                 Again::PassedOver => {
@@ -145,7 +157,7 @@ impl Machine {
         }
     }
 
-    fn asked_read(&mut self, ctx: &mut Ctx, vm: &VmName, found: Option<BTreeMap<VmName, Claim>>) {
+    fn asked_read(&mut self, ctx: &mut Ctx, vm: &VmName, found: Option<ClaimsFound>) {
         let Some(asked) = self.claims.asked.get_mut(vm) else {
             return;
         };
@@ -153,14 +165,23 @@ impl Machine {
             return self.claimed(ctx, vm, Err("the lease volume cannot be read".into()));
         };
         if let Some(written) = &asked.written {
-            let stands = found.get(vm) == Some(written);
+            let stands = found.get(vm).and_then(|there| there.as_ref().ok()) == Some(written);
             let lost = || "the claim is not what was written".into();
             return self.claimed(ctx, vm, stands.then_some(()).ok_or_else(lost));
         }
-        match claim(found.get(vm), &asked.wanted) {
+        let there = match found.get(vm) {
+            Some(Ok(there)) => Some(there),
+            Some(Err(why)) => {
+                let reason = format!("its sector on the lease volume cannot be read: {why}");
+                return self.claimed(ctx, vm, Err(reason.as_str().into()));
+            }
+            None => None,
+        };
+        match claim(there, &asked.wanted) {
             Ok(next) => {
                 asked.written = Some(next.clone());
-                let call = self.call(Io::WriteClaim(Box::new(next)));
+                let read_at = asked.read_at;
+                let call = self.call(Io::WriteClaim(Box::new(next), read_at));
                 ctx.io(call);
             }
             Err(error) => {

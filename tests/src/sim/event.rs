@@ -2,7 +2,9 @@
 
 use super::net::Place;
 use super::san::{IoCall, IoEnd};
-use holdfast_model::id::{ErrandId, Generation, HostName, ManagerName, Revision, SiteName, VmName};
+use holdfast_model::id::{
+    ErrandId, Generation, HostName, Incarnation, ManagerName, Revision, SiteName, VmName,
+};
 use holdfast_model::power::{PowerAsk, PowerState};
 use holdfast_store::Txn;
 use holdfast_store::guarded::Answer;
@@ -214,13 +216,19 @@ impl Request {
 pub enum LibvirtEvent {
     /// A domain was to be created.
     Created {
+        /// By which call.
+        call: u64,
         /// The VM.
         vm: VmName,
         /// Stamped on it.
         generation: Generation,
+        /// As well.
+        incarnation: Option<Incarnation>,
     },
     /// A domain was to be resumed.
     Resumed {
+        /// By which call.
+        call: u64,
         /// The VM.
         vm: VmName,
         /// Which domain.
@@ -237,6 +245,8 @@ pub enum LibvirtEvent {
     },
     /// A domain was to be destroyed.
     Destroyed {
+        /// By which call.
+        call: u64,
         /// The VM.
         vm: VmName,
         /// Which domain.

@@ -375,6 +375,13 @@ impl Sim {
             if meant {
                 found = true;
                 host.m.storage = state.clone();
+                let unfit = &mut self.ctx.truth.unfit;
+                match state {
+                    StorageState::Unusable { .. } | StorageState::Unknown { .. } => {
+                        unfit.entry(host.m.name.clone()).or_insert(None);
+                    }
+                    _ => drop(unfit.remove(&host.m.name)),
+                }
                 host.m.wake_agent(&mut self.ctx);
             }
         }

@@ -9,6 +9,7 @@
 //! session is still this process's own.
 
 use super::agent::Agent;
+use super::bounds::{CREATE_BOUND_MS, DESTROY_BOUND_MS, SHORT_BOUND_MS};
 use super::claims::Refusal;
 use super::ctx::Ctx;
 use super::event::{Event, Request, Tag};
@@ -41,6 +42,8 @@ pub struct Work {
     pub(super) failed_until: Option<Instant>,
     /// Its claim has to stand on the volume by then.
     claims_until: Option<Instant>,
+    /// Which call libvirt has been asked to carry out, and until when that is waited for.
+    called: Option<(u64, Instant)>,
 }
 
 impl Agent {
@@ -88,6 +91,7 @@ impl Agent {
                 checks: 0,
                 failed_until: None,
                 claims_until: None,
+                called: None,
             };
             self.jobs.insert(vm.clone(), work);
             match job {
@@ -95,7 +99,7 @@ impl Agent {
                     self.claim(m, ctx, &vm);
                 }
                 Job::Destroy if self.incarnation(m).is_some() => self.check_owner(m, ctx, &vm),
-                Job::Destroy => m.destroy(ctx, &vm),
+                Job::Destroy => self.destroy(m, ctx, &vm),
                 Job::Shutdown { .. } | Job::Migrate { .. } => {}
             }
         }
@@ -177,7 +181,10 @@ impl Agent {
 
     fn proceed(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName) {
         match self.jobs.get(vm).map(|work| work.job) {
-            Some(Job::Start { generation }) => m.create(ctx, vm, generation),
+            Some(Job::Start { generation }) => {
+                let call = m.create(ctx, vm, generation);
+                self.called(m, ctx, vm, call, CREATE_BOUND_MS);
+            }
             Some(Job::TakeOver { .. } | Job::Resume { .. }) => self.watch_and_check(m, ctx, vm),
             _ => {}
         }
@@ -204,18 +211,66 @@ impl Agent {
         }
     }
 
+    fn destroy(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName) {
+        let call = m.destroy(ctx, vm);
+        self.called(m, ctx, vm, call, DESTROY_BOUND_MS);
+    }
+
+    /// Libvirt was asked for something.
+    fn called(&mut self, m: &Machine, ctx: &mut Ctx, vm: &VmName, call: u64, bound_ms: u64) {
+        let until = m.local(ctx).plus(bound_ms);
+        if let Some(work) = self.jobs.get_mut(vm) {
+            work.called = Some((call, until));
+        }
+        self.wake(ctx, m, until);
+    }
+
+    /// Whether this is what is waited for; what was left behind ends without anybody who listens.
+    fn awaits(&self, vm: &VmName, call: u64) -> bool {
+        let called = self.jobs.get(vm).and_then(|work| work.called);
+        called.is_some_and(|(number, _)| number == call)
+    }
+
+    /// Calls that libvirt has not carried out in time: whether it will, nobody knows.
+    pub(super) fn leave_calls_behind(&mut self, m: &Machine, ctx: &mut Ctx) {
+        let now = m.local(ctx);
+        let late = |work: &Work| work.called.is_some_and(|(_, until)| now >= until);
+        let late = self.jobs.iter_mut().filter(|(_, work)| late(work));
+        let mut any = false;
+        for (vm, work) in late {
+            any = true;
+            work.called = None;
+            work.failed_until = Some(now.plus(REFUSED_MS));
+            ctx.log(
+                &m.name,
+                format!("{vm}: libvirt's call is left behind: no answer"),
+            );
+        }
+        if any {
+            self.rested = None;
+            self.wake(ctx, m, now.plus(REFUSED_MS));
+        }
+    }
+
+    pub(super) fn on_returned(&mut self, call: u64, vm: &VmName) {
+        if self.awaits(vm, call) {
+            self.jobs.remove(vm);
+        }
+    }
+
     pub(super) fn on_created(
         &mut self,
         m: &mut Machine,
         ctx: &mut Ctx,
+        call: u64,
         vm: VmName,
         error: Option<String>,
     ) {
-        let Some(Job::Start { .. }) = self.jobs.get(&vm).map(|work| work.job) else {
+        if !self.awaits(&vm, call) {
             return;
-        };
+        }
         match error {
-            Some(reason) => self.call_failed(m, ctx, &vm, &reason),
+            Some(reason) => self.not_started(m, ctx, &vm, &reason),
             None => self.watch_and_check(m, ctx, &vm),
         }
     }
@@ -275,7 +330,7 @@ impl Agent {
         };
         if work.job == Job::Destroy {
             return match answer {
-                Answer::Txn(Ok(TxnOutcome::Committed(_))) => m.destroy(ctx, vm),
+                Answer::Txn(Ok(TxnOutcome::Committed(_))) => self.destroy(m, ctx, vm),
                 _ => self.call_failed(m, ctx, vm, "its owner record has changed or is not known"),
             };
         }
@@ -291,7 +346,8 @@ impl Agent {
                 let now = m.local(ctx);
                 let watched = self.incarnation(m).is_some();
                 if watched && now < self.may_act_until() {
-                    m.resume(ctx, vm, generation);
+                    let call = m.resume(ctx, vm, generation);
+                    self.called(m, ctx, vm, call, SHORT_BOUND_MS);
                 } else {
                     self.call_failed(m, ctx, vm, "the lease is too near its end");
                 }
@@ -305,6 +361,19 @@ impl Agent {
         }
     }
 
+    /// Nothing was created by it: what is there is an earlier call's.
+    fn not_started(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName, reason: &str) {
+        self.rested = None;
+        if let Some(work) = self.jobs.remove(vm)
+            && let Job::Start { generation } = work.job
+        {
+            let reason = reason.to_owned();
+            let how = EndKind::StartFailed { reason };
+            self.ends.insert(vm.clone(), Ended { generation, how });
+            m.wake_agent(ctx);
+        }
+    }
+
     /// A start leaves nothing behind; what a migration brought stays paused.
     fn call_failed(&mut self, m: &mut Machine, ctx: &mut Ctx, vm: &VmName, reason: &str) {
         self.rested = None;
@@ -312,16 +381,12 @@ impl Agent {
         let Some(work) = self.jobs.get_mut(vm) else {
             return;
         };
-        if let Job::Start { generation } = work.job {
-            self.jobs.remove(vm);
-            m.domains.remove(vm);
-            m.watched.remove(vm);
-            let how = EndKind::StartFailed {
-                reason: reason.to_owned(),
-            };
-            self.ends.insert(vm.clone(), Ended { generation, how });
-            m.wake_agent(ctx);
-            return;
+        if matches!(work.job, Job::Start { .. }) {
+            if work.called.is_some() {
+                m.domains.remove(vm);
+                m.watched.remove(vm);
+            }
+            return self.not_started(m, ctx, vm, reason);
         }
         let until = now.plus(REFUSED_MS);
         work.failed_until = Some(until);

@@ -1,14 +1,18 @@
-//! A libvirtd that does not answer: stopped for a while, or killed and started again later. The domains
-//! are processes of their own and run on.
+//! A libvirtd that is slow, or does not answer: stopped for a while, or killed and started again later. The
+//! domains are processes of their own and run on.
 //!
 //! ```text
 //! stopped (SIGSTOP)  calls wait, and are done when it goes on
 //! killed (kill -9)   calls under way end without an answer, and have done nothing: a half-created domain
 //!                    is dropped, a migration breaks; calls made meanwhile are refused; what happens to
 //!                    the domains meanwhile is told by nobody, the next list shows it
+//! slow               each call about one domain takes so much longer, and is done after all: late, if its caller
+//!                    has given it up. Lists as well, if it is the daemon that is slow: one that takes too long
+//!                    shows nothing (one that is in time shows how it is then)
 //! ```
 
 use super::Sim;
+use super::bounds::LIST_BOUND_MS;
 use super::ctx::Ctx;
 use super::event::LibvirtEvent;
 use super::faults::FaultError;
@@ -24,6 +28,11 @@ pub struct Libvirtd {
     down_until: u64,
     /// Which process of this machine it is: calls to an earlier one are never done.
     pub life: u32,
+    /// How much longer than usual a call about one domain takes, in milliseconds.
+    pub slow_ms: u64,
+    /// Lists take as long.
+    pub slow_lists: bool,
+    calls: u64,
 }
 
 impl Libvirtd {
@@ -42,10 +51,22 @@ impl Libvirtd {
         now < self.down_until
     }
 
+    /// Whether it shows its domains in time to whoever asks for all of them.
+    pub fn lists(&self, now: u64) -> bool {
+        self.answers(now) && !(self.slow_lists && self.slow_ms >= LIST_BOUND_MS)
+    }
+
+    /// A number that no call to it ever had.
+    pub fn next_call(&mut self) -> u64 {
+        self.calls += 1;
+        self.calls
+    }
+
     /// Nothing of a boot outlives it.
     pub fn power_off(&mut self) {
         *self = Self {
             life: self.life + 1,
+            calls: self.calls,
             ..Self::default()
         };
     }
@@ -58,6 +79,7 @@ impl Machine {
             frozen_until: 0,
             down_until: ctx.now + ms,
             life: self.libvirtd.life + 1,
+            ..self.libvirtd.clone()
         };
         // What it had yet to say is lost with it.
         self.news.retain(News::is_not_libvirts);
@@ -90,6 +112,24 @@ impl Sim {
     pub fn freeze_libvirt(&mut self, host: &HostName, ms: u64) -> Result<(), FaultError> {
         let until = self.ctx.now + ms;
         self.host_mut(host)?.m.libvirtd.frozen_until = until;
+        Ok(())
+    }
+
+    /// From now on each call takes so much longer than usual, lists too or not.
+    pub fn slow_libvirt(
+        &mut self,
+        host: &HostName,
+        ms: u64,
+        lists: bool,
+    ) -> Result<(), FaultError> {
+        let libvirtd = &mut self.host_mut(host)?.m.libvirtd;
+        if (libvirtd.slow_ms, libvirtd.slow_lists) == (ms, lists) {
+            return Err(FaultError::Nothing(format!("libvirtd of {host}")));
+        }
+        (libvirtd.slow_ms, libvirtd.slow_lists) = (ms, lists);
+        if let Some(host) = self.hosts.get(host) {
+            host.m.wake_agent(&mut self.ctx);
+        }
         Ok(())
     }
 

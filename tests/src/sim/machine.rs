@@ -50,6 +50,8 @@ pub enum News {
     },
     /// A create call ended.
     Created {
+        /// Which.
+        call: u64,
         /// The VM.
         vm: VmName,
         /// Libvirt's words if it failed.
@@ -57,6 +59,8 @@ pub enum News {
     },
     /// A call to resume or to destroy ended.
     Returned {
+        /// Which.
+        call: u64,
         /// The VM.
         vm: VmName,
     },
@@ -250,39 +254,50 @@ impl Machine {
     }
 
     /// A call to a libvirtd that is not there ends at once, with nothing done.
-    fn refuses(&mut self, ctx: &mut Ctx, vm: &VmName) -> bool {
+    fn refuses(&mut self, ctx: &mut Ctx, call: u64, vm: &VmName) -> bool {
         let is_down = self.libvirtd.is_down(ctx.now);
         if is_down {
-            self.news.push(News::Returned { vm: vm.clone() });
+            let vm = vm.clone();
+            self.news.push(News::Returned { call, vm });
             self.wake_agent(ctx);
         }
         is_down
     }
 
-    /// libvirt is asked to create a domain, paused.
-    pub fn create(&mut self, ctx: &mut Ctx, vm: &VmName, generation: Generation) {
-        let vm = vm.clone();
+    /// libvirt is asked to create a domain, paused. The number of the call.
+    pub fn create(&mut self, ctx: &mut Ctx, vm: &VmName, generation: Generation) -> u64 {
+        let (call, vm) = (self.libvirtd.next_call(), vm.clone());
         if self.libvirtd.is_down(ctx.now) {
             let error = Some("libvirt is not reachable".to_owned());
-            self.news.push(News::Created { vm, error });
-            return self.wake_agent(ctx);
+            self.news.push(News::Created { call, vm, error });
+            self.wake_agent(ctx);
+            return call;
         }
-        self.after(ctx, CREATE_MS, LibvirtEvent::Created { vm, generation });
+        let what = LibvirtEvent::Created {
+            call,
+            vm,
+            generation,
+            incarnation: self.saved.clone(),
+        };
+        self.after(ctx, CREATE_MS + self.libvirtd.slow_ms, what);
+        call
     }
 
-    /// libvirt is asked to resume a domain, restamped.
-    pub fn resume(&mut self, ctx: &mut Ctx, vm: &VmName, generation: Generation) {
-        if self.refuses(ctx, vm) {
-            return;
+    /// libvirt is asked to resume a domain, restamped. The number of the call.
+    pub fn resume(&mut self, ctx: &mut Ctx, vm: &VmName, generation: Generation) -> u64 {
+        let call = self.libvirtd.next_call();
+        if self.refuses(ctx, call, vm) {
+            return call;
         }
         let domain = self.domains.get(vm).map_or(0, |domain| domain.id);
-        let vm = vm.clone();
         let what = LibvirtEvent::Resumed {
-            vm,
+            call,
+            vm: vm.clone(),
             domain,
             generation,
         };
-        self.after(ctx, RESUME_MS, what);
+        self.after(ctx, RESUME_MS + self.libvirtd.slow_ms, what);
+        call
     }
 
     /// libvirt is asked to shut a guest down.
@@ -290,18 +305,22 @@ impl Machine {
         let heeds = !self.stubborn.contains(vm) && !self.libvirtd.is_down(ctx.now);
         if let Some(domain) = self.domains.get(vm).filter(|_| heeds) {
             let (vm, domain) = (vm.clone(), domain.id);
-            self.after(ctx, SHUTDOWN_MS, LibvirtEvent::ShutDown { vm, domain });
+            let ms = SHUTDOWN_MS + self.libvirtd.slow_ms;
+            self.after(ctx, ms, LibvirtEvent::ShutDown { vm, domain });
         }
     }
 
-    /// libvirt is asked to destroy a domain.
-    pub fn destroy(&mut self, ctx: &mut Ctx, vm: &VmName) {
-        if self.refuses(ctx, vm) {
-            return;
+    /// libvirt is asked to destroy a domain. The number of the call.
+    pub fn destroy(&mut self, ctx: &mut Ctx, vm: &VmName) -> u64 {
+        let call = self.libvirtd.next_call();
+        if self.refuses(ctx, call, vm) {
+            return call;
         }
         let domain = self.domains.get(vm).map_or(0, |domain| domain.id);
         let vm = vm.clone();
-        self.after(ctx, DESTROY_MS, LibvirtEvent::Destroyed { vm, domain });
+        let what = LibvirtEvent::Destroyed { call, vm, domain };
+        self.after(ctx, DESTROY_MS + self.libvirtd.slow_ms, what);
+        call
     }
 
     /// An agent must not destroy what a migration brought whole to the life that it was meant for:
@@ -337,63 +356,79 @@ impl Machine {
     /// libvirt, or a guest, has done it.
     pub fn done(&mut self, ctx: &mut Ctx, what: LibvirtEvent) {
         match what {
-            LibvirtEvent::Created { vm, generation } => self.created(ctx, vm, generation),
+            LibvirtEvent::Created {
+                call,
+                vm,
+                generation,
+                incarnation,
+            } => {
+                let error = self.created(ctx, &vm, generation, incarnation);
+                self.tell(ctx, News::Created { call, vm, error });
+            }
             LibvirtEvent::Resumed {
+                call,
                 vm,
                 domain,
                 generation,
-            } => self.resumed(ctx, vm, domain, generation),
+            } => {
+                self.resumed(ctx, &vm, domain, generation);
+                self.tell(ctx, News::Returned { call, vm });
+            }
             LibvirtEvent::ShutDown { vm, domain } => {
                 let words = "shut down, as asked";
                 self.end(ctx, &vm, domain, Stop::Asked, words, EndKind::GuestShutdown);
             }
-            LibvirtEvent::Destroyed { vm, domain } => {
+            LibvirtEvent::Destroyed { call, vm, domain } => {
                 self.is_wanted(ctx, &vm, domain);
                 let words = "is destroyed by the agent";
                 self.end(ctx, &vm, domain, Stop::Destroyed, words, EndKind::Destroyed);
                 // It may have been gone already: the call has ended all the same.
-                self.tell(ctx, News::Returned { vm });
+                self.tell(ctx, News::Returned { call, vm });
             }
             LibvirtEvent::HalfDropped { vm, domain } => self.drop_half(ctx, &vm, domain),
             LibvirtEvent::Started => self.libvirtd_started(ctx),
         }
     }
 
-    fn created(&mut self, ctx: &mut Ctx, vm: VmName, generation: Generation) {
-        let mut error = None;
-        if self.domains.contains_key(&vm) {
-            error = Some(format!("domain '{vm}' already exists"));
-        } else if let Some((words, left)) = self.fail_starts.get_mut(&vm)
+    /// Libvirt's words if it failed.
+    fn created(
+        &mut self,
+        ctx: &mut Ctx,
+        vm: &VmName,
+        generation: Generation,
+        incarnation: Option<Incarnation>,
+    ) -> Option<String> {
+        if self.domains.contains_key(vm) {
+            return Some(format!("domain '{vm}' already exists"));
+        }
+        if let Some((words, left)) = self.fail_starts.get_mut(vm)
             && *left > 0
         {
             *left -= 1;
-            error = Some(words.clone());
+            return Some(words.clone());
         }
-        if error.is_none() {
-            let domain = Domain {
-                id: ctx.new_domain(),
-                generation,
-                incarnation: self.saved.clone(),
-                state: DomainState::Created,
-                image_at: None,
-                cold: true,
-            };
-            self.domains.insert(vm.clone(), domain);
-        }
-        self.tell(ctx, News::Created { vm, error });
+        let domain = Domain {
+            id: ctx.new_domain(),
+            generation,
+            incarnation,
+            state: DomainState::Created,
+            image_at: None,
+            cold: true,
+        };
+        self.domains.insert(vm.clone(), domain);
+        None
     }
 
-    fn resumed(&mut self, ctx: &mut Ctx, vm: VmName, id: u64, generation: Generation) {
+    fn resumed(&mut self, ctx: &mut Ctx, vm: &VmName, id: u64, generation: Generation) {
         let life = self.saved.clone();
-        if let Some(domain) = self.domains.get_mut(&vm)
+        if let Some(domain) = self.domains.get_mut(vm)
             && domain.id == id
             && domain.state != DomainState::Running
         {
             domain.generation = generation;
             domain.incarnation = life;
         }
-        self.set_going(ctx, &vm, id);
-        self.tell(ctx, News::Returned { vm });
+        self.set_going(ctx, vm, id);
     }
 
     /// A domain's vCPUs go.

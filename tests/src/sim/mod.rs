@@ -13,14 +13,17 @@
 mod agent;
 mod asking;
 pub mod bounds;
+mod claim_sectors;
 mod claims;
 pub mod clock;
 pub mod ctx;
+pub mod damage;
 mod errands;
 pub mod event;
 pub mod extension;
 mod faults;
 pub mod fence;
+mod footing;
 mod guard;
 mod guard_away;
 pub mod host;

@@ -202,6 +202,17 @@ impl Sim {
         self.write(key, &spec)
     }
 
+    /// `holdfast host confirm-off`.
+    pub fn confirm_off(&mut self, host: HostName) -> Result<(), FaultError> {
+        let has_power = self.host_mut(&host)?.m.powered;
+        let wrongly = &mut self.ctx.truth.vouched_wrongly;
+        match has_power {
+            true => wrongly.insert(host.clone()),
+            false => wrongly.remove(&host),
+        };
+        self.request(Request::ConfirmOff { host })
+    }
+
     /// A request that is carried out once.
     pub fn request(&mut self, request: Request) -> Result<(), FaultError> {
         self.requests += 1;

@@ -1,11 +1,9 @@
-//! What goes wrong with the store, with its watches, with what stands on the lease volume, and with
-//! clocks on the wall.
+//! What goes wrong with the store, with its watches, and with clocks on the wall.
 
 use super::Sim;
 use super::event::Client;
 use super::faults::FaultError;
-use super::san::Damage;
-use holdfast_model::id::{HostName, SiteName};
+use holdfast_model::id::SiteName;
 use holdfast_store::api::{Txn, TxnOp};
 use holdfast_store::keyspace::ROOT;
 use std::collections::BTreeMap;
@@ -116,26 +114,6 @@ impl Sim {
             if let Some(manager) = self.managers.get_mut(&name).filter(|manager| manager.up) {
                 manager.frozen_until = self.ctx.now + ms;
             }
-        }
-    }
-
-    /// A host's heartbeat sector is damaged, on every brick.
-    pub fn damage_sector(&mut self, host: &HostName, how: Damage) -> Result<(), FaultError> {
-        let unknown = || FaultError::Unknown(host.to_string());
-        let lease = &self.hosts.get(host).ok_or_else(unknown)?.m.lease;
-        let slot = lease.as_ref().ok_or_else(unknown)?.slot;
-        let words = self.ctx.san.damage(slot, how);
-        let words = words.ok_or_else(|| FaultError::Nothing(format!("sector of {host}")))?;
-        self.ctx
-            .log("storage", format!("sector of {host}: {words}"));
-        Ok(())
-    }
-
-    /// The lease volume is gone; or is created anew, empty.
-    pub fn lose_volume(&mut self, lost: bool) -> Result<(), FaultError> {
-        match self.ctx.san.set_lost(lost) {
-            true => Ok(()),
-            false => Err(FaultError::Nothing("the lease volume".to_owned())),
         }
     }
 

@@ -33,7 +33,7 @@ pub struct Known {
 #[derive(PartialEq)]
 struct GoesBy {
     incarnation: Option<Incarnation>,
-    libvirt_answers: bool,
+    libvirt_lists: bool,
     libvirt_is_down: bool,
     /// Its session lets it act.
     may_act: bool,
@@ -75,8 +75,8 @@ impl Agent {
                     generation,
                     result,
                 } => self.on_claimed(m, ctx, vm, generation, result),
-                News::Created { vm, error } => self.on_created(m, ctx, vm, error),
-                News::Returned { vm } => drop(self.jobs.remove(&vm)),
+                News::Created { call, vm, error } => self.on_created(m, ctx, call, vm, error),
+                News::Returned { call, vm } => self.on_returned(call, &vm),
                 // Nobody knows what became of them; the next list tells.
                 News::ConnectionBroke => self
                     .jobs
@@ -93,7 +93,7 @@ impl Agent {
         }
         // A shutdown is over when its domain is gone, also one that was asked of a guest that had just
         // gone by itself.
-        if m.libvirtd.answers(ctx.now) {
+        if m.libvirtd.lists(ctx.now) {
             self.jobs.retain(|vm, work| {
                 !matches!(work.job, Job::Shutdown { .. }) || m.domains.contains_key(vm)
             });
@@ -161,7 +161,7 @@ impl Agent {
             own: !matches!(domain.state, DomainState::Receiving | DomainState::Received),
             state: domain.state,
         };
-        let answers = m.libvirtd.answers(ctx.now);
+        let lists = m.libvirtd.lists(ctx.now);
         let domains = m.domains.iter().map(|(vm, d)| (vm.clone(), domain(d)));
         HostWorld {
             now: m.local(ctx),
@@ -182,7 +182,7 @@ impl Agent {
                 .as_ref()
                 .map(|seen| seen.value.restart.clone())
                 .unwrap_or_default(),
-            domains: answers.then(|| domains.collect()),
+            domains: lists.then(|| domains.collect()),
             grants_known: self.grants_known,
             elsewhere: self.elsewhere(m),
             grants: known.grants,
@@ -232,6 +232,7 @@ impl Agent {
             return;
         }
         self.give_claims_up(m, ctx);
+        self.leave_calls_behind(m, ctx);
         let goes_by = GoesBy {
             may_act: m.local(ctx) < self.may_act_until(),
             guard_works: self.armed_on.is_some(),
@@ -242,7 +243,7 @@ impl Agent {
                 .map(|domain| (domain.id, domain.state))
                 .collect(),
             incarnation: self.incarnation(m),
-            libvirt_answers: m.libvirtd.answers(ctx.now),
+            libvirt_lists: m.libvirtd.lists(ctx.now),
             libvirt_is_down: m.libvirtd.is_down(ctx.now),
         };
         let rests = self.rested.take_if(|rested| rested.goes_by == goes_by);
@@ -381,7 +382,7 @@ impl Agent {
         let reason = reason.to_owned();
         Some(HostReport {
             incarnation: self.incarnation(m)?,
-            libvirt: match m.libvirtd.answers(ctx.now) {
+            libvirt: match m.libvirtd.lists(ctx.now) {
                 true => LibvirtState::Connected,
                 false => LibvirtState::Unreachable { reason },
             },

@@ -2,19 +2,16 @@
 //! most of them reads what was written last and writes; one that does not may still read the brick of its
 //! own site, which may be behind, and writes nothing.
 
+use super::claim_sectors::{ClaimsFound, Stands};
 use super::ctx::Ctx;
 use super::event::Event;
 use super::net::{Net, Place};
 use super::voters::voter_place;
-use holdfast_lease::error::SectorError;
-use holdfast_lease::sector::{Place as OnVolume, Sector as OnDisk, VolumeId, decode, encode};
 use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::lease::{Claim, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Bytes of a sector.
-const SECTOR: usize = 4_096;
 /// One way to the storage and back, in milliseconds.
 pub const IO_MS: u64 = 4;
 /// A client without a quorum gives a call up after this, in milliseconds.
@@ -38,8 +35,8 @@ pub enum Io {
     Read,
     /// The claims of some VMs.
     ReadClaims(Vec<VmName>),
-    /// A VM's claim.
-    WriteClaim(Box<Claim>),
+    /// A VM's claim, and when was sent what reads its sector before.
+    WriteClaim(Box<Claim>, u64),
 }
 
 /// A call, from a boot of a host.
@@ -63,7 +60,7 @@ pub enum IoEnd {
     /// A read: what was there; none if it failed.
     Read(Option<Sectors>),
     /// Claims that stand there; none if they could not be read.
-    ClaimsRead(Vec<VmName>, Option<BTreeMap<VmName, Claim>>),
+    ClaimsRead(Vec<VmName>, Option<ClaimsFound>),
     /// A claim: whether the storage has it.
     ClaimWritten(Box<Claim>, bool),
 }
@@ -72,40 +69,29 @@ pub enum IoEnd {
 pub type Sectors = BTreeMap<Sector, Option<Arc<Record>>>;
 
 /// Which of all writes a brick's sector is of, and what it says.
-type Content = (u64, Option<Arc<Record>>);
+pub(super) type Content = (u64, Option<Arc<Record>>);
 
-type Brick = BTreeMap<Sector, Content>;
-
-/// What became of a sector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Damage {
-    /// The end of a write is missing: the bytes of another one follow.
-    Torn,
-    /// Nothing but zeros.
-    Zeroed,
-    /// It is of another cluster's volume.
-    Foreign,
-    /// One bit is another.
-    Flipped,
-}
+pub(super) type Brick = BTreeMap<Sector, Content>;
 
 /// The storage.
 #[derive(Debug, Default)]
 pub struct San {
     /// Who reaches which brick.
     pub net: Net,
-    bricks: BTreeMap<SiteName, Brick>,
-    /// The VMs' claims on each brick, with the number of the write.
-    claims: BTreeMap<SiteName, BTreeMap<VmName, (u64, Claim)>>,
+    pub(super) bricks: BTreeMap<SiteName, Brick>,
+    /// What stands in the VMs' sectors on each brick, with the number of the write.
+    pub(super) claims: BTreeMap<SiteName, BTreeMap<VmName, (u64, Stands)>>,
     dead: BTreeSet<SiteName>,
-    writes: u64,
+    pub(super) writes: u64,
     /// Every call hangs until it is over.
     stalled: bool,
     /// How much longer than usual a call takes, in milliseconds: half of it on its way there.
     pub slow_ms: u64,
     waiting: Vec<IoCall>,
     /// The volume is gone: every call fails.
-    lost: bool,
+    pub(super) lost: bool,
+    /// The volume's file ends before the VMs' sectors.
+    pub(super) ends_early: bool,
 }
 
 impl San {
@@ -126,7 +112,7 @@ impl San {
         !self.dead.contains(site) && self.net.connects(place, &voter_place(site))
     }
 
-    fn reached(&self, place: &Place) -> impl Iterator<Item = (&SiteName, &Brick)> {
+    pub(super) fn reached(&self, place: &Place) -> impl Iterator<Item = (&SiteName, &Brick)> {
         let bricks = self.bricks.iter();
         bricks.filter(move |(site, _)| self.reaches(place, site))
     }
@@ -148,28 +134,6 @@ impl San {
         }
     }
 
-    fn write_claim(&mut self, place: &Place, claim: &Claim) {
-        self.writes += 1;
-        let sites = self.reached(place).map(|(site, _)| site.clone());
-        let sites: Vec<SiteName> = sites.collect();
-        for site in sites {
-            let brick = self.claims.entry(site).or_default();
-            brick.insert(claim.vm.clone(), (self.writes, claim.clone()));
-        }
-    }
-
-    fn read_claims(&self, place: &Place, vms: &[VmName]) -> Option<BTreeMap<VmName, Claim>> {
-        let mut reached = self.reached(place).peekable();
-        reached.peek()?;
-        let bricks: Vec<_> = reached.filter_map(|(s, _)| self.claims.get(s)).collect();
-        let newest = |vm: &VmName| {
-            let found = bricks.iter().filter_map(|brick| brick.get(vm));
-            let newest = found.max_by_key(|(write, _)| *write);
-            newest.map(|(_, claim)| (vm.clone(), claim.clone()))
-        };
-        Some(vms.iter().filter_map(newest).collect())
-    }
-
     /// The newest of what the bricks that are reached have.
     fn read(&self, place: &Place) -> Option<Sectors> {
         let mut newest: BTreeMap<Sector, &Content> = BTreeMap::new();
@@ -186,66 +150,14 @@ impl San {
     }
 }
 
-/// The volume's id, and another cluster's.
-const IDS: [VolumeId; 2] = [
-    VolumeId(uuid::Uuid::from_u128(1)),
-    VolumeId(uuid::Uuid::from_u128(2)),
-];
-
-/// What the production's own format makes of a heartbeat sector that is damaged like that.
-fn damaged(slot: u32, record: &Record, how: Damage) -> Result<Record, SectorError> {
-    let place = OnVolume {
-        volume: IDS[0],
-        number: 2 + u64::from(slot),
-        kind: record.kind(),
-        size: SECTOR,
-    };
-    let on_disk = |volume: VolumeId, writes: u64| {
-        let sector = OnDisk {
-            number: place.number,
-            writes,
-            record: record.clone(),
-        };
-        encode(&sector, volume, SECTOR)
-    };
-    let mut bytes = on_disk(IDS[0], 7);
-    match how {
-        Damage::Torn => bytes[44..].copy_from_slice(&on_disk(IDS[0], u64::MAX)[44..]),
-        Damage::Zeroed => bytes.fill(0),
-        Damage::Foreign => bytes = on_disk(IDS[1], 7),
-        Damage::Flipped => bytes[SECTOR / 2] ^= 1,
-    }
-    decode(&bytes, &place).map(|sector| sector.record)
-}
-
 impl San {
-    /// Damages a heartbeat sector on every brick. What a reader says of it; none if it stands there
-    /// no more, or is read all the same.
-    pub fn damage(&mut self, slot: u32, how: Damage) -> Option<String> {
-        let sector = Sector::Heartbeat(slot);
-        let mut words = None;
-        for brick in self.bricks.values_mut() {
-            let Some((_, content)) = brick.get_mut(&sector) else {
-                continue;
-            };
-            let Some(record) = content else { continue };
-            match damaged(slot, record, how) {
-                Ok(read) => *content = Some(Arc::new(read)),
-                Err(error) => {
-                    *content = None;
-                    words = Some(error.to_string());
-                }
-            }
-        }
-        words
-    }
-
     /// The volume is gone, or there is a new, empty one. False: it is so already.
     pub fn set_lost(&mut self, lost: bool) -> bool {
         for brick in self.bricks.values_mut() {
             brick.clear();
         }
         self.claims.clear();
+        self.ends_early = false;
         std::mem::replace(&mut self.lost, lost) != lost
     }
 }
@@ -276,14 +188,15 @@ impl Ctx {
             Io::ReadClaims(vms) if self.san.lost => {
                 (IoEnd::ClaimsRead(vms.clone(), None), IO_MS / 2)
             }
-            Io::WriteClaim(claim) if self.san.lost => {
+            Io::WriteClaim(claim, _) if self.san.lost => {
                 (IoEnd::ClaimWritten(claim.clone(), false), IO_MS / 2)
             }
-            Io::WriteClaim(claim) if quorum => {
+            Io::WriteClaim(claim, read_at) if quorum => {
+                self.check_claim(&call.host, claim, *read_at);
                 self.san.write_claim(&call.place, claim);
                 (IoEnd::ClaimWritten(claim.clone(), true), way_ms)
             }
-            Io::WriteClaim(claim) => (IoEnd::ClaimWritten(claim.clone(), false), GIVEN_UP_MS),
+            Io::WriteClaim(claim, _) => (IoEnd::ClaimWritten(claim.clone(), false), GIVEN_UP_MS),
             Io::ReadClaims(vms) => match self.san.read_claims(&call.place, vms) {
                 Some(found) => (IoEnd::ClaimsRead(vms.clone(), Some(found)), way_ms),
                 None => (IoEnd::ClaimsRead(vms.clone(), None), GIVEN_UP_MS),

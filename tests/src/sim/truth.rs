@@ -8,6 +8,10 @@
 //!   grants this generation to this life of this host, and has no proof that this life is over.
 //! - `closed-is-stopped`: when a life is recorded as closed (but for a person's word), none of its
 //!   VMs runs.
+//! - `no-start-on-bad-storage`: no guest boots on a host that had told, well before it was granted the VM, that its
+//!   storage is of no use, and whose storage is so still.
+//! - `no-start-without-claim`: under a storage lease no guest boots but where its claim of this very grant is what the
+//!   storage has last; `damaged-is-not-free`: and nobody takes a VM's sector that cannot be believed.
 //! - `evidence-first`: a new grant is written only when every earlier possible runner is resolved.
 //! - `own-epoch`, `own-session`: what leaders and hosts write is written by the present leader, and
 //!   by the life whose session is open.
@@ -86,6 +90,15 @@ pub struct Truth {
     /// The store is set back as it stands, with its clients at work, once. A start that had been checked
     /// when it was is on its way still, for this long (in practice they are stopped first).
     pub starts_forgiven_until: u64,
+    /// Claims were taken off the lease volume by an operator. A start that had claimed before is on its way still,
+    /// for this long.
+    pub claims_forgiven_until: u64,
+    /// Hosts whose storage is of no use, with when the store was first told so.
+    pub unfit: BTreeMap<HostName, Option<u64>>,
+    /// Per VM, its last grant to a host, and when it was written.
+    pub granted: BTreeMap<VmName, (Generation, u64)>,
+    /// Hosts that an operator vouched for while they had power.
+    pub vouched_wrongly: BTreeSet<HostName>,
     /// Per host, its life and for how long it had been silent on either plane when its guard last began
     /// to kill: a renewal that comes afterwards takes nothing back.
     pub kills: BTreeMap<HostName, (Option<Incarnation>, Silence)>,

@@ -8,7 +8,7 @@ use holdfast_model::asking::HostAsks;
 use holdfast_model::errand::Errand;
 use holdfast_model::event::{Event as HappenedEvent, EventKind};
 use holdfast_model::fence::{Evidence, FenceRecord, FenceStage};
-use holdfast_model::host::{RunState, Session, SessionState, VmReport};
+use holdfast_model::host::{HostReport, RunState, Session, SessionState, VmReport};
 use holdfast_model::id::{Generation, HostName, Incarnation, VmName};
 use holdfast_model::leader::LeaderEpoch;
 use holdfast_model::lease::StorageClass;
@@ -49,6 +49,10 @@ impl Ctx {
             let fence: Option<FenceRecord> = self.record(&key);
             fence.is_some_and(|fence| fence.stage == FenceStage::Closed)
         });
+        if span.cold {
+            self.check_claimed(vm, span, owner.as_ref());
+            self.check_storage(vm, span);
+        }
         let forgiven = self.now < self.truth.starts_forgiven_until;
         if (!granted || over) && !forgiven {
             self.violation(format!(
@@ -143,7 +147,12 @@ impl Ctx {
                         self.truth.beats.insert(host, self.now);
                     }
                 }
-                Some(Key::HostReport(host)) => self.by_its_host(client, &host, path, None),
+                Some(Key::HostReport(host)) => {
+                    self.by_its_host(client, &host, path, None);
+                    if let Some(report) = value.and_then(decode::<HostReport>) {
+                        self.storage_is_told(&host, &report.storage);
+                    }
+                }
                 Some(Key::HostAsks(host)) => {
                     let asks = value.and_then(decode::<HostAsks>);
                     let life = asks.map(|asks| asks.incarnation);
@@ -209,6 +218,11 @@ impl Ctx {
 
     /// A new holder needs every earlier possible runner resolved, or a settled migration.
     fn check_grant(&mut self, vm: &VmName, next: &Owner, txn: &Txn) {
+        let known = self.truth.granted.get(vm);
+        if next.holder.is_some() && known.is_none_or(|(last, _)| *last != next.generation) {
+            let granted = (next.generation, self.now);
+            self.truth.granted.insert(vm.clone(), granted);
+        }
         let Some(last) = self.record::<Owner>(&Key::VmOwner(vm.clone())) else {
             return;
         };
@@ -285,7 +299,9 @@ impl Ctx {
     }
 
     fn check_closed(&mut self, host: &HostName, life: &Incarnation, record: &FenceRecord) {
-        if matches!(record.evidence, Evidence::Confirmed { .. }) {
+        // A person's word that was wrong when it was given is beyond what is assumed, and says so elsewhere.
+        let confirmed = matches!(record.evidence, Evidence::Confirmed { .. });
+        if confirmed && self.truth.vouched_wrongly.contains(host) {
             return;
         }
         let half = record.stage == FenceStage::ControlClosed;

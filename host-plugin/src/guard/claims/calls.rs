@@ -3,7 +3,7 @@
 use super::{ClaimState, Task};
 use holdfast_core::lease::claim::{Again, ClaimError, Wanted, claim, look_again};
 use holdfast_core::lease::slots::{Found, window};
-use holdfast_lease::error::{SectorError, VolumeError};
+use holdfast_lease::error::VolumeError;
 use holdfast_lease::volume::Volume;
 use holdfast_model::id::VmUuid;
 use holdfast_model::lease::{Claim, Record};
@@ -104,7 +104,7 @@ fn free(volume: &Volume, slot: u32, uuid: &VmUuid) -> Result<ClaimState, VolumeE
 fn look(volume: &Volume, slot: u32, own: &Wanted) -> Result<ClaimState, VolumeError> {
     let there = match read(volume, slot) {
         Ok(there) => there,
-        Err(VolumeError::Sector { number, source, .. }) if is_damage(&source) => {
+        Err(VolumeError::Sector { number, source, .. }) if source.is_damage() => {
             let vm = &own.vm;
             tracing::warn!(%vm, slot, why = %source, "its claim is damaged; it is written again");
             There {
@@ -138,21 +138,6 @@ fn look(volume: &Volume, slot: u32, own: &Wanted) -> Result<ClaimState, VolumeEr
             Ok(ClaimState::PassedOver {
                 by: format!("generation {generation} by {host}"),
             })
-        }
-    }
-}
-
-/// Another volume's sector, and one of a newer version, are somebody's.
-fn is_damage(why: &SectorError) -> bool {
-    match why {
-        SectorError::Zeroed
-        | SectorError::Magic
-        | SectorError::Checksum { .. }
-        | SectorError::Number { .. }
-        | SectorError::Kind { .. }
-        | SectorError::Field { .. } => true,
-        SectorError::Size { .. } | SectorError::Version { .. } | SectorError::Volume { .. } => {
-            false
         }
     }
 }
