@@ -237,7 +237,23 @@ install_host() {
         place "$WORK/watchdog.conf" \
             /etc/systemd/system/holdfast-guard.service.d/watchdog.conf 0644 holdfast-guard
     fi
+    install_systemd_watchdog
     install_libvirt
+}
+
+# `kind = "systemd"` and WatchdogSec= of the unit belong together: without the latter the guard has no
+# watchdog, and without the former it gives no sign of life, and systemd ends it again and again.
+install_systemd_watchdog() {
+    place "$HOST_FILES/systemd-watchdog.conf" /usr/share/doc/holdfast/systemd-watchdog.conf 0644
+    addition=/etc/systemd/system/holdfast-guard.service.d/systemd-watchdog.conf
+    kind=$(sed -n '/^\[guard\.watchdog\]/,/^\[/s/^ *kind *= *"\([a-z]*\)".*/\1/p' \
+        "$DESTDIR/etc/holdfast/host.toml" 2>/dev/null)
+    if [ "$kind" = systemd ]; then
+        place "$HOST_FILES/systemd-watchdog.conf" "$addition" 0644 holdfast-guard
+    elif [ -e "$DESTDIR$addition" ]; then
+        todo "remove $addition, or set kind = \"systemd\" under [guard.watchdog] in \
+/etc/holdfast/host.toml: as it is, systemd ends the guard again and again"
+    fi
 }
 
 install_libvirt() {

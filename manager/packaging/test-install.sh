@@ -157,6 +157,9 @@ that "host: migrations listen there only" \
     has "$D/etc/systemd/system/libvirtd-tcp.socket.d/holdfast.conf" 'ListenStream=192.0.2.22:16509'
 that "host: the watchdog's driver is loaded" \
     has "$D/etc/systemd/system/holdfast-guard.service.d/watchdog.conf" 'ExecStartPre=-+/sbin/modprobe i6300esb'
+ADDITION=etc/systemd/system/holdfast-guard.service.d/systemd-watchdog.conf
+that "host: systemd does not watch over the guard unless host.toml says so" not test -e "$D/$ADDITION"
+that "host: but it is known how" cmp "$P/systemd-watchdog.conf" "$D/usr/share/doc/holdfast/systemd-watchdog.conf"
 that "host: libvirt-guests does nothing" \
     has "$D/etc/systemd/system/libvirt-guests.service.d/holdfast.conf" 'ExecStop='
 that "qemu.conf: the owner is not remembered" has "$D/etc/libvirt/qemu.conf" 'remember_owner = 0'
@@ -171,6 +174,18 @@ that "host: second run changes nothing" [ "$before" = "$(tree_of "$D")" ]
 host --storage-check statvfs
 that "host: one block, however often" [ "$(grep -c 'BEGIN holdfast' "$D/etc/libvirt/qemu.conf")" = 1 ]
 that "host.toml: follows new options" has "$D/etc/holdfast/host.toml" 'check = "statvfs"'
+fresh watched
+host
+sed -i '/^\[guard\.watchdog\]/,/^\[/s/^#kind = .*/kind = "systemd"/' "$D/etc/holdfast/host.toml"
+host
+that "host: systemd watches over the guard if host.toml says so" cmp "$P/systemd-watchdog.conf" "$D/$ADDITION"
+# A sign each third of the time-out; the one in host.toml is the example for a device.
+limit=$(sed -n 's/^WatchdogSec=\([0-9]*\)s$/\1/p' "$D/$ADDITION")
+timeout=$(sed -n 's/^#timeout_s = \([0-9]*\)$/\1/p' "$P/host.toml")
+that "host: systemd waits for longer than the guard gives no sign" [ "$((${limit:-0} * 3))" -gt "${timeout:-9999}" ]
+sed -i 's/^kind = "systemd"/kind = "none"/' "$D/etc/holdfast/host.toml"
+host
+says "host: and if it does not any more, that is said" "remove /$ADDITION"
 fresh tls
 into host --cluster lab --site b --name b2 --etcd "$URLS"
 that "host: migrates over TLS unless told" has "$D/etc/holdfast/host.toml" 'migrate_address = "qemu+tls://b2/system"'
@@ -311,7 +326,7 @@ if command -v systemd-analyze >/dev/null; then
         that "systemd reads $unit.service" verified $unit.service
     done
     for part in root.witness:etcd.service root.host:libvirt-guests.service root.host:libvirtd-tcp.socket \
-        root.host:holdfast-guard.service; do
+        root.watched:holdfast-guard.service; do
         unit=${part#*:}
         case $unit in
             *.socket) printf '[Socket]\nListenStream=1\nService=etcd.service\n' >"$T/units/$unit" ;;
