@@ -9,7 +9,7 @@ mod common;
 
 use common::{question, wasm};
 use holdfast_extension_host::cache::Cache;
-use holdfast_extension_host::compile::{self, Compiler};
+use holdfast_extension_host::compile::{self, Caps, Compiler};
 use holdfast_extension_host::outside::Reach;
 use holdfast_extension_host::storage_check::Domain;
 use holdfast_extension_host::{EngineKind, Loaded, Placement, Runtime, StorageCheck};
@@ -85,6 +85,7 @@ fn round(guest: &str) {
     let compiler = Compiler {
         program: "/proc/self/exe".into(),
         arguments: vec![COMPILE.to_owned(), peak.display().to_string()],
+        caps: Caps::default(),
     };
     let cache = Cache::open(&dir.path().join("code")).expect("a directory");
     let runtime = Runtime::new(EngineKind::Native).expect("a runtime");

@@ -1,7 +1,7 @@
 //! What compiles components, and keeps machine code.
 
 use holdfast_extension_host::cache::Cache;
-use holdfast_extension_host::compile::{self, Compiler};
+use holdfast_extension_host::compile::{self, Caps, Compiler};
 use holdfast_extension_host::{EngineKind, ExtensionError, Loaded, Runtime};
 use holdfast_model::component::digest;
 use holdfast_model::extension::Installed;
@@ -78,6 +78,7 @@ impl Workshop {
             // Also after an upgrade has replaced its file.
             program: "/proc/self/exe".into(),
             arguments,
+            caps: Caps::default(),
         };
         let cache = Cache::open(dir)?;
         Ok(Self::new(Runtime::new(kind(engine))?, cache, compiler))

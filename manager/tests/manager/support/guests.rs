@@ -1,7 +1,7 @@
 //! Built extensions, and what gets them ready.
 
 use holdfast_extension_host::cache::Cache;
-use holdfast_extension_host::compile::Compiler;
+use holdfast_extension_host::compile::{Caps, Compiler};
 use holdfast_extension_host::{EngineKind, Runtime};
 use holdfast_extension_ready::COMPILE;
 use holdfast_manager::daemon::Workshop;
@@ -25,6 +25,7 @@ pub fn workshop(dir: &Path) -> Workshop {
     let compiler = Compiler {
         program: env!("CARGO_BIN_EXE_holdfast-manager").into(),
         arguments: vec![COMPILE.to_owned()],
+        caps: Caps::default(),
     };
     let cache = Cache::open(&dir.join("code")).expect("a directory");
     Workshop::new(

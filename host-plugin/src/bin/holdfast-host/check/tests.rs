@@ -2,7 +2,7 @@
 
 use super::*;
 use holdfast_extension_host::cache::Cache as Code;
-use holdfast_extension_host::compile::{Compiler, here};
+use holdfast_extension_host::compile::{Caps, Compiler, here};
 use holdfast_extension_host::{EngineKind, Runtime};
 use holdfast_model::advice::Fallback;
 use holdfast_model::component::digest;
@@ -95,6 +95,7 @@ impl Rig {
         let compiler = Compiler {
             program: "/bin/sh".into(),
             arguments: vec!["-c".to_owned(), script],
+            caps: Caps::default(),
         };
         let cache = Code::open(&self.code()).expect("a directory");
         let loaded = cache.load_or_compile(&runtime, &compiler, wasm);
