@@ -79,8 +79,8 @@ pub struct ManagerFile {
     /// How extensions are run.
     #[serde(default)]
     pub extensions_engine: ExtensionsEngine,
-    /// Where the requests that extensions have sent are written down, each before it is sent: a file that only
-    /// the manager's user can write. Without it none is sent.
+    /// Where the requests that extensions have sent are written down, and the programs that they have run, each before
+    /// it happens: a file that only the manager's user can write. Without it none is sent, and none run.
     #[serde(default = "default_requests_file")]
     pub requests_file: PathBuf,
     /// Where extensions may send requests, by the names that the policy uses.
@@ -134,8 +134,8 @@ pub struct FenceFile {
     /// of storage checks.
     #[serde(default = "default_host_fencing_dir")]
     pub extensions_dir: PathBuf,
-    /// Where the requests that extensions have sent are written down, each before it is sent: a file that only root
-    /// can write. Without it none is sent.
+    /// Where the requests that extensions have sent are written down, and the programs that they have run, each before
+    /// it happens: a file that only root can write. Without it none is sent, and none run.
     #[serde(default = "default_host_requests_file")]
     pub requests_file: PathBuf,
     /// Where extensions may send requests, by the names that the policy uses.

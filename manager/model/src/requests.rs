@@ -216,4 +216,14 @@ mod tests {
         let none: Newest = serde_json::from_str("{}").expect("nothing at all");
         assert!(none.is_empty());
     }
+
+    #[test]
+    fn what_a_host_has_told_in_an_earlier_version_is_read_and_reads_the_same() {
+        use crate::asking::HostAsks;
+        let earlier = r#"{"incarnation":"i1","life":"1","means":{}}"#;
+        let asks: HostAsks = serde_json::from_str(earlier).expect("a record");
+        assert!(asks.newest.is_empty());
+        let text = serde_json::to_string(&asks).expect("JSON");
+        assert_eq!(text, earlier);
+    }
 }

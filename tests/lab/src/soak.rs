@@ -132,7 +132,11 @@ impl Seen {
             .events
             .values()
             .filter(|event| kinds.contains(&event.kind));
-        events.map(|event| event.text.clone()).collect()
+        let told = events.map(|event| {
+            let after_s = event.at.0.saturating_sub(self.since_unix_ms) / 1_000;
+            format!("after {after_s} s: {}", event.text)
+        });
+        told.collect()
     }
 }
 
@@ -165,7 +169,7 @@ impl<'b> Counting<'b> {
         orders
             .map(|call| {
                 let after_s = (call.at_ms - self.since_ms) / 1_000;
-                format!("{} was to be switched off, after {after_s} s", call.host)
+                format!("after {after_s} s: {} was to be switched off", call.host)
             })
             .collect()
     }
