@@ -1,5 +1,6 @@
 //! What `holdfast ext new` writes and what the guide for authors shows, as it stands: built, checked and tried by the
 //! commands that the guide names.
+#![allow(clippy::unwrap_used)]
 
 use super::authors::{Ran, holdfast, json};
 use holdfast_extension_kit::{Language, Tools};

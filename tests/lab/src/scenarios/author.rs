@@ -19,6 +19,8 @@ const GUIDE: &str = include_str!("../../../../docs/extensions-authoring.md");
 const VM: &str = "vm02";
 const RULE: &str = "rack-rule";
 const FOLDER: &str = "/home/me/rack-rule";
+/// What it writes to its log begins with the machine's name.
+const LOGGED: &str = "vm02: ";
 
 /// A build that fetches its tools first, on a slow machine.
 const BUILD: Duration = Duration::from_secs(600);
@@ -92,11 +94,13 @@ fn at_work(cluster: &Cluster, folder: &Path) -> Result<()> {
                 })?;
                 wait_shown(lab, folder, &words, &step.shows)?;
             }
-            "ext logs" => wait_shown(lab, folder, &words, &[&format!("{VM}: ")])?,
+            "ext logs" => wait_shown(lab, folder, &words, &[LOGGED])?,
             "ext show" => {
                 cli(lab, folder, &words)?;
-                let asked = &shown(cluster, RULE)?["costs"];
-                expect(asked["failed"] == 0, || format!("{RULE} failed: {asked}"))?;
+                let told = shown(cluster, RULE)?;
+                expect(told["costs"]["failed"] == 0, || {
+                    format!("{RULE} failed: {told:#}")
+                })?;
             }
             _ => cli(lab, folder, &words).map(drop)?,
         }
