@@ -81,7 +81,7 @@ const STATES: [(&str, &str); 62] = [
     ("fence: lapsed", ": lapsed: no heartbeat for"),
     ("fence: released", ": released by the host itself"),
     ("fence: rebooted", ": rebooted"),
-    ("fence: confirmed", "): confirmed off by "),
+    ("fence: confirmed", ": confirmed off by "),
     ("fence: asked to release", "it is asked to release"),
     (
         "guard: asked to release",

@@ -1,6 +1,7 @@
 //! The VMs' sectors on the storage: what stands in them, who writes there, and what must never be.
 
 use super::ctx::Ctx;
+use super::damage::SECTOR;
 use super::net::Place;
 use super::san::San;
 use holdfast_lease::error::SectorError;
@@ -49,7 +50,7 @@ impl San {
                 Some((_, Stands::Claim(claim))) => Ok(claim.clone()),
                 Some((_, Stands::Damaged { why, .. })) => Err(why.clone()),
                 None if self.ends_early => Err(SectorError::Size {
-                    wanted: 1,
+                    wanted: SECTOR,
                     found: 0,
                 }),
                 None => return None,

@@ -12,7 +12,7 @@ use holdfast_model::lease::Record;
 use std::sync::Arc;
 
 /// Bytes of a sector.
-const SECTOR: usize = 4_096;
+pub(super) const SECTOR: usize = 4_096;
 /// The first heartbeat slot, and a VM's sector: which of those makes no difference.
 const SLOTS: u64 = 2;
 /// See [`SLOTS`].
