@@ -1,4 +1,4 @@
-//! Twenty extensions at once, five of which do nothing right: what a cluster has to bear.
+//! Twenty extensions at once, five of which do nothing right, and two more that do worse: what a cluster has to bear.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,8 +9,10 @@ use crate::run::wait_until;
 use crate::state;
 use crate::trial::Cluster;
 
-/// Which, and how many of each; a name of its own for each.
-const CROWD: [(&str, usize); 8] = [
+/// What is measured, and how many of each: fifteen that answer, and of the five others one traps, one computes without
+/// end, one takes all the memory there is, one ranks by what is no number, and one never comes back from an event. A name
+/// of its own for each.
+pub const CROWD: [(&str, usize); 8] = [
     ("site-affinity", 8),
     ("label-match", 5),
     ("free-memory", 2),
@@ -21,14 +23,20 @@ const CROWD: [(&str, usize); 8] = [
     ("bad-spins", 1),
 ];
 
+/// These do worse: one answers with 10 MB, and one wants a thousand requests for each batch of events.
+pub const WORSE: [(&str, usize); 2] = [("bad-talks", 1), (FLOODS, 1)];
+
+/// It takes whatever comes of its requests for a good answer: it never fails.
+const FLOODS: &str = "bad-floods";
+
 /// Compiling takes seconds each.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Installs them, and waits until every manager has tried to get each ready. Their names.
-pub fn install(cluster: &Cluster) -> Result<Vec<String>> {
+pub fn install(cluster: &Cluster, which: &[(&str, usize)]) -> Result<Vec<String>> {
     let root = cluster.lab.state().root().join("crowd");
     let mut names = Vec::new();
-    for (base, copies) in CROWD {
+    for &(base, copies) in which {
         for copy in 1..=copies {
             let name = format!("{base}-{copy}");
             copied(base, &root.join(&name), &name)?;
@@ -64,7 +72,12 @@ pub fn install(cluster: &Cluster) -> Result<Vec<String>> {
 /// nothing else is out of order.
 pub fn disturbs_nothing(cluster: &Cluster, names: &[String]) -> Result<()> {
     for bad in names.iter().filter(|name| name.starts_with("bad-")) {
-        if cluster.calls_of(bad)?.failed == 0 {
+        let calls = cluster.calls_of(bad)?;
+        let harm = match bad.starts_with(FLOODS) {
+            true => calls.asked,
+            false => calls.failed,
+        };
+        if harm == 0 {
             let text = format!("{bad} was asked by nobody, or did no harm: nothing is shown");
             return Err(LabError::Refused(text));
         }

@@ -5,9 +5,10 @@ use holdfast_lab::scenarios::{DEVICES, with_policy};
 use holdfast_lab::trial::{Cluster, Failover, lose, move_vm};
 use holdfast_lab::{Progress, Result, notice_soon, wait_until};
 
-use super::Figure;
+use super::Measured;
 use super::planes::all_well;
-use super::runs::{PATIENCE, Plan, failover_figures, gather, tidied_up, wishes};
+use super::runs::{PATIENCE, Plan, gather, tidied_up, wishes};
+use super::series::{Series, healed};
 
 /// The host that is lost.
 const LOST: &str = "a1";
@@ -25,7 +26,7 @@ const ROWS: [(&str, Mode); 5] = [
 const FEWER: usize = 5;
 
 /// All of them in one lab, the runs of each in turn.
-pub(super) fn detect(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
+pub(super) fn detect(plan: &Plan, progress: &Progress) -> Result<Measured> {
     let count = plan.vms.unwrap_or(1);
     plan.in_lab(progress, |cluster| {
         let wishes = wishes(count, "a");
@@ -33,66 +34,81 @@ pub(super) fn detect(plan: &Plan, progress: &Progress) -> Result<Vec<Figure>> {
         gather(cluster, &wishes)?;
         // Otherwise what is measured is when the storage lets go of a lost host's image locks: 3 s.
         notice_soon(cluster.lab)?;
-        let mut figures = Vec::new();
-        let alone = series(plan.runs, progress, "leases only", || {
-            loses(cluster, &names)
-        })?;
-        figures.extend(failover_figures("leases only", &alone));
-        with_policy(cluster.lab, DEVICES, || {
+        let mut measured = Measured::default();
+        let alone = losses(plan.runs, cluster, progress, "leases only", &names);
+        if !measured.take("leases only", alone, cluster, progress) {
+            return Ok(measured);
+        }
+        let with_devices = with_policy(cluster.lab, DEVICES, || {
             Boards::serve(cluster.lab, |boards| {
                 for (name, mode) in ROWS {
                     let runs = match mode {
                         Mode::Answers => plan.runs,
                         _ => plan.runs.div_ceil(FEWER),
                     };
-                    let all = series(runs, progress, name, || {
+                    let lose = || {
                         boards.set(LOST, mode);
-                        let failover = loses(cluster, &names)?;
+                        let failover = loses(cluster, progress)?;
                         // What was held back is of no more use to anybody.
                         boards.tell_lies();
                         Ok(failover)
-                    })?;
-                    figures.extend(failover_figures(name, &all));
+                    };
+                    let home = || comes_home(cluster, progress, &names);
+                    let all = Series::of(runs, progress, name, lose, home);
+                    if !measured.take(name, all, cluster, progress) {
+                        break;
+                    }
                 }
                 Ok(())
             })
-        })?;
-        Ok(figures)
+        });
+        if let Err(error) = with_devices {
+            // Of a cluster that is not well, the policy may not be taken back either.
+            measured.cut_short.get_or_insert(error);
+        }
+        Ok(measured)
     })
 }
 
-pub(super) fn series(
+/// So many losses of the host, one after the other.
+pub(super) fn losses(
     runs: usize,
+    cluster: &Cluster,
     progress: &Progress,
     name: &str,
-    mut once: impl FnMut() -> Result<Failover>,
-) -> Result<Vec<Failover>> {
-    let step = |run| {
-        let name = format!("{name}, run {run} of {runs}");
-        progress.step(&name, &mut once)
-    };
-    (1..=runs).map(step).collect()
+    vms: &[&str],
+) -> Series {
+    let lose = || loses(cluster, progress);
+    Series::of(runs, progress, name, lose, || {
+        comes_home(cluster, progress, vms)
+    })
 }
 
-/// The host loses its power with its VMs; it is well again, and has them back, before this returns.
-pub(super) fn loses(cluster: &Cluster, vms: &[&str]) -> Result<Failover> {
-    all_well(cluster)?;
-    answers(cluster)?;
+/// The host loses its power with its VMs.
+fn loses(cluster: &Cluster, progress: &Progress) -> Result<Failover> {
+    healed(progress, "the cluster", || all_well(cluster))?;
+    healed(progress, "its probing", || answers(cluster))?;
     // Where it came from, libvirtd finishes the move a moment after it is done, and starts nothing until then.
     for host in cluster.lab.layout().hypervisors() {
         if host.name != LOST {
-            tidied_up(cluster, &host.name)?;
+            healed(progress, &host.name, || tidied_up(cluster, &host.name))?;
         }
     }
-    let failover = lose(cluster, &[LOST], PATIENCE)?;
+    lose(cluster, &[LOST], PATIENCE)
+}
+
+/// It is well again, and has its VMs back.
+fn comes_home(cluster: &Cluster, progress: &Progress, vms: &[&str]) -> Result<()> {
     cluster.lab.power_on(&[LOST])?;
-    cluster.lab.wait_storage_in_sync(PATIENCE)?;
-    all_well(cluster)?;
-    tidied_up(cluster, LOST)?;
+    healed(progress, "the storage", || {
+        cluster.lab.wait_storage_in_sync(PATIENCE)
+    })?;
+    healed(progress, "the cluster", || all_well(cluster))?;
+    healed(progress, LOST, || tidied_up(cluster, LOST))?;
     for vm in vms {
         move_vm(cluster, vm, LOST, PATIENCE)?;
     }
-    Ok(failover)
+    Ok(())
 }
 
 /// Managers at two sites have had answers of it, as they have of any host that is up for more than a moment:

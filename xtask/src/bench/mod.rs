@@ -6,6 +6,7 @@ mod extensions;
 mod planes;
 mod runs;
 mod sanlock;
+mod series;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -106,6 +107,23 @@ impl Figure {
     }
 }
 
+/// What was measured.
+#[derive(Default)]
+struct Measured {
+    figures: Vec<Figure>,
+    /// Why there is not more of it.
+    cut_short: Option<LabError>,
+}
+
+impl From<Vec<Figure>> for Measured {
+    fn from(figures: Vec<Figure>) -> Self {
+        Self {
+            figures,
+            cut_short: None,
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
     catch_interrupts()?;
     let needs_lab = !matches!(arguments.name, Name::Planner | Name::Extensions);
@@ -127,20 +145,20 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
         vms: arguments.vms,
         at_least: Duration::from_secs(60 * arguments.minutes.unwrap_or(0)),
     };
-    let figures = match arguments.name {
-        Name::Failover => runs::failover(&plan, &progress)?,
-        Name::Site => runs::site(&plan, &progress)?,
+    let Measured { figures, cut_short } = match arguments.name {
+        Name::Failover => runs::failover(&plan, &progress)?.into(),
+        Name::Site => runs::site(&plan, &progress)?.into(),
         Name::Detect => detect::detect(&plan, &progress)?,
-        Name::Manager => runs::manager(&plan, &progress)?,
-        Name::Migration => runs::migration(&plan, &progress)?,
-        Name::Isolation => planes::isolation(&plan, &progress)?,
-        Name::Cut => planes::site_cut(&plan, &progress)?,
-        Name::Agent => planes::agent(&plan, &progress)?,
-        Name::Etcd => planes::etcd(&plan, &progress)?,
-        Name::Sanlock => sanlock::takeover(&plan, &progress)?,
-        Name::Extensions => extensions::run(&progress)?,
+        Name::Manager => runs::manager(&plan, &progress)?.into(),
+        Name::Migration => runs::migration(&plan, &progress)?.into(),
+        Name::Isolation => planes::isolation(&plan, &progress)?.into(),
+        Name::Cut => planes::site_cut(&plan, &progress)?.into(),
+        Name::Agent => planes::agent(&plan, &progress)?.into(),
+        Name::Etcd => planes::etcd(&plan, &progress)?.into(),
+        Name::Sanlock => sanlock::takeover(&plan, &progress)?.into(),
+        Name::Extensions => extensions::run(&progress)?.into(),
         Name::Crowd => crowd::run(&plan, &progress)?,
-        Name::Planner => Vec::new(),
+        Name::Planner => Measured::default(),
     };
     anstream::println!(
         "{:<52} {:>5} {:>8} {:>8} {:>8} {:>8}",
@@ -171,7 +189,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<ExitCode> {
         })?;
         std::fs::write(file, text + "\n").map_err(LabError::io("write", file))?;
     }
-    Ok(ExitCode::SUCCESS)
+    cut_short.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 fn planner() -> Result<ExitCode> {

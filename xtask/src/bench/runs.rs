@@ -47,16 +47,18 @@ impl Plan {
             .wait_sites_online(PATIENCE)
             .and_then(|()| work(&cluster));
         if result.is_err() {
-            let text = lab
-                .cli(&["status"])
-                .map(|out| out.stdout)
-                .unwrap_or_default();
-            progress.line(&text);
+            tell_status(&lab, progress);
         }
         let down = lab.down();
         let value = result?;
         down.map(|()| value)
     }
+}
+
+/// What a cluster looks like in which something did not come to be.
+pub(super) fn tell_status(lab: &Lab, progress: &Progress) {
+    let text = lab.cli(&["status"]).map(|out| out.stdout);
+    progress.line(&text.unwrap_or_default());
 }
 
 /// Boot-sector guests: what is measured is not their boot.

@@ -3,6 +3,7 @@
 mod lab;
 mod stages;
 mod tally;
+mod tidy;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -55,7 +56,7 @@ const STAGES: &[Stage] = &[
         name: "tidy",
         what: "long files, leftovers",
         quick: true,
-        run: stages::tidy,
+        run: tidy::tidy,
         shorter: None,
     },
     Stage {

@@ -8,9 +8,6 @@ use holdfast_lab::{LabError, Progress, Result};
 use super::tally::Tally;
 use crate::root::root;
 
-/// No Rust file is longer; aim for less than 400.
-const LONGEST_FILE: usize = 500;
-
 fn cargo() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -174,63 +171,4 @@ pub(super) fn vagrant(_: &Progress) -> Result<Tally> {
             .arg("vagrant/test-vagrant.sh")
             .current_dir(root()),
     )
-}
-
-/// Long files and leftovers, in everything git tracks.
-pub(super) fn tidy(_: &Progress) -> Result<Tally> {
-    let mut wrong = Vec::new();
-    for file in tracked()?.iter().filter(|file| file.ends_with(".rs")) {
-        let path = root().join(file);
-        let text = std::fs::read_to_string(&path).map_err(LabError::io("read", &path))?;
-        let lines = text.lines().count();
-        if lines > LONGEST_FILE {
-            wrong.push(format!(
-                "{file}: {lines} lines, at most {LONGEST_FILE}: split it by concern"
-            ));
-        }
-        for (number, line) in text.lines().enumerate() {
-            // Spelled in two parts, so that this file passes.
-            let leftovers = [
-                concat!("FIX", "ME"),
-                concat!("TO", "DO"),
-                concat!("X", "XX"),
-            ];
-            let words = || line.split(|c: char| !c.is_ascii_alphanumeric());
-            if let Some(word) = words().find(|word| leftovers.contains(word)) {
-                wrong.push(format!("{file}:{}: {word}", number + 1));
-            }
-        }
-        let spelled = concat!("\"/hold", "fast/v1");
-        let test = file.contains("/tests/") || file.ends_with("tests.rs");
-        if text.contains(spelled) && !file.ends_with("keyspace.rs") && !test {
-            wrong.push(format!(
-                "{file}: spells a store key; that is keyspace.rs's alone"
-            ));
-        }
-    }
-    for text in &wrong {
-        println!("{text}");
-    }
-    Ok(if wrong.is_empty() {
-        Tally::passed(1)
-    } else {
-        Tally::failed(1)
-    })
-}
-
-fn tracked() -> Result<Vec<String>> {
-    let out = Command::new("git")
-        .args(["ls-files"])
-        .current_dir(root())
-        .output()
-        .map_err(LabError::io("start", "git"))?;
-    if !out.status.success() {
-        return Err(LabError::Refused(
-            "`git ls-files` failed: is this a git checkout?".into(),
-        ));
-    }
-    Ok(String::from_utf8_lossy(&out.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect())
 }
