@@ -16,6 +16,7 @@
 //! What changes something takes `?dry_run`; what replaces a record takes `?revision=N`.
 
 mod component_trial;
+mod components;
 pub mod config;
 pub mod events;
 mod extension_decisions;
@@ -41,7 +42,6 @@ use crate::requests::Requests;
 use crate::status::Context;
 use crate::why::{Asked, explain};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post, put};
 use component_trial::OnTrial;
@@ -281,10 +281,7 @@ pub fn router(app: Arc<App>) -> Router {
                 .put(extensions::install)
                 .delete(extensions::remove),
         )
-        .route(
-            "/components/{digest}",
-            put(extensions::upload).layer(DefaultBodyLimit::max(extensions::COMPONENT_MAX_LARGE)),
-        );
+        .route("/components/{digest}", put(components::upload));
     let v1 = v1
         .route(
             "/extensions/{name}/shadow",
