@@ -45,6 +45,7 @@ use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post, put};
 use component_trial::OnTrial;
+use holdfast_model::advice::Advised;
 use holdfast_model::id::{ClusterName, ManagerName, Revision};
 use holdfast_model::plan::Plan;
 use holdfast_model::time::Instant;
@@ -108,6 +109,8 @@ pub struct Look<'a> {
     pub context: Context<'a>,
     /// For the planner.
     pub asked: Asked,
+    /// What extensions were asked for it, and said.
+    pub advised: &'a [Advised],
 }
 
 impl App {
@@ -197,6 +200,7 @@ impl App {
                 view,
                 context,
                 asked,
+                advised: &plan.advised,
             }))
         })
     }

@@ -25,3 +25,4 @@ mod policy_unread;
 mod probes;
 mod status;
 mod tell;
+mod why_extensions;
