@@ -8,17 +8,15 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 impl Rig {
-    /// Waits until all know that the manager does not answer.
-    async fn is_away(&self, manager: &str) {
-        let away = |status: &Value| {
+    /// Waits until it is known that the manager answers, or does not.
+    async fn answers(&self, manager: &str, well: bool) {
+        let known = |status: &Value| {
             let managers = status["managers"].as_array();
-            managers.is_some_and(|all| {
-                all.iter()
-                    .any(|each| each["name"] == manager && each["healthy"] == false)
-            })
+            let mut all = managers.into_iter().flatten();
+            all.any(|each| each["name"] == manager && each["healthy"] == well)
         };
         self.manager
-            .until("/status", "it to be known as away", away)
+            .until("/status", &format!("{manager} answers: {well}"), known)
             .await;
     }
 
@@ -73,8 +71,9 @@ async fn what_is_installed_while_a_site_is_away_is_there_when_it_is_back() {
     let rig = Rig::start().await;
     let dir = tempfile::tempdir().expect("a directory");
     let other = at_b(&rig, &dir, true).await;
+    rig.answers("m-b", true).await;
     other.kill().await;
-    rig.is_away("m-b").await;
+    rig.answers("m-b", false).await;
     // A first version works where somebody is, and it is said who does not have it.
     let told = rig
         .install_version(&rig.version(NAME, "0.1.0", ""), &[])
