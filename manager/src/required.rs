@@ -26,6 +26,13 @@ pub(crate) fn present(view: &View, now: Instant) -> impl Iterator<Item = &Manage
         .map(|seen| &seen.value)
 }
 
+/// The managers that were there once and do not answer now.
+pub(crate) fn absent(view: &View, now: Instant) -> impl Iterator<Item = &ManagerPresence> {
+    let all = view.managers.values();
+    all.filter(move |seen| !is_present(now, seen.seen_at))
+        .map(|seen| &seen.value)
+}
+
 /// Those that the policy requires.
 ///
 /// # Errors

@@ -1,6 +1,10 @@
 //! Why a VM or a host is where and how it is: the planner's own words, the records behind them,
 //! and for "why not there?" a trial run of the planner. Read only.
 
+mod advice;
+
+pub use advice::{Heard, NoAnswer, OfHost, Question, Voice, heard};
+
 use crate::extensions::Extensions;
 use crate::status::{Context, build};
 use holdfast_core::planner::plan_with;
@@ -70,6 +74,9 @@ pub struct WhyVm {
     pub said: Vec<(HostName, VmReport)>,
     /// Why it is not on the host that was asked about.
     pub not_on: Option<NotOn>,
+    /// What placement extensions say of it; none without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Heard>,
 }
 
 /// Why a VM is not on a host.
@@ -98,7 +105,7 @@ pub struct WhyHost {
     pub vms: Vec<VmName>,
 }
 
-/// About one VM; none if there is no such VM.
+/// About one VM, but for what extensions say of it ([`heard`]); none if there is no such VM.
 pub fn vm(
     view: &View,
     asked: &Asked,
@@ -148,6 +155,7 @@ pub fn vm(
         owner,
         said,
         not_on,
+        extensions: None,
     })
 }
 
@@ -363,7 +371,29 @@ fn concerns(request: &Request, name: &VmName) -> bool {
     }
 }
 
-/// Runs the planner on a copy of the view in which somebody asks to move the VM there.
+/// Runs the planner on a copy of the view in which somebody asks to move the VM, to this host or to any.
+fn trial_of_move(view: &View, asked: &Asked, vm: &VmName, to: Option<&HostName>) -> Option<Plan> {
+    let id = OpId::from_str("why-not").ok()?;
+    let mut trial = view.clone();
+    trial.ops.retain(|_, op| !concerns(&op.value.request, vm));
+    let op = Op {
+        id: id.clone(),
+        by: "trial".to_owned(),
+        request: Request::Move {
+            vm: vm.clone(),
+            to: to.cloned(),
+        },
+    };
+    let seen = Seen {
+        value: op,
+        revision: view.revision,
+        seen_at: asked.now,
+    };
+    trial.ops.insert(id, seen);
+    Some(explain(&trial, asked))
+}
+
+/// Whether the VM could go there, and why not.
 fn why_not(view: &View, asked: &Asked, line: &Vm, host: &HostName) -> NotOn {
     let say = |possible: bool, reason: String| NotOn {
         host: host.clone(),
@@ -388,31 +418,9 @@ fn why_not(view: &View, asked: &Asked, line: &Vm, host: &HostName) -> NotOn {
     if let Some((_, reason)) = refused.clone().find(|(refused, _)| refused == host) {
         return say(false, reason.clone());
     }
-    let Ok(id) = OpId::from_str("why-not") else {
+    let Some(answer) = trial_of_move(view, asked, &line.name, Some(host)) else {
         return say(false, "this manager cannot ask".to_owned());
     };
-    let mut trial = view.clone();
-    trial
-        .ops
-        .retain(|_, op| !concerns(&op.value.request, &line.name));
-    let request = Request::Move {
-        vm: line.name.clone(),
-        to: Some(host.clone()),
-    };
-    let op = Op {
-        id: id.clone(),
-        by: "trial".to_owned(),
-        request,
-    };
-    trial.ops.insert(
-        id,
-        Seen {
-            value: op,
-            revision: view.revision,
-            seen_at: asked.now,
-        },
-    );
-    let answer = explain(&trial, asked);
     if let Some((possible, reason)) = answered(&answer, line, host) {
         return say(possible, reason);
     }

@@ -185,6 +185,26 @@ pub const COMPONENT_BYTES_MAX: u64 = 8 << 20;
 /// Largest one that is taken at all, in bytes.
 pub const COMPONENT_BYTES_LARGE_MAX: u64 = 32 << 20;
 
+/// That a component of so many bytes is too large, in words; none if it is not. `large`: large ones were allowed.
+pub fn component_fault(bytes: u64, large: bool) -> Option<String> {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let (usual, most) = (mib(COMPONENT_BYTES_MAX), mib(COMPONENT_BYTES_LARGE_MAX));
+    let size = mib(bytes);
+    match (
+        bytes > COMPONENT_BYTES_MAX,
+        bytes > COMPONENT_BYTES_LARGE_MAX,
+    ) {
+        (_, true) => Some(format!(
+            "the component has {size:.1} MiB, and no cluster takes more than {most} MiB; leave out what it does not use"
+        )),
+        (true, _) if !large => Some(format!(
+            "the component has {size:.1} MiB, and more than {usual} MiB are not taken unasked; make it smaller, or allow \
+             up to {most} MiB with --allow-large (?large=true)"
+        )),
+        _ => None,
+    }
+}
+
 impl Limits {
     /// Each limit by its key.
     pub fn all(&self) -> [(&'static str, u64); 5] {
@@ -293,6 +313,11 @@ impl Installed {
     /// What it may do here.
     pub fn rights(&self) -> Rights {
         self.manifest.rights.and(&self.granted)
+    }
+
+    /// What it asks for and was not granted, each right in one line of words.
+    pub fn refused(&self) -> Vec<String> {
+        self.manifest.rights.beyond(&self.granted)
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Stage {
     Proven,
     /// For these.
     Waits(Vec<String>),
+    /// For somebody who asks it there: nobody who does answers now.
+    Nobody,
     /// It cannot be asked by one of them.
     CannotRun {
         /// By whom.
@@ -98,7 +100,7 @@ impl Installed {
             .map(|each| each.who.clone())
             .collect();
         Some(match (there().count(), waits.is_empty()) {
-            (0, _) => Stage::Waits(vec![format!("somebody who asks it at site {first}")]),
+            (0, _) => Stage::Nobody,
             (_, true) => Stage::Proven,
             (_, false) => Stage::Waits(waits),
         })
@@ -227,7 +229,7 @@ mod tests {
         }
         let all = [rest.clone(), ("m-b", ready("2")), ("m-b2", ready("2"))];
         assert_eq!(stage(&all), Some(Stage::Proven));
-        let nobody = waits("somebody who asks it at site b");
+        let nobody = Some(Stage::Nobody);
         assert_eq!(stage(&[rest]), nobody, "nobody there has shown it");
     }
 

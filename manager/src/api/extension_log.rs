@@ -41,8 +41,7 @@ mod here {
         options: Options,
     ) -> Result<Json<Value>, Problem> {
         let of_shadow = options.only(&["shadow"])?.flag("shadow")?;
-        let (shown, others) =
-            app.glance(|look| (shown(&app, look.view, &name), others(&app, look)))?;
+        let (shown, others) = app.glance(|look| (shown(&app, look, &name), others(&app, look)))?;
         let shown = shown.ok_or_else(|| unknown(&name))?;
         if of_shadow && shown.shadow.is_none() {
             return Err(no_shadow_of(&name));

@@ -7,13 +7,14 @@
 //! ```
 //! Each is one transaction, guarded by all records that it was decided on.
 
-use super::App;
 use super::extension_hosts::on_hosts;
+use super::extension_sites::away;
 use super::extensions::{Answer, Wanted, bindings, checked, fit, unknown, vouched};
 use super::input::{Asker, Body, Name, Options};
 use super::problem::Problem;
 use super::vms::asking;
 use super::write::{Asking, Change, Decided, carry_out};
+use super::{App, Look};
 use crate::extensions::ShadowShown;
 use axum::extract::State;
 use holdfast_model::extension::{ExtensionKind, Installed};
@@ -184,7 +185,7 @@ fn shadow_change(
     let mut change = Change::new(text)
         .put(key, candidate, seen)
         .guard(at_revision(named, present.revision));
-    change.warnings = widened(candidate, &present.value);
+    change.warnings = rights_changed(candidate, Some(&present.value));
     if kind == ExtensionKind::StorageCheck {
         let twice =
             "each host looks at its storage twice: its status commands run for both".to_owned();
@@ -198,15 +199,19 @@ fn at_revision(named: &ExtensionName, revision: Revision) -> holdfast_store::api
 }
 
 /// Rights that one has and the other has not, and those that it asks for and has not.
-fn widened(candidate: &Installed, present: &Installed) -> Vec<String> {
-    let newly = candidate.rights().beyond(&present.rights());
-    let mut told: Vec<String> = newly
-        .iter()
-        .map(|right| format!("it may newly: {right}"))
-        .collect();
-    let refused = candidate.manifest.rights.beyond(&candidate.granted);
-    told.extend(refused.iter().map(|right| format!("not granted: {right}")));
-    told
+fn rights_changed(candidate: &Installed, present: Option<&Installed>) -> Vec<String> {
+    let before = present.map(Installed::rights).unwrap_or_default();
+    let now = candidate.rights();
+    let all = [
+        ("it may newly", now.beyond(&before)),
+        ("it may no longer", before.beyond(&now)),
+        ("not granted", candidate.refused()),
+    ];
+    let lines = all.into_iter().flat_map(|(what, rights)| {
+        let rights = rights.into_iter();
+        rights.map(move |right| format!("{what}: {right}"))
+    });
+    lines.collect()
 }
 
 /// `DELETE /v1/extensions/{NAME}/shadow?revision=N&dry_run`.
@@ -277,7 +282,7 @@ pub async fn promote(
         let mut change = Change::new(text)
             .put(key, &record, Some(present.revision))
             .remove(Key::Shadow(named.clone()), shadow.revision);
-        change.warnings = told_of_change(view, &record, &present.value);
+        change.warnings = told_of_change(look, &record, Some(&present.value));
         let shown = shadow_shown(&app, view, &named);
         change.warnings.extend(shown.iter().flat_map(on_trial));
         Ok(Decided::Write(change))
@@ -290,14 +295,24 @@ fn changed_meanwhile(what: &str) -> Problem {
     Problem::new("contended", detail)
 }
 
-/// What to know before one takes another's place.
-fn told_of_change(view: &View, installed: &Installed, present: &Installed) -> Vec<String> {
-    let mut told = widened(installed, present);
-    told.extend(installed.beside_rights(present));
+/// What to know before one is used, in another's place if there is one.
+pub(super) fn told_of_change(
+    look: &Look<'_>,
+    installed: &Installed,
+    present: Option<&Installed>,
+) -> Vec<String> {
+    let view = look.view;
+    let mut told = rights_changed(installed, present);
+    told.extend(
+        present
+            .iter()
+            .flat_map(|present| installed.beside_rights(present)),
+    );
     let policy = view.policy.as_ref().map(|seen| &seen.value);
     let bound = policy.and_then(|policy| policy.extensions.get(&installed.manifest.name));
     told.extend(bindings(installed, bound));
     told.extend(on_hosts(view, installed));
+    told.extend(away(look, installed));
     told
 }
 
@@ -362,7 +377,7 @@ pub async fn rollback(
         let key = Key::Extension(named.clone());
         let mut change = Change::new(text).put(key, &back, Some(present.revision));
         change = settle_shadow(look.view, change, &back);
-        change.warnings = told_of_change(look.view, &back, &present.value);
+        change.warnings = told_of_change(look, &back, Some(&present.value));
         Ok(Decided::Write(change))
     })
     .await

@@ -5,40 +5,29 @@
 //! PUT /v1/extensions/NAME     looked at here, compiled here; one transaction, and every manager has it
 //! ```
 
-use super::App;
-use super::component_trial::HELD;
-use super::extension_hosts::{on_hosts, removal};
+use super::extension_hosts::removal;
 use super::extension_sites::{first_at, sited};
-use super::extension_versions::{is_used, settle_shadow, shadow_shown, take_shadow_along};
+use super::extension_versions::{settle_shadow, shadow_shown, take_shadow_along, told_of_change};
 use super::input::{Asker, Body, Name, Options, name};
 use super::problem::Problem;
 use super::vms::asking;
 use super::write::{Change, Decided, Outcome, carry_out};
+use super::{App, Look};
 use crate::extensions::Shown;
-use crate::required::required;
+use crate::required::{absent, present, required};
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use holdfast_extension_signature::trusted;
 use holdfast_model::advice::Fallback;
-use holdfast_model::extension::{Installed, LimitsAsked, Manifest, Rights};
-use holdfast_model::id::ExtensionName;
+use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked, Manifest, Rights};
+use holdfast_model::id::{ExtensionName, ManagerName};
 use holdfast_model::policy::ExtensionPolicy;
 use holdfast_model::signature::Signed;
 use holdfast_store::clock::wall;
-use holdfast_store::components::{self, Entry};
 use holdfast_store::keyspace::Key;
-use holdfast_store::view::View;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Largest component that is taken without being asked for by name.
-pub const COMPONENT_MAX: usize = 8 << 20;
-/// Largest that is taken at all.
-pub const COMPONENT_MAX_LARGE: usize = 32 << 20;
-/// A component that nobody names is kept for so long, in milliseconds: its extension may be on its way.
-const UNUSED_MS: u64 = 60 * 60 * 1000;
 
 pub(super) type Answer = Result<Json<Outcome>, Problem>;
 
@@ -66,10 +55,7 @@ pub struct Wanted {
 pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Vec<Shown>>, Problem> {
     app.look(|look| {
         let all = look.view.extensions.keys();
-        Json(
-            all.filter_map(|name| shown(&app, look.view, name))
-                .collect(),
-        )
+        Json(all.filter_map(|name| shown(&app, look, name)).collect())
     })
 }
 
@@ -78,7 +64,7 @@ pub async fn show(
     State(app): State<Arc<App>>,
     Name(name): Name<ExtensionName>,
 ) -> Result<Json<Shown>, Problem> {
-    app.look(|look| shown(&app, look.view, &name))?
+    app.look(|look| shown(&app, look, &name))?
         .map(Json)
         .ok_or_else(|| unknown(&name))
 }
@@ -89,17 +75,25 @@ pub(super) fn unknown(name: &ExtensionName) -> Problem {
 }
 
 /// An extension, as it is told of.
-pub(super) fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Shown> {
+pub(super) fn shown(app: &App, look: &Look<'_>, name: &ExtensionName) -> Option<Shown> {
+    let (view, now) = (look.view, look.context.now);
     let installed = &view.extensions.get(name)?.value;
-    let on_managers = view.managers.iter().filter_map(|(manager, seen)| {
-        let there = seen.value.extensions.get(name)?;
-        Some((manager.to_string(), there.clone()))
+    // What one said before it was gone is not how it stands there.
+    let on_managers = present(view, now).filter_map(|manager| {
+        let there = manager.extensions.get(name)?;
+        Some((manager.name.to_string(), there.clone()))
     });
     let mut managers: BTreeMap<_, _> = on_managers.collect();
     // What this one knows of itself is newer than what it last told.
     if let Some(here) = app.own.extensions.readiness().get(name) {
         managers.insert(app.manager.to_string(), here.clone());
     }
+    let away = match installed.manifest.kind {
+        ExtensionKind::StorageCheck => Vec::new(),
+        _ => absent(view, now)
+            .map(|manager| manager.name.clone())
+            .collect(),
+    };
     let on_hosts = view.host_extensions.iter().filter_map(|(host, seen)| {
         let there = seen.value.extensions.get(name)?;
         Some((host.clone(), there.clone()))
@@ -108,7 +102,9 @@ pub(super) fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Show
     Some(Shown {
         installed: installed.clone(),
         rights: installed.rights().lines(),
+        not_granted: installed.refused(),
         managers,
+        away,
         hosts: on_hosts.collect(),
         costs: app.own.extensions.costs(name),
         bound: view
@@ -121,92 +117,6 @@ pub(super) fn shown(app: &App, view: &View, name: &ExtensionName) -> Option<Show
         shadow: shadow_shown(app, view, name),
         signer: trusted(installed, &signers).ok().flatten().cloned(),
     })
-}
-
-/// `PUT /v1/components/{DIGEST}?large=true&dry_run=true`.
-pub async fn upload(
-    State(app): State<Arc<App>>,
-    Path(digest): Path<String>,
-    options: Options,
-    bytes: Bytes,
-) -> Answer {
-    let options = options.only(&["large", "dry_run"])?;
-    let (large, dry_run) = (options.flag("large")?, options.flag("dry_run")?);
-    let most = match large {
-        true => COMPONENT_MAX_LARGE,
-        false => COMPONENT_MAX,
-    };
-    if bytes.len() > most {
-        let advice = match large {
-            true => "make it smaller",
-            false => "make it smaller, or allow it with --allow-large (?large=true)",
-        };
-        let detail = format!(
-            "the component has {} bytes; at most {most} are taken; {advice}",
-            bytes.len()
-        );
-        return Err(Problem::new("invalid", detail));
-    }
-    let found = crate::extensions::digest(&bytes);
-    if found != digest {
-        let detail = format!(
-            "the body's SHA-256 is {found}, not {digest}: it was damaged on its way, or named wrongly; \
-             send it again"
-        );
-        return Err(Problem::new("invalid", detail));
-    }
-    if dry_run {
-        hold(&app, &digest, bytes);
-        let text = format!("look at component {}", short(&digest));
-        return Ok(Json(uploaded(text, true, true)));
-    }
-    let known = components::entry(&*app.store, &digest).await;
-    let known = known.map_err(|error| Problem::store(&error))?.is_some();
-    if !known {
-        forget_unused(&app).await?;
-        let stored = components::put(&*app.store, &digest, &bytes, wall()).await;
-        stored.map_err(|error| Problem::store(&error))?;
-    }
-    let text = format!("store component {}", short(&digest));
-    Ok(Json(uploaded(text, !known, false)))
-}
-
-fn uploaded(text: String, changed: bool, dry_run: bool) -> Outcome {
-    Outcome {
-        changed,
-        dry_run,
-        revision: None,
-        text,
-        warnings: Vec::new(),
-        would: Vec::new(),
-        waits: Vec::new(),
-    }
-}
-
-/// For the trial that follows at once; not for longer.
-fn hold(app: &Arc<App>, digest: &str, bytes: Bytes) {
-    app.on_trial.hold(digest, bytes);
-    let (app, digest) = (app.clone(), digest.to_owned());
-    tokio::spawn(async move {
-        tokio::time::sleep(HELD).await;
-        app.on_trial.take(&digest);
-    });
-}
-
-/// Components that nobody uses and nobody is about to.
-async fn forget_unused(app: &App) -> Result<(), Problem> {
-    let entries = components::entries(&*app.store).await;
-    let entries = entries.map_err(|error| Problem::store(&error))?;
-    let now = wall().0;
-    let unused = |entry: &&Entry| now.saturating_sub(entry.at.0) > UNUSED_MS;
-    for entry in entries.iter().filter(unused) {
-        let used = app.look(|look| is_used(look.view, &entry.digest))?;
-        if !used {
-            let removed = components::remove(&*app.store, entry).await;
-            removed.map_err(|error| Problem::store(&error))?;
-        }
-    }
-    Ok(())
 }
 
 /// `PUT /v1/extensions/{NAME}?revision=N&all_at_once&dry_run`.
@@ -260,18 +170,9 @@ pub async fn install(
         let mut change = Change::new(text).put(key, &record, seen);
         change = settle_shadow(look.view, change, &record);
         change.warnings.extend(first_at(&record));
-        let before = present.map(|seen| seen.value.rights()).unwrap_or_default();
-        for right in installed.rights().beyond(&before) {
-            change.warnings.push(format!("it may newly: {right}"));
-        }
-        let policy = look.view.policy.as_ref().map(|seen| &seen.value);
-        let bound = policy.and_then(|policy| policy.extensions.get(&named));
-        change.warnings.extend(bindings(&installed, bound));
-        let refused = installed.manifest.rights.beyond(&installed.granted);
-        for right in refused {
-            change.warnings.push(format!("not granted: {right}"));
-        }
-        change.warnings.extend(on_hosts(look.view, &installed));
+        let present = present.map(|seen| &seen.value);
+        let told = told_of_change(look, &installed, present);
+        change.warnings.extend(told);
         Ok(Decided::Write(change))
     })
     .await
@@ -353,7 +254,9 @@ pub(super) fn checked(
 /// that was only handed over for that: nothing of it is kept then.
 #[cfg(feature = "extensions")]
 pub(super) async fn fit(app: &App, installed: &Installed, dry_run: bool) -> Result<u64, Problem> {
+    use super::components::short;
     use holdfast_extension_host::contract::mismatches;
+    use holdfast_store::components;
     let invalid = |detail: String| Problem::new("invalid", detail);
     let Some(workshop) = &app.workshop else {
         let detail = "this manager cannot run extensions (its log says why); ask another one";
@@ -408,10 +311,6 @@ pub(super) async fn fit(app: &App, installed: &Installed, dry_run: bool) -> Resu
 pub(super) async fn fit(_: &App, _: &Installed, _: bool) -> Result<u64, Problem> {
     let detail = "this manager was built without extensions; ask another one";
     Err(Problem::new("not-possible", detail))
-}
-
-fn short(digest: &str) -> &str {
-    digest.get(..12).unwrap_or(digest)
 }
 
 /// `DELETE /v1/extensions/{NAME}`: it is not asked any more. Its component is kept for an hour.

@@ -22,7 +22,7 @@ pub async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
             .view
             .extensions
             .keys()
-            .filter_map(|name| shown(&app, look.view, name))
+            .filter_map(|name| shown(&app, look, name))
             .collect(),
     });
     let scrape = Scrape {

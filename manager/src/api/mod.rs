@@ -16,6 +16,7 @@
 //! What changes something takes `?dry_run`; what replaces a record takes `?revision=N`.
 
 mod component_trial;
+mod components;
 pub mod config;
 pub mod events;
 mod extension_decisions;
@@ -42,10 +43,10 @@ use crate::requests::Requests;
 use crate::status::Context;
 use crate::why::{Asked, explain};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post, put};
 use component_trial::OnTrial;
+use holdfast_model::advice::Advised;
 use holdfast_model::id::{ClusterName, ManagerName, Revision};
 use holdfast_model::plan::Plan;
 use holdfast_model::time::Instant;
@@ -109,6 +110,8 @@ pub struct Look<'a> {
     pub context: Context<'a>,
     /// For the planner.
     pub asked: Asked,
+    /// What extensions were asked for it, and said.
+    pub advised: &'a [Advised],
 }
 
 impl App {
@@ -198,6 +201,7 @@ impl App {
                 view,
                 context,
                 asked,
+                advised: &plan.advised,
             }))
         })
     }
@@ -282,10 +286,7 @@ pub fn router(app: Arc<App>) -> Router {
                 .put(extensions::install)
                 .delete(extensions::remove),
         )
-        .route(
-            "/components/{digest}",
-            put(extensions::upload).layer(DefaultBodyLimit::max(extensions::COMPONENT_MAX_LARGE)),
-        );
+        .route("/components/{digest}", put(components::upload));
     let v1 = v1
         .route(
             "/extensions/{name}/shadow",

@@ -215,6 +215,10 @@ pub async fn why_vm(
             &name,
             not_on.as_ref(),
         );
+        let found = found.map(|why| WhyVm {
+            extensions: why::heard(look.view, &look.asked, look.advised, &name),
+            ..why
+        });
         found.map(Json).ok_or_else(|| no_such_vm(look, &name))
     })?
 }

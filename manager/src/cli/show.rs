@@ -10,7 +10,7 @@ use crate::api::reads::{Page, SiteDetail, VmDetail};
 use crate::rto::Rto;
 use crate::timeline::Incident;
 use crate::wall::moment;
-use crate::why::{WhyHost, WhyVm};
+use crate::why::{Heard, WhyHost, WhyVm};
 use holdfast_model::event::EventKind;
 use holdfast_model::id::{HostName, SiteName, VmName};
 use holdfast_model::status::{Host, Site, Status, Vm};
@@ -116,7 +116,9 @@ impl Session {
             .map(|host| format!("?not_on={host}"))
             .unwrap_or_default();
         self.shown::<WhyVm>(&format!("/why/vm/{vm}{query}"), |why, _| {
-            let mut out = because(&why.because);
+            let said = why.extensions.iter().flat_map(Heard::lines);
+            let lines: Vec<String> = why.because.iter().cloned().chain(said).collect();
+            let mut out = because(&lines);
             if let Some(not_on) = &why.not_on {
                 let tone = if not_on.possible {
                     Tone::Good

@@ -29,7 +29,7 @@ pub use shadow::ShadowShown;
 use cost::Costs;
 use holdfast_fence::FencingHere;
 use holdfast_model::extension::{ExtensionKind, Installed};
-use holdfast_model::id::{ExtensionName, HostName, SignerName, SiteName, TargetName};
+use holdfast_model::id::{ExtensionName, HostName, ManagerName, SignerName, SiteName, TargetName};
 use holdfast_model::standing::{OnHost, Readiness};
 use holdfast_model::told::ToldSoFar;
 use serde::{Deserialize, Serialize};
@@ -101,8 +101,14 @@ pub struct Shown {
     pub installed: Installed,
     /// What it may do: granted, and asked for.
     pub rights: Vec<String>,
+    /// What it asks for and was not granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_granted: Vec<String>,
     /// On each manager that is present, if managers ask it.
     pub managers: BTreeMap<String, Readiness>,
+    /// Managers that are to ask it and do not answer now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<ManagerName>,
     /// On each host whose configuration names it.
     #[serde(default)]
     pub hosts: BTreeMap<HostName, OnHost>,

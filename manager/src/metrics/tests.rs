@@ -98,7 +98,9 @@ fn shown(extension: &str, kind: ExtensionKind, readiness: Readiness) -> Shown {
             at: UnixMs(0),
         },
         rights: Vec::new(),
+        not_granted: Vec::new(),
         managers: [("m-a".to_owned(), readiness)].into(),
+        away: Vec::new(),
         hosts: BTreeMap::new(),
         costs: CallCosts {
             calls: 1_200,

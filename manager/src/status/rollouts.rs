@@ -6,6 +6,10 @@ use crate::rollout::asking;
 use holdfast_model::rollout::Stage;
 use holdfast_model::status::Severity;
 
+/// What to do rather than wait.
+const GO_ON: &str = "`holdfast ext install` of the same with --all-at-once has all sites use it now, `holdfast ext \
+                     rollback` goes back";
+
 impl Scene<'_> {
     pub(super) fn rollouts(&self, found: &mut Found) {
         for (name, seen) in &self.view.extensions {
@@ -31,8 +35,15 @@ impl Scene<'_> {
                     Severity::Info,
                     format!(
                         "extension {name}: site {first} has version {version} first, and the others ask {before} until \
-                         it is ready there; waiting for {}",
+                         it is ready there; waiting for {}. {GO_ON}",
                         who.join(", ")
+                    ),
+                ),
+                Stage::Nobody => (
+                    Severity::Warning,
+                    format!(
+                        "extension {name}: site {first} has version {version} first, and nobody who asks it there \
+                         answers; the others ask {before} until somebody there is back and ready with it. {GO_ON}"
                     ),
                 ),
                 Stage::CannotRun { who, why } => (

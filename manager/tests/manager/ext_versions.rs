@@ -15,19 +15,19 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 /// The extension that all of this is about.
-const NAME: &str = "label-match";
-const PATH: &str = "/extensions/label-match";
+pub const NAME: &str = "label-match";
+pub const PATH: &str = "/extensions/label-match";
 
 impl Rig {
     /// What the command line says when it has done it.
-    async fn done(&self, arguments: &[&str]) -> String {
+    pub async fn done(&self, arguments: &[&str]) -> String {
         let (code, out, err) = self.cli(arguments).await;
         assert_eq!(code, 0, "{arguments:?}: {out}{err}");
         out + &err
     }
 
     /// Another component, or the same, as a version of the one that all of this is about.
-    fn version(&self, component: &str, version: &str, rights: &str) -> [String; 3] {
+    pub fn version(&self, component: &str, version: &str, rights: &str) -> [String; 3] {
         let wasm = guest(component).join("component.wasm");
         let text = format!(
             "name = \"{NAME}\"\nversion = \"{version}\"\nkind = \"placement\"\nsummary = \"Test.\"\n\
@@ -41,13 +41,13 @@ impl Rig {
         ]
     }
 
-    async fn install_version(&self, version: &[String; 3], more: &[&str]) -> String {
+    pub async fn install_version(&self, version: &[String; 3], more: &[&str]) -> String {
         let [wasm, word, manifest] = version;
         let first = ["ext", "install", wasm, word, manifest, "--yes"];
         self.done(&[&first[..], more].concat()).await
     }
 
-    async fn installed_is(&self, version: &str) -> Value {
+    pub async fn installed_is(&self, version: &str) -> Value {
         let ready = |shown: &Value| {
             let here = &shown["managers"]["m-a"];
             shown["installed"]["manifest"]["version"] == version
@@ -75,15 +75,15 @@ impl Rig {
         self.shadow("the shadow to be ready", ready).await;
     }
 
-    async fn runs(&self, vm: &str) {
+    pub async fn runs(&self, vm: &str) {
         let runs = |vm: &Value| vm["vm"]["state"] == "running";
         let path = format!("/vms/{vm}");
         self.manager.until(&path, "it to run", runs).await;
     }
 }
 
-const NEEDY: &str = "[labels]\nneeds = \"gpu\"\n";
-const MAY_LOG: &str = "[rights]\nlog = true\n";
+pub const NEEDY: &str = "[labels]\nneeds = \"gpu\"\n";
+pub const MAY_LOG: &str = "[rights]\nlog = true\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shadow_is_asked_compared_and_not_heeded() {
@@ -372,7 +372,7 @@ async fn a_shadow_is_not_left_behind() {
 }
 
 /// Another manager, at site b, that can run extensions or not.
-async fn at_b(rig: &Rig, dir: &TempDir, can: bool) -> Manager {
+pub async fn at_b(rig: &Rig, dir: &TempDir, can: bool) -> Manager {
     let means = Means {
         workshop: can.then(|| workshop(dir.path())),
         ..Means::default()

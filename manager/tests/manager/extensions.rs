@@ -171,20 +171,6 @@ async fn what_does_not_fit_is_refused_and_nothing_is_installed() {
             "{says}"
         );
     }
-    // Too large, before anything is stored.
-    let large = rig.dir.path().join("large.wasm");
-    std::fs::write(&large, vec![0_u8; 9 << 20]).expect("written");
-    let large = large.display().to_string();
-    let manifest = toml(&manifest(""));
-    let (code, _, err) = rig
-        .cli(&["ext", "install", &large, "--manifest", &manifest, "--yes"])
-        .await;
-    assert!(code == 1 && err.contains("--allow-large"), "{err}");
-    let stored = entries(&rig.store).await.expect("an answer");
-    assert!(
-        stored.iter().all(|entry| entry.bytes < 9 << 20),
-        "{stored:?}"
-    );
     // Rights are not granted unasked.
     let affinity = guest("site-affinity").display().to_string();
     let (code, _, err) = rig.cli(&["ext", "install", &affinity]).await;

@@ -4,7 +4,7 @@
 use crate::support::guests::{guest, workshop};
 use crate::support::puppet::Puppet;
 use crate::support::sink::{Mood, Sink};
-use crate::support::{Manager, domain_xml, file, name, policy, put};
+use crate::support::{BOUND, Manager, domain_xml, file, name, policy, put};
 use holdfast_manager::daemon::Means;
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::policy::Policy;
@@ -13,6 +13,7 @@ use holdfast_store::keyspace::Key;
 use holdfast_store::memory::MemoryStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A cluster whose notifier has a webhook for everything.
@@ -189,6 +190,84 @@ async fn a_handler_reads_what_it_was_granted_as_it_is_now() {
     let (web, db) = (told("web"), told("db"));
     assert_eq!(web, Some(json!({"vm": "web", "host": "b1", "site": "b"})));
     assert_eq!(db, Some(json!({"vm": "db", "host": null, "site": null})));
+}
+
+/// A right that the operator left out is one that it does not have, whatever the policy binds.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_granted_is_not_sent() {
+    const RIGHT: &str = "send to webhook-all: POST /";
+    let rig = Rig::new(5_000).await;
+    let mut policy = bound("webhook-all");
+    let own = policy.extensions.entry(name("notifier")).or_default();
+    own.bind.insert(name("webhook"), name("sink"));
+    put(&rig.store, Key::Policy, &policy);
+    let manager = rig.manager("m-a", "a").await;
+    leads(&manager, "m-a").await;
+    let dir = guest("notifier").display().to_string();
+    let install = ["ext", "install", &dir, "--yes"];
+    let ran = manager
+        .cli(&[&install[..], &["--without", RIGHT]].concat())
+        .await;
+    assert!(
+        ran.code == 0 && ran.err.contains(&format!("not granted: {RIGHT}")),
+        "{ran:?}"
+    );
+    ready(&manager, "notifier", "m-a").await;
+    let shown = manager.cli(&["ext", "show", "notifier"]).await.out;
+    let lines: Vec<&str> = shown.lines().map(str::trim).collect();
+    let is_there = |line: &str| lines.contains(&line);
+    assert!(
+        is_there(&format!("not granted {RIGHT}"))
+            && is_there(
+                "may         log, send to webhook: POST /, send to webhook-critical: POST /"
+            ),
+        "{shown}"
+    );
+    let (_, shown) = manager.get("/extensions/notifier").await;
+    let granted = &shown["installed"]["granted"]["http"];
+    assert!(
+        granted["webhook-all"].is_null() && granted["webhook"].is_array(),
+        "{shown:#}"
+    );
+    assert_eq!(shown["not_granted"], json!([RIGHT]), "{shown:#}");
+    // Notes are for that role alone; what is worse goes to another one as well.
+    for number in 1..4 {
+        rig.happens(number);
+    }
+    let event = Event {
+        at: UnixMs(1_000_001),
+        actor: "m-x".to_owned(),
+        kind: EventKind::HostFenced,
+        host: None,
+        site: None,
+        vm: None,
+        generation: None,
+        text: words(4),
+    };
+    put(&rig.store, Key::Event("1000001-m-x-4".to_owned()), &event);
+    let last = |texts: &[String]| texts.contains(&words(4));
+    let texts = rig.sink.until("what is worse", last).await;
+    assert_eq!(ours(&texts), wanted(4..5));
+    // Granted after all, it is sent.
+    let ran = manager.cli(&install).await;
+    assert!(
+        ran.code == 0 && ran.err.contains(&format!("it may newly: {RIGHT}")),
+        "{ran:?}"
+    );
+    let (_, shown) = manager.get("/extensions/notifier").await;
+    assert!(shown["not_granted"].is_null(), "{shown:#}");
+    // As soon as the manager has it with that: what happened before is not told again.
+    let heard = async {
+        for number in 5.. {
+            rig.happens(number);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if ours(&rig.sink.texts()).len() > 1 {
+                return;
+            }
+        }
+    };
+    let came = tokio::time::timeout(BOUND, heard).await;
+    assert!(came.is_ok(), "notes are not sent: {:?}", rig.sink.texts());
 }
 
 #[tokio::test(flavor = "multi_thread")]

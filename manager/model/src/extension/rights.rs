@@ -39,33 +39,64 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 /// The keys of [`Rights`] with lists.
 const OTHERS: [&str; 4] = ["commands", "paths", "programs", "state"];
 
+/// The line of the right to log.
+const LOG: &str = "log";
+
+/// The lines of all other rights.
+mod words {
+    use crate::id::TargetName;
+
+    pub fn state(key: &str) -> String {
+        format!("read state {key}")
+    }
+
+    pub fn http(target: &TargetName, request: &str) -> String {
+        format!("send to {target}: {request}")
+    }
+
+    pub fn program(name: &TargetName) -> String {
+        format!("run program {name}")
+    }
+
+    pub fn path(name: &TargetName) -> String {
+        format!("look at path {name}")
+    }
+
+    pub fn command(name: &TargetName) -> String {
+        format!("run status command {name}")
+    }
+}
+
 impl Rights {
     /// Each right in one line of words, in a fixed order: what an operator is shown and asked about.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.log {
-            lines.push("log".to_owned());
+            lines.push(LOG.to_owned());
         }
-        lines.extend(self.state.iter().map(|key| format!("read state {key}")));
+        lines.extend(self.state.iter().map(|key| words::state(key)));
         for (target, requests) in &self.http {
-            lines.extend(
-                requests
-                    .iter()
-                    .map(|each| format!("send to {target}: {each}")),
-            );
+            lines.extend(requests.iter().map(|each| words::http(target, each)));
         }
-        lines.extend(
-            self.programs
-                .iter()
-                .map(|name| format!("run program {name}")),
-        );
-        lines.extend(self.paths.iter().map(|name| format!("look at path {name}")));
-        lines.extend(
-            self.commands
-                .iter()
-                .map(|name| format!("run status command {name}")),
-        );
+        lines.extend(self.programs.iter().map(words::program));
+        lines.extend(self.paths.iter().map(words::path));
+        lines.extend(self.commands.iter().map(words::command));
         lines
+    }
+
+    /// These without the one of such a line; none if there is no such line.
+    pub fn without(&self, line: &str) -> Option<Rights> {
+        let mut left = self.clone();
+        left.log &= line != LOG;
+        left.state.retain(|key| words::state(key) != line);
+        for (target, requests) in &mut left.http {
+            requests.retain(|each| words::http(target, each) != line);
+        }
+        left.http.retain(|_, requests| !requests.is_empty());
+        left.programs.retain(|name| words::program(name) != line);
+        left.paths.retain(|name| words::path(name) != line);
+        left.commands.retain(|name| words::command(name) != line);
+        (left != *self).then_some(left)
     }
 
     /// The names that stand for something of the operator's.
@@ -204,6 +235,34 @@ mod tests {
             );
         }
         assert_eq!(http(&["POST /"]).fault(ExtensionKind::Events), None);
+    }
+
+    #[test]
+    fn each_right_can_be_left_out_by_its_line() {
+        let names = |name: &str| BTreeSet::from([name.parse().expect("a name")]);
+        let all = Rights {
+            log: true,
+            state: ["hosts/".to_owned(), "vms/".to_owned()].into(),
+            programs: names("agent"),
+            paths: names("storage"),
+            commands: names("heal"),
+            ..http(&["GET /a", "POST /b"])
+        };
+        let lines = all.lines();
+        assert_eq!(lines.len(), 8, "{lines:?}");
+        for line in &lines {
+            let left = all.without(line).expect(line);
+            assert_eq!(all.beyond(&left), [line.clone()]);
+            assert_eq!(left.beyond(&all), [""; 0]);
+            assert_eq!(left.without(line), None, "{line}");
+        }
+        let none = lines
+            .iter()
+            .try_fold(all.clone(), |left, line| left.without(line));
+        assert_eq!(none, Some(Rights::default()));
+        for no_line in ["", "Log", "send to bmc", "read state vms/web"] {
+            assert_eq!(all.without(no_line), None, "{no_line}");
+        }
     }
 
     #[test]

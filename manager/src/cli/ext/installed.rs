@@ -14,10 +14,11 @@ use crate::wall::moment;
 use clap::{Args, ValueEnum};
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{
-    ExtensionKind, Installed, LimitsAsked, RECORD_BYTES_MAX, RECORDS_MAX,
+    ExtensionKind, Installed, LimitsAsked, RECORD_BYTES_MAX, RECORDS_MAX, Rights,
 };
 use holdfast_model::id::ExtensionName;
 use holdfast_model::standing::{CallCosts, Readiness};
+use holdfast_strict::nearest;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +46,9 @@ pub struct InstallArguments {
     /// Memory in MiB, instead of what the manifest says
     #[arg(long, value_name = "MIB")]
     pub memory_mib: Option<u64>,
+    /// Do not grant this right, though it asks for it; in the words of `it may newly: …`. Can be given several times
+    #[arg(long, value_name = "RIGHT")]
+    pub without: Vec<String>,
     /// Take a component of more than 8 MiB, and up to 32
     #[arg(long)]
     pub allow_large: bool,
@@ -73,13 +77,14 @@ impl Session {
         &self,
         arguments: &InstallArguments,
     ) -> Result<(), CliError> {
-        let package = Package::read(&arguments.path, arguments.manifest.as_deref())?;
+        let large = arguments.allow_large;
+        let package = Package::read(&arguments.path, arguments.manifest.as_deref(), large)?;
         let signed = package.signed(arguments.signature.as_deref())?;
         let Package { manifest, wasm, .. } = package;
         let name = manifest.name.clone();
         let digest = digest(&wasm);
         let wanted = Wanted {
-            granted: manifest.rights.clone(),
+            granted: granted(&manifest.rights, &arguments.without)?,
             digest: digest.clone(),
             limits: LimitsAsked {
                 cpu_ms: arguments.cpu_ms,
@@ -99,7 +104,6 @@ impl Session {
             true => "&dry_run=true",
             false => "",
         };
-        let large = arguments.allow_large;
         let upload = format!("/components/{digest}?large={large}{dry}");
         let sent = self.client.upload(&upload, &wasm, INSTALL);
         if let Err(CliError::Unreachable { .. }) = &sent {
@@ -156,6 +160,26 @@ impl Session {
             sure,
         )
     }
+}
+
+/// What is asked for, without these.
+fn granted(asked: &Rights, without: &[String]) -> Result<Rights, CliError> {
+    let unknown = |line: &String| {
+        let lines = asked.lines();
+        let advice = match nearest(line, lines.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if lines.is_empty() => "it asks for nothing".to_owned(),
+            None => format!("it asks for: {}", lines.join(", ")),
+        };
+        CliError::Usage(format!(
+            "--without `{line}`: it does not ask for that, or it is there twice; {advice}"
+        ))
+    };
+    let each = without.iter();
+    each.map(|line| (line, line.trim()))
+        .try_fold(asked.clone(), |left, (line, words)| {
+            left.without(words).ok_or_else(|| unknown(line))
+        })
 }
 
 pub(super) fn state(readiness: &Readiness, installed: &str) -> (Tone, String) {
@@ -234,7 +258,8 @@ fn ready_on(each: &Shown) -> (Tone, String) {
         }
         _ => {
             let there = each.managers.values();
-            (there.filter(ready).count(), each.managers.len(), "managers")
+            let all = each.managers.len() + each.away.len();
+            (there.filter(ready).count(), all, "managers")
         }
     };
     let tone = match count == all && count > 0 {
@@ -277,7 +302,9 @@ fn one(shown: &Shown) -> String {
     let Shown {
         installed,
         rights,
+        not_granted,
         managers,
+        away,
         hosts,
         costs,
         bound,
@@ -315,6 +342,12 @@ fn one(shown: &Shown) -> String {
             limits.cpu_ms, limits.wall_ms, limits.memory_mib, limits.answer_kib, limits.requests
         )),
     ];
+    if !not_granted.is_empty() {
+        // Where it was asked for: what it may is above.
+        let refused = format!("  not granted {}", not_granted.join(", "));
+        let place = lines.len() - 1;
+        lines.insert(place, Line::new().add(Tone::Warn, refused));
+    }
     if !installed.rights().state.is_empty() {
         lines.push(Line::new().text(format!(
             "  records     {RECORDS_MAX}, or {} KiB of them, in one look",
@@ -357,6 +390,14 @@ fn one(shown: &Shown) -> String {
             Line::new()
                 .text(format!("  {manager:<10}  "))
                 .add(tone, words),
+        );
+    }
+    for manager in away {
+        let words = "does not answer: it has this version when it is back";
+        lines.push(
+            Line::new()
+                .text(format!("  {:<10}  ", manager.as_str()))
+                .add(Tone::Warn, words),
         );
     }
     for (host, there) in hosts {

@@ -2,7 +2,7 @@
 
 use super::super::error::CliError;
 use holdfast_extension_signature::{FILE, SignatureFile};
-use holdfast_model::extension::{MANIFEST, Manifest};
+use holdfast_model::extension::{MANIFEST, Manifest, component_fault};
 use holdfast_model::id::ExtensionName;
 use holdfast_model::signature::Signed;
 use holdfast_strict::read_checked;
@@ -18,8 +18,13 @@ pub(super) struct Package {
 }
 
 impl Package {
-    /// From its folder, or the component's file; the manifest is the extension.toml there unless another is named.
-    pub(super) fn read(path: &Path, manifest: Option<&Path>) -> Result<Self, CliError> {
+    /// From its folder, or the component's file; the manifest is the extension.toml there unless another is named. One
+    /// of more than 8 MiB only if `large`.
+    pub(super) fn read(
+        path: &Path,
+        manifest: Option<&Path>,
+        large: bool,
+    ) -> Result<Self, CliError> {
         let beside = match path.is_dir() {
             true => path.to_owned(),
             false => path.parent().map(Path::to_owned).unwrap_or_default(),
@@ -38,10 +43,7 @@ impl Package {
             true => built(path, &manifest.name)?,
             false => path.to_owned(),
         };
-        let wasm = std::fs::read(&component).map_err(|source| CliError::Read {
-            path: component.display().to_string(),
-            source,
-        })?;
+        let wasm = taken(&component, large)?;
         Ok(Self {
             manifest,
             text,
@@ -91,6 +93,19 @@ pub(super) fn text(path: &Path) -> Result<String, CliError> {
         path: path.display().to_string(),
         source,
     })
+}
+
+/// What a cluster would refuse for its size alone is not even read.
+fn taken(component: &Path, large: bool) -> Result<Vec<u8>, CliError> {
+    let failed = |source| CliError::Read {
+        path: component.display().to_string(),
+        source,
+    };
+    let length = std::fs::metadata(component).map_err(failed)?.len();
+    match component_fault(length, large) {
+        Some(why) => Err(about(component, why)),
+        None => std::fs::read(component).map_err(failed),
+    }
 }
 
 fn built(dir: &Path, name: &ExtensionName) -> Result<PathBuf, CliError> {

@@ -59,7 +59,8 @@ pub(super) fn keygen(arguments: &KeygenArguments, output: Output) -> Result<(), 
 
 /// Signs one.
 pub(super) fn sign(arguments: &SignArguments, output: Output) -> Result<(), CliError> {
-    let package = Package::read(&arguments.path, arguments.manifest.as_deref())?;
+    // Whether a large one is taken is for who installs it to say.
+    let package = Package::read(&arguments.path, arguments.manifest.as_deref(), true)?;
     let key = PrivateKey::from_pem(&text(&arguments.key)?)
         .map_err(|error| about(&arguments.key, error.to_string()))?;
     let digest = digest(&package.wasm);

@@ -6,6 +6,8 @@
 pub mod authors;
 #[cfg(feature = "extensions")]
 pub mod errands;
+#[cfg(feature = "extensions")]
+pub mod foreign;
 pub mod guests;
 pub mod metrics;
 pub mod puppet;

@@ -22,12 +22,57 @@ const RULE: &str = "label-match";
 const RANKS: [&str; 2] = ["site-affinity", "free-memory"];
 
 /// Bad ones hold a failover up by no more than their budgets and are told of, while good ones are heeded; a hard rule
-/// holds a VM back, and says so, until it is gone; all managers have what is installed.
+/// holds a VM back, and says so, until it is gone; all managers have what is installed. One that was built for a
+/// contract of a later version is refused.
 pub(super) fn extensions(lab: &Lab) -> Result<()> {
     with_vms(lab, &[small("exa", "a")], |cluster| {
+        of_a_later_contract(cluster)?;
         among_bad_ones(cluster)?;
         rule(cluster)
     })
+}
+
+/// Whole, and its rule is of a version that no Holdfast has yet.
+fn of_a_later_contract(cluster: &Cluster) -> Result<()> {
+    let built = folder(RULE)?.join("component.wasm");
+    let wasm = std::fs::read(&built).map_err(LabError::io("read", &built))?;
+    let later = dated(
+        wasm,
+        b"holdfast:placement/rule@0.2.0",
+        b"holdfast:placement/rule@0.3.0",
+    );
+    let later = later.ok_or_else(|| {
+        let text = format!("{}: no rule of version 0.2.0 is in it", built.display());
+        LabError::Refused(text)
+    })?;
+    let file = cluster.lab.state().root().join("scenario-later.wasm");
+    state::write(&file, later)?;
+    let manifest = folder(RULE)?.join("extension.toml");
+    let (file, manifest) = (file.to_string_lossy(), manifest.to_string_lossy());
+    let argv = ["ext", "install", &*file, "--manifest", &*manifest, "--yes"];
+    let said = cluster.lab.cli(&argv)?;
+    let words = "it was built for `holdfast:placement/rule@0.3.0`";
+    expect(
+        !said.status.success() && said.stderr.contains(words),
+        || format!("a component of another contract: {said:?}"),
+    )?;
+    let installed = cluster.lab.cli_json(&["ext", "list"])?;
+    expect(installed.as_array().is_some_and(Vec::is_empty), || {
+        format!("something is installed: {installed}")
+    })
+}
+
+/// With another version in a name that stands in it; the binary says how long names are, so both are as long. None if
+/// it is not there.
+fn dated(mut wasm: Vec<u8>, from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    let mut found = false;
+    for at in 0..wasm.len() {
+        if wasm[at..].starts_with(from) {
+            wasm[at..at + from.len()].copy_from_slice(to);
+            found = true;
+        }
+    }
+    found.then_some(wasm)
 }
 
 fn among_bad_ones(cluster: &Cluster) -> Result<()> {
@@ -121,17 +166,25 @@ pub(super) fn runs_since(cluster: &Cluster, vm: &str, since_ms: u64) -> Result<(
 
 /// Installs one; nobody may have it ready yet.
 pub(super) fn put(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
+    let dir = folder(name)?;
+    let dir = dir.to_string_lossy();
+    let argv = [&["ext", "install", &*dir, "--yes"], more].concat();
+    cluster.lab.cli(&argv)?.ok("holdfast ext install").map(drop)
+}
+
+/// Where one was built.
+fn folder(name: &str) -> Result<PathBuf> {
     let dir: PathBuf = match own_bin_dir().parent() {
         Some(target) => target.join("extensions").join(name),
         None => name.into(),
     };
-    if !dir.is_dir() {
-        let text = format!("{}: not built; run `cargo xtask extensions`", dir.display());
-        return Err(LabError::Refused(text));
+    match dir.is_dir() {
+        true => Ok(dir),
+        false => {
+            let text = format!("{}: not built; run `cargo xtask extensions`", dir.display());
+            Err(LabError::Refused(text))
+        }
     }
-    let dir = dir.to_string_lossy();
-    let argv = [&["ext", "install", &*dir, "--yes"], more].concat();
-    cluster.lab.cli(&argv)?.ok("holdfast ext install").map(drop)
 }
 
 pub(super) fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
