@@ -20,7 +20,7 @@ use axum::extract::{Path, State};
 use holdfast_extension_signature::trusted;
 use holdfast_model::advice::Fallback;
 use holdfast_model::extension::{ExtensionKind, Installed, LimitsAsked, Manifest, Rights};
-use holdfast_model::id::{ExtensionName, ManagerName};
+use holdfast_model::id::ExtensionName;
 use holdfast_model::policy::ExtensionPolicy;
 use holdfast_model::signature::Signed;
 use holdfast_store::clock::wall;
