@@ -29,12 +29,12 @@ pub enum SectorError {
         /// As it stands there.
         found: u32,
     },
-    /// A newer Holdfast wrote it.
-    #[error("format version {found}; this program reads version {known}: upgrade it")]
+    /// A Holdfast of another time wrote it.
+    #[error("format version {found}; this program reads version {known}: {}", upgrade(*found, *known))]
     Version {
         /// Of the sector.
         found: u16,
-        /// The newest that is known.
+        /// The only one that is known.
         known: u16,
     },
     /// Another volume's sector.
@@ -87,6 +87,23 @@ impl SectorError {
     }
 }
 
+/// Whose turn it is if the versions differ.
+fn upgrade(found: u16, known: u16) -> &'static str {
+    match found > known {
+        true => "upgrade it",
+        false => "upgrade the one that wrote it",
+    }
+}
+
+/// What to do with something that is no volume. One of another version is in use.
+fn instead(first: &SectorError, copy: &SectorError) -> &'static str {
+    let version = |error: &SectorError| matches!(error, SectorError::Version { .. });
+    match version(first) || version(copy) {
+        true => "It is left alone: use programs of that version",
+        false => "`holdfast lease create` makes one",
+    }
+}
+
 /// Why a volume cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
@@ -111,8 +128,8 @@ pub enum VolumeError {
     },
     /// A superblock and its copy are both unreadable.
     #[error(
-        "{path} is no lease volume: its superblock: {first}; the copy: {copy}. `holdfast lease \
-         create` makes one"
+        "{path} is no lease volume that can be read: its superblock: {first}; the copy: {copy}. {}",
+        instead(first, copy)
     )]
     NotAVolume {
         /// The volume.

@@ -116,12 +116,8 @@ impl Volume {
         })?;
         if metadata.is_file() {
             rustix::fs::ftruncate(&file, wanted).map_err(io("give its size to", path))?;
-        } else if size < wanted {
-            return Err(VolumeError::Layout(format!(
-                "{} has {size} bytes and {wanted} are needed; use a larger device, or fewer slots \
-                 (--hosts, --vms)",
-                path.display()
-            )));
+        } else {
+            fits(&file, path, layout, size, wanted)?;
         }
         let id = VolumeId(uuid::Uuid::new_v4());
         write_at(&file, path, 0, &vec![0; HEAD])?;
@@ -332,6 +328,32 @@ fn refuse_if_used(file: &File, path: &Path) -> Result<(), VolumeError> {
             path: path.to_owned(),
             what,
         }),
+    }
+}
+
+/// Whether a device of `size` bytes can take a volume of `wanted`: looked at before anything is written.
+fn fits(
+    file: &File,
+    path: &Path,
+    layout: Layout,
+    size: u64,
+    wanted: u64,
+) -> Result<(), VolumeError> {
+    let device = path.display();
+    if size < wanted {
+        return Err(VolumeError::Layout(format!(
+            "{device} has {size} bytes and {wanted} are needed; use a larger device, or fewer slots \
+             (--hosts, --vms)"
+        )));
+    }
+    // What is no block device does not say; it refuses the write itself then.
+    match rustix::fs::ioctl_blksszget(file) {
+        Ok(least) if least > layout.sector_size => Err(VolumeError::Layout(format!(
+            "{device} writes {least} bytes at once, and sectors of {} were asked for; use \
+             --sector-size {least}",
+            layout.sector_size
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -218,6 +218,31 @@ fn a_copy_that_stands_elsewhere_or_is_of_another_volume_is_not_believed() {
     assert!(error.contains("does not stand here"), "{error}");
 }
 
+/// It is in use: nobody is told to make one over it.
+#[test]
+fn a_volume_of_another_version_is_left_alone() {
+    for version in [0, 2] {
+        let (_dir, path) = place();
+        Volume::create(&path, &superblock("c1", 4096), false).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        for sector in bytes.chunks_mut(4096).take(2) {
+            sector[8] = version;
+            holdfast_lease::fuzzing::sum(sector);
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let error = Volume::open(&path, Access::Write).unwrap_err().to_string();
+        let says = format!("format version {version}");
+        assert!(
+            error.contains(&says) && error.contains("It is left alone"),
+            "{error}"
+        );
+        assert!(!error.contains("create"), "{error}");
+        let error = Volume::create(&path, &superblock("c1", 4096), false).unwrap_err();
+        assert!(matches!(error, VolumeError::Exists { .. }), "{error}");
+        assert!(std::fs::read(&path).unwrap() == bytes, "it was changed");
+    }
+}
+
 /// They meet sooner or later; each looks at what it wrote.
 #[test]
 fn two_writers_of_one_slot_notice() {

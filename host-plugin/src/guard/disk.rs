@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 /// Jobs that may wait for one thread.
-const WAITING_MAX: usize = 16;
+pub const WAITING_MAX: usize = 16;
 
 /// Which thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Disk<T> {
     ready: Arc<OwnedFd>,
 }
 
-/// Why a job was not taken: the storage has not answered to many before it.
+/// Why a job was not taken: the storage has not answered to many before it, see [`WAITING_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the storage under the lease volume does not answer")]
 pub struct Stuck;

@@ -93,6 +93,8 @@ pub struct LeasePlane {
     disk: Disk<Done>,
     info: Option<VolumeInfo>,
     problem: Option<String>,
+    /// Why the own mailbox cannot be read.
+    unread: Option<String>,
     slot: Option<u32>,
     keeper: Option<Keeper>,
     /// A heartbeat of this life stands in the slot.
@@ -118,6 +120,7 @@ impl LeasePlane {
             disk: Disk::start(path, cluster)?,
             info: None,
             problem: None,
+            unread: None,
             slot: None,
             keeper: None,
             written: false,
@@ -144,7 +147,8 @@ impl LeasePlane {
         if self.info.is_none() {
             self.look();
         }
-        (self.info.clone(), self.problem.clone())
+        let problem = self.problem.as_ref().or(self.unread.as_ref());
+        (self.info.clone(), problem.cloned())
     }
 
     /// Which slot it writes to.
@@ -443,7 +447,23 @@ impl LeasePlane {
             id: look.id,
             class: look.class,
         });
-        self.heed(look.mail?, now)
+        let mail = self.opened(look.mail)?;
+        self.heed(mail, now)
+    }
+
+    /// What is in the mailbox. One that cannot be read asks for nothing, and is said once.
+    fn opened(&mut self, mail: Result<Option<Mail>, String>) -> Option<Mail> {
+        let (mail, unread) = match mail {
+            Ok(mail) => (mail, None),
+            Err(reason) => (None, Some(format!("its mailbox cannot be read: {reason}"))),
+        };
+        if let Some(reason) = &unread
+            && self.unread != unread
+        {
+            tracing::warn!(reason, "nobody can ask this host to release its VMs");
+        }
+        self.unread = unread;
+        mail
     }
 
     /// An own heartbeat is older there than one that the storage has acknowledged.

@@ -9,7 +9,7 @@ use holdfast_host::guard::protocol::{Answer, Call, KillReason};
 use holdfast_model::id::Generation;
 use holdfast_model::lease::{Claim, Holder, Record};
 
-const SLOT: u32 = 5;
+pub const SLOT: u32 = 5;
 
 fn holder(host: &str, incarnation: &str) -> Holder {
     Holder {
@@ -18,7 +18,7 @@ fn holder(host: &str, incarnation: &str) -> Holder {
     }
 }
 
-fn wanted(vm: &Vm, generation: u64, follows: &[(u64, Holder)]) -> Box<Wanted> {
+pub fn wanted(vm: &Vm, generation: u64, follows: &[(u64, Holder)]) -> Box<Wanted> {
     let follows = follows.iter();
     Box::new(Wanted {
         vm: vm.name.parse().expect("a name"),
@@ -41,7 +41,7 @@ fn done(agent: &mut Agent, call: impl Fn() -> Call) -> ClaimState {
     })
 }
 
-fn claim(agent: &mut Agent, slot: Option<u32>, wanted: &Wanted) -> ClaimState {
+pub fn claim(agent: &mut Agent, slot: Option<u32>, wanted: &Wanted) -> ClaimState {
     let wanted = Box::new(wanted.clone());
     done(agent, || Call::Claim {
         slot,
@@ -55,7 +55,7 @@ impl Leased {
         number.expect("a slot")
     }
 
-    fn claim_in(&self, slot: u32) -> Option<Claim> {
+    pub fn claim_in(&self, slot: u32) -> Option<Claim> {
         match self.volume.read(self.number(slot)).map(|s| s.record) {
             Ok(Record::Claim(found)) => found,
             other => panic!("{other:?}"),
@@ -80,7 +80,7 @@ impl Leased {
         (agent, vm)
     }
 
-    fn armed(&self) -> Agent {
+    pub fn armed(&self) -> Agent {
         let mut agent = self.bench.connect();
         agent.arm_in("i1", 60_000, Some(0)).expect("armed");
         valid_storage(&mut agent);

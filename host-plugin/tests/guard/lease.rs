@@ -12,7 +12,7 @@ use holdfast_model::lease::{
     Ask, Heartbeat, HostPhase, Layout, Mail, Record, StorageClass, Superblock,
 };
 use holdfast_store::clock::boottime;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A guard with a volume, and an agent's connection to it.
 pub struct Leased {
@@ -21,21 +21,31 @@ pub struct Leased {
     pub volume: Volume,
 }
 
+/// A volume for 8 hosts and 8 VMs; over another one as well.
+pub fn volume_of(cluster: &str, path: &Path) -> Volume {
+    let superblock = Superblock {
+        cluster: cluster.parse().expect("a name"),
+        class: StorageClass::Quorum,
+        layout: Layout {
+            hosts_max: 8,
+            vms_max: 8,
+            ..Layout::default()
+        },
+        created_ms: 1,
+    };
+    Volume::create(path, &superblock, true).expect("a volume")
+}
+
 impl Leased {
     pub fn new() -> Self {
+        Self::of("c1")
+    }
+
+    /// With the volume of that cluster; the guard's is `c1`.
+    pub fn of(cluster: &str) -> Self {
         let bench = Bench::with("[lease]\nvolume = \"DIR/leases\"\n");
         let path = bench.path().join("leases");
-        let superblock = Superblock {
-            cluster: "c1".parse().expect("a name"),
-            class: StorageClass::Quorum,
-            layout: Layout {
-                hosts_max: 8,
-                vms_max: 8,
-                ..Layout::default()
-            },
-            created_ms: 1,
-        };
-        let volume = Volume::create(&path, &superblock, false).expect("a volume");
+        let volume = volume_of(cluster, &path);
         Self {
             bench,
             path,
@@ -54,7 +64,7 @@ impl Leased {
         }
     }
 
-    fn beats(&self, slot: u32) -> Heartbeat {
+    pub fn beats(&self, slot: u32) -> Heartbeat {
         until("a heartbeat is on the volume", || self.slot(slot))
     }
 
@@ -73,7 +83,7 @@ impl Leased {
         written.expect("written");
     }
 
-    fn write(&self, slot: u32, heartbeat: Heartbeat) {
+    pub fn write(&self, slot: u32, heartbeat: Heartbeat) {
         let number = self.volume.superblock().layout.heartbeat(slot);
         let record = Record::Heartbeat(Some(heartbeat));
         self.volume
@@ -82,7 +92,7 @@ impl Leased {
     }
 }
 
-fn planes(agent: &mut Agent) -> (PlaneState, PlaneState, Option<String>) {
+pub fn planes(agent: &mut Agent) -> (PlaneState, PlaneState, Option<String>) {
     match agent.call(Call::Volume) {
         Ok(Answer::Volume {
             problem, planes, ..

@@ -4,9 +4,12 @@
 
 mod bench;
 mod claims;
+mod disk;
+mod foreign;
 mod lease;
 mod memory;
 mod probes;
+mod systemd;
 
 use bench::{Bench, DEADLINE_MS, Vm, life, names, start_guard, until};
 use holdfast_core::guardian::deadline::{Phase, Renewal};
@@ -52,6 +55,31 @@ fn a_silent_agent_costs_the_vms_their_lives_and_only_them() {
         .arm("i2", DEADLINE_MS)
         .expect("a new life, as nothing is left");
     assert_eq!(agent.status().killed, []);
+}
+
+/// A guest that is paused, or a QEMU that was stopped, is a possible runner: it would go on with an old
+/// memory image once somebody continues it.
+#[test]
+fn a_process_that_was_stopped_is_killed_at_the_deadline_like_one_that_runs() {
+    let bench = Bench::new();
+    let mut vms = [Vm::start("a"), Vm::start("bb")];
+    let mut agent = bench.connect();
+    agent.arm("i1", DEADLINE_MS).expect("armed");
+    for vm in &vms {
+        assert_eq!(agent.watch(vm), Ok(Answer::Done));
+    }
+    let pid = vms[0].id.pid.to_string();
+    let kill = Command::new("kill").args(["-STOP", &pid]).status();
+    assert!(kill.expect("kill").success());
+    until("it stands still", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+        stat.contains(") T ").then_some(())
+    });
+    let (_, killed) = agent.stopped();
+    assert_eq!(names(&killed), ["a", "bb"]);
+    for vm in &mut vms {
+        vm.assert_killed();
+    }
 }
 
 #[test]

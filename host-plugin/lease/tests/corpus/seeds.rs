@@ -193,9 +193,23 @@ fn no_sectors() -> Vec<Seed<Refusal>> {
 /// What has the right checksum, and a header that cannot be.
 fn wrong_headers() -> Vec<Seed<Refusal>> {
     let case = |name, changes: &[(usize, u8)], says| wrong(name, but(heartbeat(), changes), says);
+    // A request of another Holdfast, which must not be obeyed.
+    let letter = |name: &str, version, says| Seed {
+        name: format!("bad-{name}"),
+        bytes: but(mail(), &[(8, version)]),
+        says: Some((Kind::Mailbox, says)),
+    };
     let cut = but(Record::Heartbeat(None), &[(48, 3)]);
     vec![
+        case("version-0", &[(8, 0)], "upgrade the one that wrote it"),
         case("version-2", &[(8, 2)], "format version 2"),
+        case(
+            "version-256",
+            &[(8, 0), (9, 1)],
+            "format version 256; this program reads version 1: upgrade it",
+        ),
+        letter("mailbox-version-0", 0, "format version 0"),
+        letter("mailbox-version-2", 2, "format version 2"),
         case("kind-0", &[(10, 0)], "of kind 0"),
         case("kind-99", &[(10, 99)], "of kind 99"),
         case("byte-11", &[(11, 1)], "padding"),

@@ -1,6 +1,6 @@
 //! The calls to the volume, on the threads that may hang: one heartbeat, one message, one look.
 
-use holdfast_lease::error::VolumeError;
+use holdfast_lease::error::{SectorError, VolumeError};
 use holdfast_lease::volume::Volume;
 use holdfast_model::lease::{Heartbeat, Layout, Mail, Record, StorageClass};
 use holdfast_model::time::Instant;
@@ -24,12 +24,13 @@ pub(super) struct Look {
     pub class: StorageClass,
     /// What stands in each slot that was read; none if it cannot be believed.
     pub slots: Vec<(u32, Option<Option<Heartbeat>>)>,
-    pub mail: Option<Mail>,
+    /// The own mailbox, or why it cannot be read.
+    pub mail: Result<Option<Mail>, String>,
 }
 
 /// Writes a heartbeat, after a look at whose slot it is: read right before the write, because a read
 /// after it shows nothing but that write. `written`: one of this life stands there. A damaged sector is
-/// written anew.
+/// written anew; one of another version is whole, and somebody's.
 pub(super) fn beat(
     volume: &Volume,
     slot: u32,
@@ -59,6 +60,15 @@ pub(super) fn beat(
                     found.host
                 )));
             }
+        }
+        Err(VolumeError::Sector { source, .. })
+            if matches!(source, SectorError::Version { .. }) =>
+        {
+            return Err(Refusal::Failed(format!(
+                "slot {slot} of the lease volume has a heartbeat of another Holdfast, and whose it is \
+                 cannot be read ({source}); it is left alone. If this host was downgraded, upgrade it \
+                 again, or empty the slot: `holdfast lease repair VOLUME --heartbeats`"
+            )));
         }
         Err(VolumeError::Sector { source, .. }) => {
             tracing::warn!(slot, why = %source, "its slot is damaged; it is written anew");
@@ -100,16 +110,14 @@ pub(super) fn look(
         });
     })?;
     let mailbox = own.and_then(|slot| layout.mailbox(slot));
-    let mail = mailbox.and_then(|number| match volume.read(number) {
-        Ok(sector) => match sector.record {
-            Record::Mailbox(mail) => mail,
-            _ => None,
+    let mail = match mailbox.map(|number| volume.read(number)) {
+        Some(Ok(sector)) => match sector.record {
+            Record::Mailbox(mail) => Ok(mail),
+            _ => Ok(None),
         },
-        Err(error) => {
-            tracing::warn!(%error, "the mailbox cannot be read");
-            None
-        }
-    });
+        Some(Err(error)) => Err(error.to_string()),
+        None => Ok(None),
+    };
     Ok(Look {
         began,
         ended: boottime(),
