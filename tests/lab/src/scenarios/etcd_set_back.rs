@@ -13,6 +13,7 @@ use crate::clock;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
 use crate::layout::Machine;
+use crate::needless::Hit;
 use crate::trial::{Cluster, move_vm};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -36,6 +37,7 @@ pub(super) fn restored(lab: &Lab) -> Result<()> {
         let peer = peer_of(lab, &host_of(cluster, "ra")?)?;
         move_vm(cluster, "ra", &peer, PATIENCE)?;
         let lost = host_of(cluster, "rb")?;
+        lab.hit(Hit::host(&lost));
         let off = lab.power_off(&[lost.as_str()])?;
         went_elsewhere(cluster, &then, off.at_ms)?;
         lab.power_on(&[lost.as_str()])?;
@@ -51,6 +53,7 @@ pub(super) fn restored(lab: &Lab) -> Result<()> {
             .map(|vm| self::stays(cluster, vm))
             .collect::<Result<_>>()?;
 
+        lab.hit(Hit::Records);
         restore(lab)?;
         for vm in &before {
             let owner = owner_in_etcd(lab, vm)?;

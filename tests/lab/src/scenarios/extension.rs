@@ -8,6 +8,7 @@ use super::checks::wait_told;
 use super::{PATIENCE, expect, host_of, small, with_vms};
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::programs::own_bin_dir;
 use crate::run::wait_until;
 use crate::trial::Cluster;
@@ -38,6 +39,7 @@ fn among_bad_ones(cluster: &Cluster) -> Result<()> {
         install(cluster, bad, &["--on-failure", "open"])?;
     }
     let host = host_of(cluster, "exa")?;
+    cluster.lab.hit(Hit::host(&host));
     let off = cluster.lab.power_off(&[&host])?;
     let mut log = cluster.lab.observer_log()?;
     log.wait_for_beat("exa", off.gone_ms, PATIENCE)?;
@@ -86,6 +88,7 @@ fn rule(cluster: &Cluster) -> Result<()> {
         .lab
         .observer_log()?
         .wait_for_beat("exa", since_ms, PATIENCE)?;
+    cluster.lab.hit(Hit::vm("exa"));
     cluster
         .lab
         .cli(&["vm", "restart", "exa"])?

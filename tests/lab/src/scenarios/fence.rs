@@ -10,6 +10,7 @@ use crate::error::{LabError, Result};
 use crate::faults::FaultProof;
 use crate::lab::Lab;
 use crate::machine::Power;
+use crate::needless::Hit;
 use crate::run::wait_until;
 use crate::trial::Cluster;
 
@@ -117,6 +118,7 @@ pub(super) fn instant(lab: &Lab) -> Result<()> {
                 let host = host_of(cluster, VM)?;
                 wait_heard(cluster, &host)?;
                 boards.set(&host, Mode::Answers);
+                lab.hit(Hit::host(&host));
                 let off = lab.power_off(&[&host])?;
                 boards.wait_asked(&host, "status", off.at_ms, PATIENCE)?;
                 went_elsewhere(cluster, &before, off.at_ms)?;
@@ -155,6 +157,7 @@ fn answers(cluster: &Cluster, boards: &Boards, by: By) -> Result<()> {
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
     boards.set(&host, Mode::Answers);
+    lab.hit(Hit::host(&host));
     let frozen = hang(lab, &host)?;
     let off = boards.wait_asked(&host, "off", frozen.at_ms, PATIENCE)?;
     expect(off.power == Power::On, || {
@@ -218,6 +221,7 @@ fn holds_nothing_up(
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
     boards.set(&host, mode);
+    lab.hit(Hit::host(&host));
     let off = lab.power_off(&[&host])?;
     boards.wait_asked(&host, asked, off.at_ms, PATIENCE)?;
     went_elsewhere(cluster, &before, off.at_ms)?;

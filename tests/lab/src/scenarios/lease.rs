@@ -11,6 +11,7 @@ use super::checks::{
 use super::{PATIENCE, THREE_TTLS, expect, host_of, small, with_vms};
 use crate::error::Result;
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::run::wait_until;
 use crate::trial::Cluster;
 
@@ -25,6 +26,7 @@ pub(super) fn isolated(lab: &Lab) -> Result<()> {
         let before = cluster.vm("iso")?;
         let host = host_of(cluster, "iso")?;
         wait_lease(cluster, &host, Plane::Valid)?;
+        lab.hit(Hit::host(&host));
         let cut = cluster.lab.cut(&host, "etcd", false)?;
         proven(cluster)?;
         moved_over(cluster, &before, cut.at_ms)?;
@@ -45,6 +47,7 @@ pub(super) fn both_lost(lab: &Lab) -> Result<()> {
         let before = cluster.vm("both")?;
         let host = host_of(cluster, "both")?;
         wait_lease(cluster, &host, Plane::Valid)?;
+        lab.hit(Hit::host(&host));
         let cut = cluster.lab.cut(&host, "all", false)?;
         proven(cluster)?;
         moved_over(cluster, &before, cut.at_ms)?;

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::error::Result;
 use crate::guest::{GuestKind, GuestSpec};
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::run::wait_until;
 use crate::trial::Cluster;
 
@@ -18,6 +19,7 @@ pub(super) fn start_stop(lab: &Lab) -> Result<()> {
         expect(host.starts_with('a'), || {
             format!("life prefers site a and is on {host}")
         })?;
+        lab.hit(Hit::vm("life"));
         verb(cluster, "stop")?;
         wait_state(cluster, VmState::Stopped)?;
         wait_gone(cluster, &host, "life")?;
@@ -106,6 +108,7 @@ pub(super) fn qemu_killed(lab: &Lab) -> Result<()> {
                 format!("after {} kills it is on {host}", kill - 1)
             })?;
             let generation = cluster.vm("crash")?.generation;
+            lab.hit(Hit::vm("crash"));
             let killed = cluster.lab.kill(&host, "qemu:crash")?;
             log.wait_for_beat("crash", killed.done_ms, PATIENCE)?;
             cluster.wait(
