@@ -51,8 +51,13 @@ pub struct Scenario {
 pub const ALL: &[Scenario] = &[
     Scenario {
         name: "start-stop",
-        what: "28: a VM is started, stopped, restarted and removed on request",
+        what: "23: a VM is started, stopped, restarted and removed on request, and stays off when stopped",
         run: life::start_stop,
+    },
+    Scenario {
+        name: "guest-shuts-down",
+        what: "23: a guest powers itself off: not started again, it is told why, and `vm start` starts it",
+        run: life::guest_shuts_down,
     },
     Scenario {
         name: "disk-missing",
