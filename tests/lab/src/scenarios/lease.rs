@@ -8,8 +8,10 @@ use holdfast_model::status::Plane;
 use super::checks::{
     given_up, moved_over, proven, runs_on, same_grant, wait_host, wait_lease, wait_told,
 };
-use super::{PATIENCE, THREE_TTLS, expect, host_of, small, with_vms};
+use super::fence::wait_event;
+use super::{PATIENCE, THREE_TTLS, expect, host_of, small, wait_gone, with_vms};
 use crate::error::Result;
+use crate::faults;
 use crate::lab::Lab;
 use crate::needless::Hit;
 use crate::run::wait_until;
@@ -131,6 +133,32 @@ pub(super) fn libvirtd_away(lab: &Lab) -> Result<()> {
         same_grant(cluster, &before)?;
         // The VM is stopped over one of the connections that are closed here.
         close_connections(cluster, &host)
+    })
+}
+
+/// Nobody can ask libvirtd to stop the VM, and it can prove neither plane: its guard kills it in time all the same.
+pub(super) fn libvirtd_away_and_cut(lab: &Lab) -> Result<()> {
+    const VM: &str = "lvc";
+    with_vms(lab, &[small(VM, "a")], |cluster| {
+        let before = cluster.vm(VM)?;
+        let host = host_of(cluster, VM)?;
+        wait_lease(cluster, &host, Plane::Valid)?;
+        lab.freeze(&host, "libvirtd")?;
+        wait_told(cluster, "libvirt-unreachable", &host)?;
+        lab.hit(Hit::host(&host));
+        let cut = lab.cut(&host, "all", false)?;
+        proven(cluster)?;
+        moved_over(cluster, &before, cut.at_ms)?;
+        wait_gone(cluster, &host, VM)?;
+        // All of that while libvirtd stood still.
+        let libvirtd = faults::find(lab.state(), lab.layout().machine(&host)?, "libvirtd")?;
+        expect(libvirtd.iter().all(|process| process.state == 'T'), || {
+            format!("libvirtd of {host} does not stand still: {libvirtd:?}")
+        })?;
+        lab.thaw(&host, "libvirtd")?;
+        lab.heal("all", "all")?;
+        wait_event(cluster, &format!("{host}: the guard stopped {VM}"))?;
+        wait_host(cluster, &host, Membership::Online)
     })
 }
 

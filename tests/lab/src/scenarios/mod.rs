@@ -170,6 +170,11 @@ pub const ALL: &[Scenario] = &[
         run: lease::libvirtd_away,
     },
     Scenario {
+        name: "libvirtd-away-and-cut",
+        what: "8: libvirtd is stopped, and its host loses all: its VM stops before it starts elsewhere",
+        run: lease::libvirtd_away_and_cut,
+    },
+    Scenario {
         name: "etcd-away",
         what: "17: etcd has no majority for ten deadlines: no VM stops, no host is given up",
         run: lease::etcd_away,
