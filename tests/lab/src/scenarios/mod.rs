@@ -225,6 +225,11 @@ pub const ALL: &[Scenario] = &[
         run: fence::devices,
     },
     Scenario {
+        name: "fence-site-with-devices",
+        what: "39: a site dies together with its fencing devices: its VMs start at the other by the leases",
+        run: fence::dead_with_the_site,
+    },
+    Scenario {
         name: "fence-redfish",
         what: "39: the same boards over Redfish, asked by an extension that is believed with a read-back only",
         run: fence::redfish,
