@@ -196,7 +196,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "etcd-set-back",
-        what: "37: etcd is restored from a backup: what runs runs on, nothing twice, and the records are put right",
+        what: "37: etcd is restored from a backup: a claim is refused, what runs runs on, the records are put right",
         run: etcd_set_back::restored,
     },
     Scenario {
