@@ -1,8 +1,9 @@
-//! Which site has a new version of an extension first, and what is said of that.
+//! Which site has a new version of an extension first, who is not there to have it, and what is said of that.
 
 use super::Look;
+use crate::required::is_present;
 use crate::rollout::asking;
-use holdfast_model::extension::Installed;
+use holdfast_model::extension::{ExtensionKind, Installed};
 
 /// The record of what is being installed: for one site first, unless somebody wants it everywhere.
 pub(super) fn sited(look: &Look<'_>, record: Installed, all_at_once: bool) -> Installed {
@@ -24,4 +25,28 @@ pub(super) fn first_at(record: &Installed) -> Option<String> {
          does not wait for that)",
         before.manifest.version
     ))
+}
+
+/// For who installs it: managers that are to ask it and are not there. It waits for nobody.
+pub(super) fn away(look: &Look<'_>, record: &Installed) -> Option<String> {
+    if record.manifest.kind == ExtensionKind::StorageCheck {
+        return None;
+    }
+    let managers = look.view.managers.values();
+    let away = managers.filter(|seen| !is_present(look.context.now, seen.seen_at));
+    let away: Vec<String> = away
+        .map(|seen| format!("manager {} at site {}", seen.value.name, seen.value.site))
+        .collect();
+    let (do_not, lack) = match away.len() {
+        0 => return None,
+        1 => (
+            "does not",
+            "it lacks it until it is back, and then makes it ready by itself",
+        ),
+        _ => (
+            "do not",
+            "they lack it until they are back, and then make it ready by themselves",
+        ),
+    };
+    Some(format!("{} {do_not} answer: {lack}", away.join(", ")))
 }

@@ -9,7 +9,7 @@ use super::App;
 use super::component_trial::HELD;
 use super::extension_hosts::{on_hosts, removal};
 use super::extension_log::others;
-use super::extension_sites::{first_at, sited};
+use super::extension_sites::{away, first_at, sited};
 use super::extension_versions::{is_used, settle_shadow, shadow_shown, take_shadow_along};
 use super::input::{Asker, Body, Name, Options, name};
 use super::problem::Problem;
@@ -285,6 +285,7 @@ pub async fn install(
         let mut change = Change::new(text).put(key, &record, seen);
         change = settle_shadow(look.view, change, &record);
         change.warnings.extend(first_at(&record));
+        change.warnings.extend(away(look, &record));
         let before = present.map(|seen| seen.value.rights()).unwrap_or_default();
         for right in installed.rights().beyond(&before) {
             change.warnings.push(format!("it may newly: {right}"));

@@ -210,6 +210,11 @@ pub const ALL: &[Scenario] = &[
         run: extension::extensions,
     },
     Scenario {
+        name: "install-while-a-site-is-down",
+        what: "an extension is installed while a site is down: it is told who lacks it, who has it once it is back",
+        run: extension::install_without_a_site,
+    },
+    Scenario {
         name: "notifier",
         what: "a host loses power: a webhook is told that it was given up, and a router where its VM is",
         run: notifier::tells,
