@@ -82,6 +82,9 @@ fn lanes_at(incident: &Incident, width: usize) -> String {
     for lane in vms {
         out += &(vm_line(lane, phases, bar, span_ms).draw() + "\n");
     }
+    for lane in &incident.hosts {
+        out.extend(kills(lane, incident).map(|line| line.draw() + "\n"));
+    }
     out + "\n" + &legend(incident.kind).draw() + "\n"
 }
 
@@ -241,6 +244,24 @@ fn vm_line(lane: &VmLane, phases: &[Phase], bar: usize, span_ms: u64) -> Line {
         .text(" ");
     let line = draw_bar(line, &lane.marks, bar, span_ms, !lane.is_done());
     add_figures(line, phases, |phase| lane.at(phase))
+}
+
+/// What a lost host's guard stopped before anybody else could start it.
+fn kills(lane: &HostLane, incident: &Incident) -> Option<Line> {
+    let left = incident.vms.iter();
+    let left = left.filter(|vm| vm.from.as_ref() == Some(&lane.host));
+    let killed: Vec<u64> = left.filter_map(|vm| vm.killed_ms).collect();
+    let last_ms = killed.iter().max()?;
+    let vms = match killed.len() {
+        1 => "1 VM".to_owned(),
+        n => format!("{n} VMs"),
+    };
+    let text = format!(
+        "the guard on {} stopped {vms} there, the last after {}, by its own clock",
+        lane.host,
+        seconds(*last_ms)
+    );
+    Some(Line::new().add(Tone::Dim, text))
 }
 
 fn legend(kind: IncidentKind) -> Line {

@@ -20,13 +20,14 @@ fn vm(name: &str, to: Option<&str>, list: &[(Phase, u64)]) -> VmLane {
         to: to.and_then(|to| HostName::from_str(to).ok()),
         reason: None,
         marks: marks(list),
+        killed_ms: None,
     }
 }
 
 #[test]
 fn lanes_fit_a_hundred_columns_and_show_every_phase() {
     use Phase::{Granted, Lost, Proven, Running};
-    let incident = Incident {
+    let mut incident = Incident {
         id: "20231114-221500".to_owned(),
         kind: IncidentKind::HostLoss,
         title: "host a1 lost".to_owned(),
@@ -58,6 +59,7 @@ fn lanes_fit_a_hundred_columns_and_show_every_phase() {
             slowest_ms: Some(4_000),
         },
     };
+    incident.vms[0].killed_ms = Some(2_010);
     let drawn = anstream::adapter::strip_str(&lanes_at(&incident, 100)).to_string();
     let expected = "\
 host a1 lost   20231114-221500   2023-11-14 22:15:00.000Z
@@ -67,6 +69,7 @@ host a1 lost   20231114-221500   2023-11-14 22:15:00.000Z
 host a1                        ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░·                3.00        -        -
 db             a1 → b1         ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░▓▓▓▓▓▓▓▓▓▓▓█     3.00     3.02     4.00
 web            a1 → ?          ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒     3.00        -        -
+the guard on a1 stopped 1 VM there, the last after 2.01 s, by its own clock
 
 ░░ silent, waiting for proof  ▒▒ proven stopped  ▓▓ starting elsewhere  ██ running  (seconds)
 ";

@@ -98,6 +98,7 @@ impl Draft {
                 to: None,
                 reason: None,
                 marks: Vec::new(),
+                killed_ms: None,
             });
             self.vms.len() - 1
         });
@@ -136,6 +137,7 @@ impl Builder<'_> {
                 self.progress(vm, host.as_ref(), Phase::Running, at);
                 self.moved_to(vm, host.as_ref());
             }
+            (EventKind::SelfFenced, Some(host), Some(vm)) => self.killed(vm, host, at),
             (EventKind::VmExited, _, Some(vm)) => {
                 self.exits.entry(vm.clone()).or_insert(at);
             }
@@ -225,6 +227,20 @@ impl Builder<'_> {
         }
         for lane in draft.hosts.iter_mut().filter(|lane| lane.host == *host) {
             lane.marks.push(mark);
+        }
+    }
+
+    /// A guard stopped it there. That is told when its host is back, often long after the VM runs elsewhere.
+    fn killed(&mut self, vm: &VmName, host: &HostName, at: UnixMs) {
+        let left = |lane: &&mut VmLane| {
+            lane.vm == *vm && lane.from.as_ref() == Some(host) && lane.killed_ms.is_none()
+        };
+        let losses = self.drafts.iter_mut().rev();
+        for draft in losses.filter(|draft| draft.kind == IncidentKind::HostLoss) {
+            if let Some(lane) = draft.vms.iter_mut().find(left) {
+                lane.killed_ms = Some(at.0.saturating_sub(draft.start.0));
+                return;
+            }
         }
     }
 

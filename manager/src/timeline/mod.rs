@@ -81,6 +81,10 @@ pub struct VmLane {
     pub reason: Option<String>,
     /// Its phases.
     pub marks: Vec<Mark>,
+    /// When the guard of the host that it left stopped it, in milliseconds after the incident's start: by that
+    /// host's own clock, and told only once it is back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed_ms: Option<u64>,
 }
 
 /// A phase was reached.

@@ -64,7 +64,13 @@ fn told(script: &str) -> String {
             let name =
                 |host: &Option<HostName>| host.as_ref().map_or("?".to_owned(), ToString::to_string);
             let (from, to) = (name(&lane.from), name(&lane.to));
-            out += &format!("  {} {from}->{to}: {}\n", lane.vm, text(&lane.marks));
+            let killed = lane.killed_ms.map(|ms| format!(", killed at {ms}"));
+            let killed = killed.unwrap_or_default();
+            out += &format!(
+                "  {} {from}->{to}: {}{killed}\n",
+                lane.vm,
+                text(&lane.marks)
+            );
         }
     }
     out
@@ -105,6 +111,32 @@ fn a_site_loss_is_one_incident_with_a_lane_per_vm() {
   a2: Lost 100, Proven 3100
   v1 a1->b1: Lost 0, Proven 3000, Granted 3010, Running 3600
   v2 a2->b2: Lost 100, Proven 3100, Granted 3110, Running 4200
+"
+    );
+}
+
+/// A host that lost both its planes tells of its guard's work once it is back.
+#[test]
+fn when_a_guard_stopped_it_is_shown_in_the_loss_that_it_belongs_to() {
+    let script = START.to_owned()
+        + "
+100000 host-suspect host:a1
+106000 host-fenced host:a1
+106010 vm-granted vm:v1 host:b1 g:2
+106600 vm-running vm:v1 host:b1 g:2
+120000 host-online host:a1
+104000 self-fenced vm:v1 host:a1 g:1
+104000 self-fenced vm:v3 host:a1 g:1
+300000 migration-started vm:v1 host:b1 g:2
+300500 migration-done vm:v1 host:a1 g:3
+";
+    assert_eq!(
+        told(&script),
+        "20231114-221500: host a1 lost (6600 ms)
+  a1: Lost 0, Proven 6000, Back 20000
+  v1 a1->b1: Lost 0, Proven 6000, Granted 6010, Running 6600, killed at 4000
+20231114-221820: VM v1 migrated live (500 ms)
+  v1 b1->a1: Moving 0, Moved 500
 "
     );
 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::blueprint;
 use crate::error::{LabError, Result};
 use crate::guest::Guest;
-use crate::layout::{API_PORT, Layout, Machine, NET_NAMESPACE};
+use crate::layout::{API_PORT, Layout, Machine, NET_NAMESPACE, Role};
 use crate::machine::{self, Power};
+use crate::needless::{Hit, Struck};
 use crate::net;
 use crate::observer::{self, ObserverLog};
 use crate::options::LabOptions;
@@ -19,13 +21,15 @@ use crate::run::{Output, output, wait_until};
 use crate::state::{self, LabLock, LabRecord, StateDir, real_boot_id};
 use crate::status::{self, Status};
 use crate::storage::{self, Exec, StorageState};
-use crate::{clean, guests, up};
+use crate::{clean, clock, guests, up};
 
 /// A lab that is up.
 #[derive(Debug)]
 pub struct Lab {
     pub(crate) state: StateDir,
     pub(crate) record: LabRecord,
+    /// What was done that may stop VMs, see [`crate::needless`].
+    pub(crate) hits: Mutex<Vec<Struck>>,
 }
 
 impl Lab {
@@ -48,7 +52,11 @@ impl Lab {
         if record.real_boot_id != real_boot_id()? || !net::namespace_file(NET_NAMESPACE).exists() {
             return Err(none());
         }
-        Ok(Lab { state, record })
+        Ok(Lab {
+            state,
+            record,
+            hits: Mutex::default(),
+        })
     }
 
     /// Fails unless this is root: worth asking before anything that takes time.
@@ -227,6 +235,27 @@ impl Lab {
         Ok(proof::build(log.records(), journals, &guests, |source| {
             log.host_of(source)
         }))
+    }
+
+    /// What is done next may stop VMs there. What is not named has to run on.
+    pub fn hit(&self, hit: Hit) {
+        let at_ms = clock::now_ms();
+        self.struck().push(Struck { at_ms, hit });
+    }
+
+    /// The same for each hypervisor of a site.
+    pub fn hit_site(&self, site: &str) -> Result<()> {
+        for machine in self.layout().site(site)? {
+            if machine.role == Role::Hypervisor {
+                self.hit(Hit::host(&machine.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// All hits so far; whoever begins a trial empties them.
+    pub(crate) fn struck(&self) -> MutexGuard<'_, Vec<Struck>> {
+        self.hits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Machines, services, cuts and storage.

@@ -30,6 +30,7 @@ pub mod journal;
 mod lab;
 pub mod layout;
 mod machine;
+pub mod needless;
 mod net;
 pub mod observer;
 mod options;

@@ -356,7 +356,11 @@ mod tests {
             complete: true,
         };
         let state = StateDir::new(root).unwrap();
-        Lab { state, record }
+        Lab {
+            state,
+            record,
+            hits: Mutex::default(),
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(crate) fn up(options: LabOptions, progress: &Progress) -> Result<Lab> {
     let mut lab = Lab {
         record: first_record(&state, options, layout)?,
         state,
+        hits: Default::default(),
     };
     let result = build(&lab, progress).and_then(|()| {
         lab.record.complete = true;

@@ -1,5 +1,7 @@
 //! The smallest guest there is: one disk sector that beats on the serial line.
 //!
+//! A key on its keyboard (`virsh send-key`) is its command to shut itself down.
+//!
 //! It sends `H` once when it boots and from then on one byte per timer tick, 20 a second. That
 //! byte is drawn from the time-stamp counter at boot, 0x80 to 0xff: a life has a mark of its own,
 //! which a live migration carries along and a restart changes, even where the `H` is lost.
@@ -14,9 +16,16 @@ pub const IMAGE_BYTES: usize = 64 * 1024;
 /// Divider of the 1.193182 MHz timer for [`BEAT_MS`].
 const DIVIDER: u16 = (1_193_182 * BEAT_MS / 1000) as u16;
 
+/// The port where SeaBIOS puts ACPI's power management control of machine `pc`.
+const PM1_CONTROL: u16 = 0x604;
+/// Written there: sleep, and that of type 0, which is off (S5) on that machine.
+const POWER_OFF: u16 = 1 << 13;
+
 /// The 512 bytes.
 pub fn sector() -> [u8; 512] {
     let [low, high] = DIVIDER.to_le_bytes();
+    let [low_pm, high_pm] = PM1_CONTROL.to_le_bytes();
+    let [low_s5, high_s5] = POWER_OFF.to_le_bytes();
     #[rustfmt::skip]
     let code = [
         0x31, 0xc0,             // xor  ax, ax
@@ -39,7 +48,14 @@ pub fn sector() -> [u8; 512] {
         0xf4,                   // hlt                until the BIOS has handled a tick
         0x88, 0xd8,             // mov  al, bl
         0xee,                   // out  dx, al
-        0xeb, 0xfa,             // jmp  hlt
+        0xa1, 0x1a, 0x04,       // mov  ax, [0x41a]    the BIOS's keys: the next to be read…
+        0x3b, 0x06, 0x1c, 0x04, // cmp  ax, [0x41c]    …and the next to be written
+        0x74, 0xf3,             // je   hlt            none was typed
+        0xba, low_pm, high_pm,  // mov  dx, PM1_CONTROL
+        0xb8, low_s5, high_s5,  // mov  ax, POWER_OFF
+        0xef,                   // out  dx, ax
+        0xf4,                   // hlt                 it is off by now
+        0xeb, 0xfd,             // jmp  hlt
     ];
     let mut sector = [0; 512];
     sector[..code.len()].copy_from_slice(&code);
@@ -62,13 +78,14 @@ mod tests {
     fn a_bios_boots_it() {
         let sector = sector();
         assert_eq!(sector[510..], [0x55, 0xaa]);
-        // The loop jumps back to `hlt`: two bytes of jump, displacement −6.
-        let hlt = sector.iter().position(|byte| *byte == 0xf4).unwrap();
-        let jump = sector
-            .windows(2)
-            .position(|pair| pair == [0xeb, 0xfa])
-            .unwrap();
-        assert_eq!(jump + 2 - 6, hlt);
+        // The loop jumps back to its `hlt`, and what comes after the power-off to its own.
+        let hlts = sector.iter().enumerate().filter(|(_, byte)| **byte == 0xf4);
+        let hlts: Vec<usize> = hlts.map(|(at, _)| at).collect();
+        let jumps = [[0x74, 0xf3], [0xeb, 0xfd]].map(|jump| {
+            let at = sector.windows(2).position(|pair| pair == jump).unwrap();
+            (at + 2).wrapping_add_signed(isize::from(jump[1] as i8))
+        });
+        assert_eq!(hlts, jumps);
         assert_eq!(image().len() % 512, 0);
     }
 

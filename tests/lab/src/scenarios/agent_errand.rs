@@ -12,6 +12,7 @@ use crate::boards::{Boards, Mode, PROGRAM, write_program};
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
 use crate::layout::{Machine, Role};
+use crate::needless::Hit;
 use crate::trial::{Cluster, lead_from};
 use crate::{configs, state};
 
@@ -54,6 +55,7 @@ fn body(cluster: &Cluster, boards: &Boards) -> Result<()> {
     let host = host_of(cluster, VM)?;
     let other = if host == "a1" { "a2" } else { "a1" };
     boards.set(&host, Mode::Answers);
+    lab.hit(Hit::host(&host));
     let off = lab.power_off(&[&host])?;
     boards.wait_asked(&host, "status", off.at_ms, PATIENCE)?;
     went_elsewhere(cluster, &before, off.at_ms)?;

@@ -9,6 +9,7 @@ use super::{PATIENCE, THREE_TTLS, expect, host_of, small, with_vms};
 use crate::clock::{now_ms, unix_ms};
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::run::wait_until;
 use crate::trial::{Cluster, move_vm};
 
@@ -25,6 +26,7 @@ pub(super) fn apart(lab: &Lab) -> Result<()> {
         move_vm(cluster, "clk", to, PATIENCE)?;
         let before = cluster.vm("clk")?;
         let was_s = uptime_s(lab, to)?;
+        lab.hit(Hit::host(to));
         let off = lab.power_off(&[to])?;
         went_elsewhere(cluster, &before, off.at_ms)?;
         lab.power_on(&[to])?;
@@ -68,6 +70,7 @@ pub(super) fn stepped(lab: &Lab) -> Result<()> {
             have_jumped(cluster, &host, ahead_s)?;
         }
         let before = cluster.vm("wal")?;
+        lab.hit(Hit::host(&host));
         let off = lab.power_off(&[&host])?;
         went_elsewhere(cluster, &before, off.at_ms)?;
         lab.power_on(&[&host])?;
@@ -82,6 +85,7 @@ pub(super) fn stepped(lab: &Lab) -> Result<()> {
 /// A restart on request is told of by the leader and by the host, each by its own clock: both have jumped.
 fn have_jumped(cluster: &Cluster, host: &str, ahead_s: i64) -> Result<()> {
     let known = cluster.events()?;
+    cluster.lab.hit(Hit::vm("wal"));
     cluster
         .lab
         .cli(&["vm", "restart", "wal"])?

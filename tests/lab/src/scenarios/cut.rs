@@ -52,6 +52,7 @@ fn one_side_alone(lab: &Lab, alone: &'static str, other: &'static str) -> Result
         let lost = if alone == "a" { "ca" } else { "cb" };
         let kept = if alone == "a" { "cb" } else { "ca" };
         let (kept_before, lost_before) = (cluster.vm(kept)?, cluster.vm(lost)?);
+        cluster.lab.hit_site(alone)?;
         cluster.lab.cut(alone, other, false)?;
         let cut = cluster.lab.cut(alone, "witness", false)?;
         proven(cluster)?;

@@ -12,6 +12,7 @@ use super::{PATIENCE, expect, host_of, small, with_vms};
 use crate::clock;
 use crate::error::Result;
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::proof::{Began, Stay};
 use crate::run::wait_until;
 use crate::trial::Cluster;
@@ -54,10 +55,12 @@ pub(super) fn one_deadline(lab: &Lab) -> Result<()> {
         // A host loses etcd for just that long: its lease on the storage carries its VM over, unless it
         // finds its way back so late that a leader has asked it to let go.
         let before = Told::of(cluster, "oda")?;
+        lab.hit(Hit::host(&host));
         let at_ms = cut_for_one_deadline(cluster, &[(&host, "etcd")])?;
         on_or_once_anew(cluster, &before, at_ms)?;
         // A whole site loses both. Whatever its guards decide, it is one of the two.
         let before = Told::of(cluster, "oda")?;
+        lab.hit_site("a")?;
         let at_ms = cut_for_one_deadline(cluster, &[("a", "b"), ("a", "witness")])?;
         runs_on(cluster, &kept, at_ms, PAST_EVERY_WAIT)?;
         on_or_once_anew(cluster, &before, at_ms)?;
@@ -155,6 +158,7 @@ pub(super) fn host_one_way(lab: &Lab) -> Result<()> {
             } else {
                 (host.as_str(), "all")
             };
+            lab.hit(Hit::host(&host));
             let cut = cluster.lab.cut(from, to, true)?;
             proven(cluster)?;
             moved_over(cluster, &before, cut.at_ms)?;

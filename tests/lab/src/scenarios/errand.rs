@@ -10,6 +10,7 @@ use crate::boards::{Boards, Mode};
 use crate::error::Result;
 use crate::lab::Lab;
 use crate::layout::Machine;
+use crate::needless::Hit;
 use crate::trial::{Cluster, lead_from};
 use crate::{configs, state};
 
@@ -51,6 +52,7 @@ fn body(cluster: &Cluster, boards: &Boards) -> Result<()> {
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
     boards.set(&host, Mode::Answers);
+    lab.hit(Hit::host(&host));
     let off = lab.power_off(&[&host])?;
     boards.wait_asked(&host, "status", off.at_ms, PATIENCE)?;
     went_elsewhere(cluster, &before, off.at_ms)?;

@@ -1,18 +1,24 @@
 //! etcd restored from a backup, as its operators do it: all its clients are stopped first.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_model::host::Membership;
 use holdfast_model::status::{Plane, Vm};
 use holdfast_model::vm::Owner;
+use serde_json::Value;
 
 use super::checks::{wait_host, wait_lease, went_elsewhere};
+use super::fence::wait_event;
 use super::{PATIENCE, expect, host_of, small, with_vms};
 use crate::blueprint::ETCD_DIR;
 use crate::clock;
+use crate::configs::LEASE_VOLUME;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
-use crate::layout::Machine;
+use crate::layout::{API_PORT, Machine};
+use crate::needless::Hit;
+use crate::run::wait_until;
 use crate::trial::{Cluster, move_vm};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -21,7 +27,8 @@ const BACKUP: &str = "/var/lib/holdfast/etcd/backup.db";
 const PAST_EVERY_WAIT: Duration = Duration::from_secs(10);
 
 /// Since the backup one VM moved, the other's host was lost and has begun another life, in which it runs
-/// a VM again. The restored records know nothing of all that.
+/// a VM again. The restored records know nothing of all that: while the host is away to which the first one moved,
+/// it is to be started where the records have it, and the claim on the lease volume refuses that.
 pub(super) fn restored(lab: &Lab) -> Result<()> {
     with_vms(lab, &[small("ra", "a"), small("rb", "b")], |cluster| {
         let names = ["ra", "rb"];
@@ -36,6 +43,7 @@ pub(super) fn restored(lab: &Lab) -> Result<()> {
         let peer = peer_of(lab, &host_of(cluster, "ra")?)?;
         move_vm(cluster, "ra", &peer, PATIENCE)?;
         let lost = host_of(cluster, "rb")?;
+        lab.hit(Hit::host(&lost));
         let off = lab.power_off(&[lost.as_str()])?;
         went_elsewhere(cluster, &then, off.at_ms)?;
         lab.power_on(&[lost.as_str()])?;
@@ -51,6 +59,7 @@ pub(super) fn restored(lab: &Lab) -> Result<()> {
             .map(|vm| self::stays(cluster, vm))
             .collect::<Result<_>>()?;
 
+        lab.hit(Hit::Records);
         restore(lab)?;
         for vm in &before {
             let owner = owner_in_etcd(lab, vm)?;
@@ -61,8 +70,15 @@ pub(super) fn restored(lab: &Lab) -> Result<()> {
                 )
             })?;
         }
-        start_clients(lab)?;
+        start(lab, lab.layout().controls(), "manager")?;
+        wait_verdicts(cluster, &peer, names, "set-back")?;
+        // All hosts but the one that really has it: nobody tells of its claim, and the storage refuses to be taken.
+        let others = || lab.layout().hypervisors().filter(|host| host.name != peer);
+        let told = words_of(lab)?;
+        start(lab, others(), "agent")?;
+        refused(cluster, "ra", &peer, &told)?;
         let back_ms = clock::now_ms();
+        start(lab, [lab.layout().machine(&peer)?].into_iter(), "agent")?;
         cluster.wait_sites_online(PATIENCE)?;
         cluster.wait(
             "the forgotten grants to be taken back",
@@ -93,7 +109,7 @@ pub(super) fn restored(lab: &Lab) -> Result<()> {
                 )
             })?;
         }
-        Ok(())
+        wait_verdicts(cluster, &peer, names, "agrees")
     })
 }
 
@@ -171,14 +187,85 @@ fn restore(lab: &Lab) -> Result<()> {
     crate::ready::etcd(lab)
 }
 
-fn start_clients(lab: &Lab) -> Result<()> {
-    for host in lab.layout().hypervisors() {
-        lab.start_service(&host.name, "agent")?;
+fn start<'l>(lab: &Lab, machines: impl Iterator<Item = &'l Machine>, service: &str) -> Result<()> {
+    let mut machines = machines;
+    machines.try_for_each(|machine| lab.start_service(&machine.name, service))
+}
+
+/// Waits until `holdfast doctor`, on a host that has the volume, says so of these VMs.
+fn wait_verdicts(cluster: &Cluster, host: &str, vms: [&str; 2], wanted: &str) -> Result<()> {
+    let lab = cluster.lab;
+    let program = lab.options().bin_dir.join("holdfast");
+    let (program, urls) = (
+        program.to_string_lossy(),
+        lab.layout().control_urls("a", API_PORT).join(","),
+    );
+    let argv = [
+        &*program,
+        "--api",
+        &urls,
+        "-o",
+        "json",
+        "doctor",
+        LEASE_VOLUME,
+    ];
+    let what = format!("`holdfast doctor` to say {wanted} of {vms:?}");
+    wait_until(&what, PATIENCE, "", || {
+        // What is bad ends it with a failure; it is told all the same.
+        let said = lab
+            .exec(host, &argv, LIMIT)
+            .map_err(|error| error.chain())?;
+        let found: Value = serde_json::from_str(&said.stdout)
+            .map_err(|error| format!("{error}: {}{}", said.stdout, said.stderr))?;
+        let compared = found["vms"].as_array().cloned().unwrap_or_default();
+        let says = |vm: &&str| {
+            let mut of_vm = compared.iter().filter(|each| each["vm"] == **vm);
+            of_vm.next().is_some_and(|each| each["verdict"] == wanted)
+        };
+        match vms.iter().all(says) {
+            true => Ok(()),
+            false => Err(format!("{}", found["vms"])),
+        }
+    })
+}
+
+/// What every agent has told so far, by host.
+fn words_of(lab: &Lab) -> Result<BTreeMap<String, usize>> {
+    let hosts = lab.layout().hypervisors();
+    hosts
+        .map(|host| Ok((host.name.clone(), log_of(lab, &host.name)?.len())))
+        .collect()
+}
+
+fn log_of(lab: &Lab, host: &str) -> Result<String> {
+    let path = lab.log_path(host, "agent")?;
+    std::fs::read_to_string(&path).map_err(LabError::io("read", &path))
+}
+
+/// A start of a VM was refused by what stands on the lease volume, an agent says so, and the record is put right
+/// by that.
+fn refused(
+    cluster: &Cluster,
+    vm: &str,
+    holder: &str,
+    told: &BTreeMap<String, usize>,
+) -> Result<()> {
+    const WORDS: &str = "the storage knows an owner that the control plane does not";
+    wait_event(
+        cluster,
+        &format!("{vm}: the lease volume has a claim by {holder} "),
+    )?;
+    for (host, known) in told {
+        let log = log_of(cluster.lab, host)?;
+        let news = log.get(*known..).unwrap_or_default();
+        let of_vm = |line: &str| line.contains(WORDS) && line.contains(&format!("vm={vm} "));
+        if news.lines().any(of_vm) {
+            return Ok(());
+        }
     }
-    for member in lab.layout().controls() {
-        lab.start_service(&member.name, "manager")?;
-    }
-    Ok(())
+    Err(LabError::Refused(format!(
+        "no agent says that it was refused {vm} on the storage"
+    )))
 }
 
 fn owner_in_etcd(lab: &Lab, vm: &Vm) -> Result<Owner> {

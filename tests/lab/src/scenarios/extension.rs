@@ -1,15 +1,17 @@
 //! Placement extensions, good and bad ones, while hosts are lost.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use holdfast_model::status::{Status, VmState};
 
-use super::checks::wait_told;
+use super::checks::{runs_on, same_grant, wait_told};
 use super::{PATIENCE, expect, host_of, small, with_vms};
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::programs::own_bin_dir;
-use crate::run::wait_until;
+use crate::run::{Output, wait_until};
 use crate::trial::Cluster;
 use crate::{clock, state};
 
@@ -83,6 +85,7 @@ fn among_bad_ones(cluster: &Cluster) -> Result<()> {
         install(cluster, bad, &["--on-failure", "open"])?;
     }
     let host = host_of(cluster, "exa")?;
+    cluster.lab.hit(Hit::host(&host));
     let off = cluster.lab.power_off(&[&host])?;
     let mut log = cluster.lab.observer_log()?;
     log.wait_for_beat("exa", off.gone_ms, PATIENCE)?;
@@ -131,6 +134,7 @@ fn rule(cluster: &Cluster) -> Result<()> {
         .lab
         .observer_log()?
         .wait_for_beat("exa", since_ms, PATIENCE)?;
+    cluster.lab.hit(Hit::vm("exa"));
     cluster
         .lab
         .cli(&["vm", "restart", "exa"])?
@@ -164,12 +168,48 @@ pub(super) fn runs_since(cluster: &Cluster, vm: &str, since_ms: u64) -> Result<(
     })
 }
 
-/// Installs one; nobody may have it ready yet.
-pub(super) fn put(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
+/// Site b is down while a rank is installed at site a: it is told who lacks it, the others ask it, and the manager of
+/// site b has the very same once it is back.
+pub(super) fn install_without_a_site(lab: &Lab) -> Result<()> {
+    const NAME: &str = "free-memory";
+    const AWAY: &str = "b-ctl";
+    with_vms(lab, &[small("isd", "a")], |cluster| {
+        let before = cluster.vm("isd")?;
+        lab.hit_site("b")?;
+        let off = lab.power_off_site("b")?;
+        cluster.wait(&format!("{AWAY} to be away"), PATIENCE, |status| {
+            let mut managers = status.managers.iter();
+            match managers.find(|each| each.name == AWAY) {
+                Some(away) if !away.healthy => Ok(()),
+                found => Err(format!("{found:?}")),
+            }
+        })?;
+        let told = put(cluster, NAME, &[])?;
+        let told = format!("{}{}", told.stdout, told.stderr);
+        let told: Vec<&str> = told.split_whitespace().collect();
+        let told = told.join(" ");
+        expect(told.contains(AWAY), || {
+            format!("`holdfast ext install` does not say that {AWAY} lacks it: {told}")
+        })?;
+        let digest = wait_ready(cluster, NAME, &["a-ctl", "witness"])?;
+        lab.power_on_site("b")?;
+        let again = wait_ready(cluster, NAME, &["a-ctl", "b-ctl", "witness"])?;
+        expect(again == digest, || {
+            format!("{NAME} was {digest}, and is {again} with site b back")
+        })?;
+        runs_on(cluster, &before, off.at_ms, Duration::ZERO)?;
+        same_grant(cluster, &before)?;
+        remove(cluster, NAME)?;
+        lab.wait_storage_in_sync(PATIENCE)
+    })
+}
+
+/// Installs one; nobody may have it ready yet. What was said of it.
+pub(super) fn put(cluster: &Cluster, name: &str, more: &[&str]) -> Result<Output> {
     let dir = folder(name)?;
     let dir = dir.to_string_lossy();
     let argv = [&["ext", "install", &*dir, "--yes"], more].concat();
-    cluster.lab.cli(&argv)?.ok("holdfast ext install").map(drop)
+    cluster.lab.cli(&argv)?.ok("holdfast ext install")
 }
 
 /// Where one was built.
@@ -194,25 +234,26 @@ pub(super) fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()
 
 /// Waits until every manager has it ready.
 pub(super) fn ready(cluster: &Cluster, name: &str) -> Result<()> {
-    let controls = cluster.lab.layout().controls().count();
-    wait_until(
-        &format!("{name} to be ready everywhere"),
-        PATIENCE,
-        "",
-        || {
-            let shown = shown(cluster, name).map_err(|error| error.to_string())?;
-            let managers = shown["managers"].as_object();
-            let mut there = managers.into_iter().flatten();
-            let ready = there
-                .by_ref()
-                .filter(|(_, each)| each["state"] == "ready")
-                .count();
-            match ready == controls {
-                true => Ok(()),
-                false => Err(format!("{}", shown["managers"])),
-            }
-        },
-    )
+    let controls = cluster.lab.layout().controls();
+    let controls: Vec<&str> = controls.map(|each| each.name.as_str()).collect();
+    wait_ready(cluster, name, &controls).map(drop)
+}
+
+/// Waits until these managers have ready what is installed; its digest.
+fn wait_ready(cluster: &Cluster, name: &str, managers: &[&str]) -> Result<String> {
+    let what = format!("{name} to be ready on {managers:?}");
+    wait_until(&what, PATIENCE, "", || {
+        let shown = shown(cluster, name).map_err(|error| error.to_string())?;
+        let digest = &shown["installed"]["digest"];
+        let ready = |manager: &&str| {
+            let there = &shown["managers"][*manager];
+            there["state"] == "ready" && there["digest"] == *digest
+        };
+        match (managers.iter().all(ready), digest.as_str()) {
+            (true, Some(digest)) => Ok(digest.to_owned()),
+            _ => Err(format!("{digest}: {}", shown["managers"])),
+        }
+    })
 }
 
 pub(super) fn remove(cluster: &Cluster, name: &str) -> Result<()> {

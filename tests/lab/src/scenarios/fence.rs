@@ -10,6 +10,7 @@ use crate::error::{LabError, Result};
 use crate::faults::FaultProof;
 use crate::lab::Lab;
 use crate::machine::Power;
+use crate::needless::Hit;
 use crate::run::wait_until;
 use crate::trial::Cluster;
 
@@ -59,6 +60,50 @@ pub(super) fn redfish(lab: &Lab) -> Result<()> {
         })
     })?;
     remove(&cluster, REDFISH)
+}
+
+/// A site is lost, and its boards with it: nobody answers for a host there, and the leases decide.
+pub(super) fn dead_with_the_site(lab: &Lab) -> Result<()> {
+    let vms = [
+        small("dws-1", "a"),
+        small("dws-2", "a"),
+        small("dws-b", "b"),
+    ];
+    with_policy(lab, DEVICES, || {
+        Boards::serve(lab, |boards| {
+            with_vms(lab, &vms, |cluster| {
+                let untouched = cluster.vm("dws-b")?;
+                let lost = [cluster.vm("dws-1")?, cluster.vm("dws-2")?];
+                let hosts: Vec<&str> = lab
+                    .layout()
+                    .hypervisors()
+                    .filter(|host| host.site == "a")
+                    .map(|host| host.name.as_str())
+                    .collect();
+                for host in &hosts {
+                    boards.set(host, Mode::Dead);
+                }
+                lab.hit_site("a")?;
+                let off = lab.power_off_site("a")?;
+                for vm in &lost {
+                    let from = vm.host.as_ref().map(ToString::to_string);
+                    boards.wait_asked(&from.unwrap_or_default(), "off", off.at_ms, PATIENCE)?;
+                    let to = went_elsewhere(cluster, vm, off.at_ms)?.to;
+                    expect(to.starts_with('b'), || format!("{} is on {to}", vm.name))?;
+                }
+                for host in &hosts {
+                    wait_fenced(cluster, host, By::Program, false)?;
+                }
+                same_grant(cluster, &untouched)?;
+                lab.power_on_site("a")?;
+                for host in &hosts {
+                    boards.set(host, Mode::Answers);
+                    wait_host(cluster, host, Membership::Online)?;
+                }
+                lab.wait_storage_in_sync(PATIENCE)
+            })
+        })
+    })
 }
 
 /// What talks to the boards.
@@ -138,6 +183,7 @@ pub(super) fn instant(lab: &Lab) -> Result<()> {
                 let host = host_of(cluster, VM)?;
                 wait_heard(cluster, &host)?;
                 boards.set(&host, Mode::Answers);
+                lab.hit(Hit::host(&host));
                 let off = lab.power_off(&[&host])?;
                 boards.wait_asked(&host, "status", off.at_ms, PATIENCE)?;
                 went_elsewhere(cluster, &before, off.at_ms)?;
@@ -176,6 +222,7 @@ fn answers(cluster: &Cluster, boards: &Boards, by: By) -> Result<()> {
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
     boards.set(&host, Mode::Answers);
+    lab.hit(Hit::host(&host));
     let frozen = hang(lab, &host)?;
     let off = boards.wait_asked(&host, "off", frozen.at_ms, PATIENCE)?;
     expect(off.power == Power::On, || {
@@ -239,6 +286,7 @@ fn holds_nothing_up(
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
     boards.set(&host, mode);
+    lab.hit(Hit::host(&host));
     let off = lab.power_off(&[&host])?;
     boards.wait_asked(&host, asked, off.at_ms, PATIENCE)?;
     went_elsewhere(cluster, &before, off.at_ms)?;

@@ -13,6 +13,7 @@ use crate::configs;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
 use crate::machine::Power;
+use crate::needless::Hit;
 use crate::state;
 use crate::sushy::{Sushy, TARGET, system};
 use crate::trial::Cluster;
@@ -43,6 +44,7 @@ fn switched_off(cluster: &Cluster, sushy: &Sushy) -> Result<()> {
     let before = cluster.vm(VM)?;
     let host = host_of(cluster, VM)?;
     wait_heard(cluster, &host)?;
+    lab.hit(Hit::host(&host));
     let cut = lab.cut(&host, "all", false)?;
     proven(cluster)?;
     let power = sushy.wait_off(&host, cut.at_ms, PATIENCE)?;

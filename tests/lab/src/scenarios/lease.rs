@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use holdfast_model::host::Membership;
-use holdfast_model::status::Plane;
+use holdfast_model::status::{Plane, Vm};
+use serde_json::Value;
 
 use super::checks::{
     given_up, moved_over, proven, runs_on, same_grant, wait_host, wait_lease, wait_told,
 };
-use super::{PATIENCE, THREE_TTLS, expect, host_of, small, with_vms};
-use crate::error::Result;
+use super::fence::wait_event;
+use super::{PATIENCE, THREE_TTLS, expect, host_of, small, wait_gone, with_vms};
+use crate::error::{LabError, Result};
+use crate::faults;
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::run::wait_until;
 use crate::trial::Cluster;
 
@@ -25,6 +29,7 @@ pub(super) fn isolated(lab: &Lab) -> Result<()> {
         let before = cluster.vm("iso")?;
         let host = host_of(cluster, "iso")?;
         wait_lease(cluster, &host, Plane::Valid)?;
+        lab.hit(Hit::host(&host));
         let cut = cluster.lab.cut(&host, "etcd", false)?;
         proven(cluster)?;
         moved_over(cluster, &before, cut.at_ms)?;
@@ -45,12 +50,52 @@ pub(super) fn both_lost(lab: &Lab) -> Result<()> {
         let before = cluster.vm("both")?;
         let host = host_of(cluster, "both")?;
         wait_lease(cluster, &host, Plane::Valid)?;
+        lab.hit(Hit::host(&host));
         let cut = cluster.lab.cut(&host, "all", false)?;
         proven(cluster)?;
         moved_over(cluster, &before, cut.at_ms)?;
         cluster.lab.heal("all", "all")?;
-        wait_host(cluster, &host, Membership::Online)
+        wait_host(cluster, &host, Membership::Online)?;
+        both_instants(cluster, &before)
     })
+}
+
+/// `holdfast timeline` shows when the guard stopped it there and when it ran elsewhere, in this order. The guard
+/// can tell only once its host is back.
+fn both_instants(cluster: &Cluster, before: &Vm) -> Result<()> {
+    let name = before.name.as_str();
+    let host = before.host.as_ref().map(ToString::to_string);
+    let host = host.unwrap_or_default();
+    let to = host_of(cluster, name)?;
+    wait_event(cluster, &format!("{host}: the guard stopped {name}"))?;
+    wait_until("a timeline with both instants", PATIENCE, "", || {
+        let lane = lane_of(cluster, name).map_err(|error| error.to_string())?;
+        let reached = |phase: &str| {
+            let marks = lane["marks"].as_array().into_iter().flatten();
+            let mut marks = marks.filter(|mark| mark["phase"] == phase);
+            marks.next().and_then(|mark| mark["at_ms"].as_u64())
+        };
+        let stopped = lane["killed_ms"].as_u64();
+        let in_order = stopped.is_some() && stopped < reached("running");
+        match in_order && lane["from"] == host && lane["to"] == to {
+            true => Ok(()),
+            false => Err(format!("{lane}")),
+        }
+    })
+}
+
+/// A VM's part of the newest incident in which hosts were lost.
+fn lane_of(cluster: &Cluster, vm: &str) -> Result<Value> {
+    let incidents = cluster.lab.cli_json(&["timeline"])?;
+    let list = incidents.get("items").unwrap_or(&incidents).as_array();
+    let lost = |incident: &&Value| incident["kind"] == "host-loss";
+    let vms = list.and_then(|list| list.iter().rfind(lost));
+    let mut lanes = vms
+        .and_then(|incident| incident["vms"].as_array())
+        .into_iter()
+        .flatten();
+    let lane = lanes.find(|lane| lane["vm"] == vm).cloned();
+    lane.ok_or_else(|| LabError::Refused(format!("no loss of a host of {vm} in {incidents}")))
 }
 
 pub(super) fn agent_away(lab: &Lab) -> Result<()> {
@@ -128,6 +173,32 @@ pub(super) fn libvirtd_away(lab: &Lab) -> Result<()> {
         same_grant(cluster, &before)?;
         // The VM is stopped over one of the connections that are closed here.
         close_connections(cluster, &host)
+    })
+}
+
+/// Nobody can ask libvirtd to stop the VM, and it can prove neither plane: its guard kills it in time all the same.
+pub(super) fn libvirtd_away_and_cut(lab: &Lab) -> Result<()> {
+    const VM: &str = "lvc";
+    with_vms(lab, &[small(VM, "a")], |cluster| {
+        let before = cluster.vm(VM)?;
+        let host = host_of(cluster, VM)?;
+        wait_lease(cluster, &host, Plane::Valid)?;
+        lab.freeze(&host, "libvirtd")?;
+        wait_told(cluster, "libvirt-unreachable", &host)?;
+        lab.hit(Hit::host(&host));
+        let cut = lab.cut(&host, "all", false)?;
+        proven(cluster)?;
+        moved_over(cluster, &before, cut.at_ms)?;
+        wait_gone(cluster, &host, VM)?;
+        // All of that while libvirtd stood still.
+        let libvirtd = faults::find(lab.state(), lab.layout().machine(&host)?, "libvirtd")?;
+        expect(libvirtd.iter().all(|process| process.state == 'T'), || {
+            format!("libvirtd of {host} does not stand still: {libvirtd:?}")
+        })?;
+        lab.thaw(&host, "libvirtd")?;
+        lab.heal("all", "all")?;
+        wait_event(cluster, &format!("{host}: the guard stopped {VM}"))?;
+        wait_host(cluster, &host, Membership::Online)
     })
 }
 

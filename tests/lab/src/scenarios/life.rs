@@ -9,6 +9,7 @@ use crate::clock;
 use crate::error::Result;
 use crate::guest::{GuestKind, GuestSpec};
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::run::wait_until;
 use crate::trial::Cluster;
 
@@ -18,6 +19,7 @@ pub(super) fn start_stop(lab: &Lab) -> Result<()> {
         expect(host.starts_with('a'), || {
             format!("life prefers site a and is on {host}")
         })?;
+        lab.hit(Hit::vm("life"));
         verb(cluster, "stop")?;
         wait_state(cluster, VmState::Stopped)?;
         wait_gone(cluster, &host, "life")?;
@@ -46,6 +48,55 @@ pub(super) fn start_stop(lab: &Lab) -> Result<()> {
                 None => Err("it is gone".into()),
             }
         })
+    })
+}
+
+/// A guest powers itself off on a key: that is its own wish, so it stays off, and says why, until somebody
+/// starts it.
+pub(super) fn guest_shuts_down(lab: &Lab) -> Result<()> {
+    const VM: &str = "byitself";
+    const SAYS: &str = "its guest shut itself down";
+    with_vms(lab, &[small(VM, "a")], |cluster| {
+        let host = host_of(cluster, VM)?;
+        let before = cluster.vm(VM)?;
+        lab.hit(Hit::vm(VM));
+        let key = ["virsh", "-q", "send-key", VM, "KEY_ENTER"];
+        lab.exec(&host, &key, Duration::from_secs(10))?
+            .ok("virsh send-key")?;
+        wait_gone(cluster, &host, VM)?;
+        let gone_ms = clock::now_ms();
+        cluster.wait(
+            "it to be told off, and why",
+            PATIENCE,
+            |status| match status.vms.iter().find(|vm| vm.name.as_str() == VM) {
+                Some(vm) if vm.state == VmState::Stopped && vm.reason.contains(SAYS) => Ok(()),
+                Some(vm) => Err(format!("{:?}: {}", vm.state, vm.reason)),
+                None => Err("it is gone".into()),
+            },
+        )?;
+        let why = lab.cli(&["why", "vm", VM])?.ok("holdfast why vm")?.stdout;
+        // Its lines are broken where the terminal ends.
+        let why: Vec<&str> = why.split_whitespace().collect();
+        let why = why.join(" ");
+        expect(
+            why.contains(SAYS) && why.contains("holdfast vm start"),
+            || format!("`holdfast why vm` does not say why it is off, and what to do: {why}"),
+        )?;
+        // Longer than any wait that ends in a start.
+        let heard = lab
+            .observer_log()?
+            .wait_for_beat(VM, gone_ms, Duration::from_secs(10));
+        expect(heard.is_err(), || {
+            format!("its guest shut itself down, yet it was started again: {heard:?}")
+        })?;
+        let off = cluster.vm(VM)?;
+        expect(
+            off.state == VmState::Stopped && off.generation == before.generation,
+            || format!("it was granted anew: {off:?}"),
+        )?;
+        lab.cli(&["vm", "start", VM])?.ok("holdfast vm start")?;
+        lab.observer_log()?.wait_for_beat(VM, gone_ms, PATIENCE)?;
+        cluster.wait_running(&[VM], PATIENCE)
     })
 }
 
@@ -106,6 +157,7 @@ pub(super) fn qemu_killed(lab: &Lab) -> Result<()> {
                 format!("after {} kills it is on {host}", kill - 1)
             })?;
             let generation = cluster.vm("crash")?.generation;
+            lab.hit(Hit::vm("crash"));
             let killed = cluster.lab.kill(&host, "qemu:crash")?;
             log.wait_for_beat("crash", killed.done_ms, PATIENCE)?;
             cluster.wait(

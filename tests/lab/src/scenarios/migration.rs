@@ -11,6 +11,7 @@ use super::{PATIENCE, expect, host_of, small, wait_gone, with_vms};
 use crate::clock;
 use crate::error::Result;
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::run::wait_until;
 use crate::trial::Cluster;
 
@@ -76,6 +77,7 @@ fn runs_on(cluster: &Cluster, hosts: &[&str], after_ms: u64) -> Result<String> {
 pub(super) fn source_dies(lab: &Lab) -> Result<()> {
     in_mid_migration(lab, |cluster, source, destination| {
         let generation = cluster.vm(VM)?.generation;
+        cluster.lab.hit(Hit::host(source));
         let off = cluster.lab.power_off(&[source])?;
         let others: Vec<&str> = ["a1", "a2", "b1", "b2"]
             .into_iter()
@@ -101,6 +103,7 @@ pub(super) fn source_dies(lab: &Lab) -> Result<()> {
 pub(super) fn destination_dies(lab: &Lab) -> Result<()> {
     in_mid_migration(lab, |cluster, source, destination| {
         let generation = cluster.vm(VM)?.generation;
+        cluster.lab.hit(Hit::host(destination));
         let off = cluster.lab.power_off(&[destination])?;
         cluster.wait(
             "the migration to be given up",

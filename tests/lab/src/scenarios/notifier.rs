@@ -8,6 +8,7 @@ use super::extension::{install, remove, shown};
 use super::{PATIENCE, expect, host_of, small, with_policy, with_vms};
 use crate::error::Result;
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::sink::{Sink, TARGET};
 
 const NOTIFIER: &str = "notifier";
@@ -27,6 +28,7 @@ pub(super) fn tells(lab: &Lab) -> Result<()> {
                 }
                 let before = cluster.vm(VM)?;
                 let host = host_of(cluster, VM)?;
+                lab.hit(Hit::host(&host));
                 let off = lab.power_off(&[&host])?;
                 went_elsewhere(cluster, &before, off.at_ms)?;
                 let fenced = sink.wait_for("host-fenced", &host, PATIENCE)?;

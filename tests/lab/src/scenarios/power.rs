@@ -3,7 +3,8 @@
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::status::Vm;
 
-use super::{PATIENCE, expect, never_twice, remove, small, wish, with_vms};
+use super::watch::never_twice;
+use super::{PATIENCE, expect, remove, small, wish, with_vms};
 use crate::clock;
 use crate::error::Result;
 use crate::guest::{GuestKind, GuestSpec};
@@ -39,6 +40,9 @@ pub(super) fn everything(lab: &Lab) -> Result<()> {
             .collect();
         // The last thing etcd and an agent are told of.
         lab.add_guest(GuestSpec::new("pw-late", GuestKind::BootSector, "b"), true)?;
+        for site in ["a", "b"] {
+            lab.hit_site(site)?;
+        }
         let off = lab.power_off(&machines)?;
         let log = lab.observer_log()?;
         for name in ["pwa-db", "pwb-db"] {
@@ -61,7 +65,7 @@ pub(super) fn everything(lab: &Lab) -> Result<()> {
         cluster.wait_running(&running, PATIENCE)?;
         once_by_priority(cluster, &before, on_unix_ms)?;
         lab.wait_storage_in_sync(PATIENCE)?;
-        never_twice(cluster, "pw-late")?;
+        never_twice(&lab.proof()?, "pw-late")?;
         remove(cluster, "pw-late")
     })
 }

@@ -17,6 +17,7 @@ pub(super) fn loss_and_return(lab: &Lab) -> Result<()> {
     with_vms(lab, &vms, |cluster| {
         lead_from(cluster, "a-ctl")?;
         let untouched = cluster.vm("sb-1")?;
+        lab.hit_site("a")?;
         let failover = lose_site(cluster, "a", PATIENCE)?;
         for (name, vm) in &failover.vms {
             expect(vm.to.starts_with('b'), || format!("{name} is on {}", vm.to))?;

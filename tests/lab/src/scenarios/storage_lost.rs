@@ -6,11 +6,13 @@ use holdfast_model::host::Membership;
 use holdfast_model::status::VmState;
 
 use super::checks::{proven, same_grant, wait_host, wait_told, went_elsewhere};
-use super::{PATIENCE, expect, host_of, never_twice, remove, small, wish, with_policy, with_vms};
+use super::watch::never_twice;
+use super::{PATIENCE, expect, host_of, remove, small, wish, with_policy, with_vms};
 use crate::clock;
 use crate::error::{LabError, Result};
 use crate::guest::{GuestKind, GuestSpec};
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::run::wait_until;
 use crate::trial::{Cluster, move_vm};
 
@@ -39,6 +41,7 @@ pub(super) fn host_loses_storage(lab: &Lab) -> Result<()> {
         }
         let before = [cluster.vm("sto-w")?, cluster.vm("sto-r")?];
         let life = life_of(cluster, &host)?;
+        lab.hit(Hit::host(&host));
         let cut = cluster.lab.cut(&host, "storage", false)?;
         proven(cluster)?;
         wait_domain(cluster, &host, "sto-w", PAUSED)?;
@@ -88,6 +91,7 @@ pub(super) fn io_error(lab: &Lab) -> Result<()> {
 fn io_error_alone(cluster: &Cluster) -> Result<bool> {
     let before = cluster.vm("ioe")?;
     let host = host_of(cluster, "ioe")?;
+    cluster.lab.hit(Hit::host(&host));
     let killed = cluster.lab.kill(&host, "storage")?;
     wait_domain(cluster, &host, "ioe", PAUSED)?;
     let paused = format!("it was paused on an I/O error on {host}");
@@ -160,7 +164,7 @@ pub(super) fn full(lab: &Lab) -> Result<()> {
             for vm in &before {
                 same_grant(cluster, vm)?;
             }
-            never_twice(cluster, VM)?;
+            never_twice(&lab.proof()?, VM)?;
             remove(cluster, VM)
         })
     })

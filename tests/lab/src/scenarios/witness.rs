@@ -61,6 +61,10 @@ pub(super) fn then_a_site(lab: &Lab) -> Result<()> {
 /// One of three is left, of etcd and of the storage: site b cannot tell whether it is alone.
 fn nobody_can_decide(cluster: &Cluster) -> Result<()> {
     let host = host_of(cluster, "wlb")?;
+    // Site b can prove neither plane then: what runs there has to stop as well.
+    for site in ["a", "b"] {
+        cluster.lab.hit_site(site)?;
+    }
     let off = cluster.lab.power_off_site("a")?;
     let why = wait_told(cluster, "no-quorum", "etcd has no majority (no answer from")?;
     expect(why.contains("a-ctl") && why.contains("witness"), || {
