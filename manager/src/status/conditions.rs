@@ -35,7 +35,9 @@ impl Scene<'_> {
                 format!("{key} cannot be read, so nothing is decided about it: {why}"),
             );
         }
-        for violation in self.context.violations {
+        // Without a policy that is followed there is no plan at all, which is told already.
+        let violations = self.context.violations.iter();
+        for violation in violations.filter(|_| self.view.can_plan().is_ok()) {
             found.add(
                 Severity::Critical,
                 "plan-refused",

@@ -64,8 +64,8 @@ fn ways_out(timing: &Timing) -> String {
 /// are not made for that.
 pub(crate) fn note_unleased(view: &View, spec: &VmSpec) -> Option<String> {
     let timing = view.policy.as_ref()?.value.timing.resolve();
-    let sessions = view.hosts.values().filter_map(|host| host.session.as_ref());
-    let volume = { sessions }.any(|session| session.value.has_storage_plane());
+    let mut sessions = view.hosts.values().filter_map(|host| host.session.as_ref());
+    let volume = sessions.any(|session| session.value.has_storage_plane());
     (spec.run && is_impatient(&timing) && !(spec.storage_lease && volume)).then(|| {
         format!(
             "{} will have no storage lease. {}",
@@ -105,17 +105,14 @@ fn apart<'a>(policy: &'a Policy, quorum: &Quorum) -> Vec<Cut<'a>> {
     let Some(arbiter) = &policy.storage.arbiter_site else {
         return Vec::new();
     };
-    let voters: Option<Vec<&SiteName>> = { quorum.members.iter() }
-        .map(|member| member.site.as_ref())
-        .collect();
+    let members = quorum.members.iter();
+    let voters: Option<Vec<&SiteName>> = members.map(|member| member.site.as_ref()).collect();
     let Some(voters) = voters.filter(|voters| !voters.is_empty()) else {
         return Vec::new();
     };
     let majority = voters.len() / 2 + 1;
-    let copies: BTreeSet<&SiteName> = { policy.sites.iter() }
-        .filter(|site| !site.witness)
-        .map(|site| &site.name)
-        .collect();
+    let with_vms = policy.sites.iter().filter(|site| !site.witness);
+    let copies: BTreeSet<&SiteName> = with_vms.map(|site| &site.name).collect();
     let cut = |site: &'a SiteName| {
         let voters_here = voters.iter().filter(|at| **at == site).count();
         let etcd_here = voters_here >= majority;

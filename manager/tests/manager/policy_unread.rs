@@ -178,7 +178,8 @@ async fn by_one_that_is_not_safe_nothing_is_started() {
             let short = text.contains("taker_wait_ms = 2000 is too short");
             short && text.contains("set taker_wait_ms to 2506 or more")
         });
-        status["leader"].is_object() && hosts && critical && numbers
+        let planned = status["conditions"].to_string().contains("plan-refused");
+        status["leader"].is_object() && hosts && critical && numbers && !planned
     };
     manager.until("/status", "the condition", told).await;
     let ran = manager.cli(&["config", "show"]).await;
