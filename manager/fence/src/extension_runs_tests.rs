@@ -107,7 +107,8 @@ async fn one_that_is_killed_is_in_the_journal_as_such() {
     let _alone = ALONE.lock().await;
     let dir = with_program("touch \"$here/started\"\nexec sleep 1000\n");
     let journal = Arc::new(Journal::open(&journal_file(&dir)).expect("opened"));
-    let mut rig = rig(&dir, 1_500, Some(journal.clone()));
+    // Long enough for it to be started, also on a busy machine.
+    let mut rig = rig(&dir, 6_000, Some(journal.clone()));
     let why = rig.off().await.expect_err("it never ends");
     assert!(why.contains("was killed"), "{why}");
     assert!(dir.path().join("started").exists(), "it was never started");
