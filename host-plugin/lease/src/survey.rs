@@ -4,10 +4,10 @@ use crate::error::VolumeError;
 use crate::sector::VolumeId;
 use crate::volume::Volume;
 use holdfast_model::lease::{Claim, Heartbeat, Kind, Layout, Mail, Record, Superblock};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Everything that stands on a volume.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Survey {
     /// Its id.
     pub volume: VolumeId,
@@ -24,7 +24,7 @@ pub struct Survey {
 }
 
 /// A slot that is in use.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Slot<T> {
     /// Its number among its kind.
     pub slot: u64,
@@ -36,7 +36,7 @@ pub struct Slot<T> {
 }
 
 /// A sector that cannot be believed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Damage {
     /// Its number from the beginning of the volume.
     pub sector: u64,

@@ -2,8 +2,12 @@
 //! claims and one for the rest, so that a call that hangs holds no heartbeat up. The guard never waits for one: it hands jobs
 //! over and is woken when one has ended. A thread whose call hangs takes no further job until it is back.
 //!
+//! The thread of the heartbeats goes before ordinary ones, as the guard's own does: what that has sent in time would
+//! otherwise wait for a CPU behind the guests.
+//!
 //! A volume that cannot be opened yet, or any more, is opened again with the next job.
 
+use super::harden::behind_the_guard;
 use holdfast_lease::error::VolumeError;
 use holdfast_lease::volume::{Access, Volume};
 use holdfast_model::id::ClusterName;
@@ -56,11 +60,14 @@ impl<T: Send + 'static> Disk<T> {
         let ready = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         let ready = Arc::new(ready);
         let (send, results) = channel();
-        let lane = |name: &str| start(name, &path, &cluster, send.clone(), Arc::clone(&ready));
+        let lane = |name: &str, first: fn()| {
+            let ready = Arc::clone(&ready);
+            start(name, first, &path, &cluster, send.clone(), ready)
+        };
         Ok(Self {
-            heartbeats: lane("lease-beat")?,
-            claims: lane("lease-claim")?,
-            rest: lane("lease-look")?,
+            heartbeats: lane("lease-beat", behind_the_guard)?,
+            claims: lane("lease-claim", || ())?,
+            rest: lane("lease-look", || ())?,
             results,
             ready,
         })
@@ -99,8 +106,10 @@ impl<T: Send + 'static> Disk<T> {
     }
 }
 
+/// A thread that does `first` before any job.
 fn start<T: Send + 'static>(
     name: &str,
+    first: fn(),
     path: &std::path::Path,
     cluster: &ClusterName,
     results: Sender<T>,
@@ -112,6 +121,7 @@ fn start<T: Send + 'static>(
         .name(name.into())
         .stack_size(256 * 1024)
         .spawn(move || {
+            first();
             let mut open: Option<Volume> = None;
             for job in waiting {
                 let volume = match open.take() {

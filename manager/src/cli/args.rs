@@ -2,6 +2,7 @@
 
 use super::ext::ExtCommand;
 use super::lease::LeaseCommand;
+use super::lease::bounded::Wait;
 use crate::schema::SchemaOf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_model::id::{HostName, SiteName, VmName};
@@ -103,6 +104,9 @@ pub enum Command {
     Doctor {
         /// The lease volume, on a host that has it
         volume: Option<PathBuf>,
+        /// For its storage
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Lease volumes on shared storage
     #[command(subcommand)]

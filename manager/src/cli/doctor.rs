@@ -1,27 +1,18 @@
 //! `holdfast doctor`: what the managers complain of, and whether etcd and the lease volume agree.
 
 use super::error::CliError;
+use super::lease::bounded::{self, Wait};
 use super::paint::{Line, Tone, table};
 use super::{Session, print, print_json};
 use crate::cli::args::Output;
 use crate::doctor::{Compared, Diagnosis, Grant, examine};
-use holdfast_lease::survey::survey;
-use holdfast_lease::volume::{Access, Volume};
 use holdfast_model::status::{Severity, Status};
 use std::path::Path;
 
 impl Session {
-    pub(super) fn doctor(&self, volume: Option<&Path>) -> Result<(), CliError> {
+    pub(super) fn doctor(&self, volume: Option<&Path>, wait: Wait) -> Result<(), CliError> {
         let status: Status = self.client.get("/status")?;
-        let refused =
-            |error: holdfast_lease::error::VolumeError| CliError::Lease(error.to_string());
-        let survey = match volume {
-            Some(path) => {
-                let volume = Volume::open(path, Access::Read).map_err(refused)?;
-                Some(survey(&volume).map_err(refused)?)
-            }
-            None => None,
-        };
+        let survey = volume.map(|path| bounded::read(path, wait)).transpose()?;
         let found = examine(&status, survey.as_ref());
         match self.output {
             Output::Json => print_json(&found)?,

@@ -1,14 +1,16 @@
 //! `holdfast lease …`: lease volumes, made, looked at and mended where they are. No manager is asked.
 
+pub(super) mod bounded;
 mod draw;
 
 use super::args::{Output, Sure};
 use super::error::CliError;
 use super::paint::{Line, Tone};
 use super::{confirm, hint, print, print_json};
+use bounded::Wait;
 use clap::{Args, Subcommand, ValueEnum};
 use holdfast_lease::error::VolumeError;
-use holdfast_lease::survey::{Damage, survey};
+use holdfast_lease::survey::{Damage, Survey, survey};
 use holdfast_lease::volume::{Access, Volume};
 use holdfast_model::id::ClusterName;
 use holdfast_model::lease::{Kind, Layout, Record, StorageClass, Superblock};
@@ -24,6 +26,15 @@ pub enum LeaseCommand {
     Show {
         /// The file or device
         volume: PathBuf,
+        /// For the storage
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// What `show` and others start, because it may hang: everything that stands on a volume, or why not
+    #[command(hide = true)]
+    Read {
+        /// The file or device
+        volume: PathBuf,
     },
     /// Mend what can be mended without knowing more: a superblock from its copy, mailboxes
     Repair {
@@ -33,6 +44,13 @@ pub enum LeaseCommand {
         /// etcd was restored from a backup
         #[arg(long)]
         claims: bool,
+        /// Hosts' slots as well: they are emptied, for one whose heartbeat another version of Holdfast wrote.
+        /// Not while a guard of that version writes there
+        #[arg(long)]
+        heartbeats: bool,
+        /// For the storage
+        #[command(flatten)]
+        wait: Wait,
         /// Not asked
         #[command(flatten)]
         sure: Sure,
@@ -80,12 +98,23 @@ pub enum Class {
 pub(super) fn run(command: &LeaseCommand, output: Output) -> Result<(), CliError> {
     match command {
         LeaseCommand::Create(arguments) => create(arguments, output),
-        LeaseCommand::Show { volume } => show(volume, output),
+        LeaseCommand::Show { volume, wait } => show(volume, *wait, output),
+        LeaseCommand::Read { volume } => bounded::tell(volume),
         LeaseCommand::Repair {
             volume,
             claims,
+            heartbeats,
+            wait,
             sure,
-        } => repair(volume, *claims, *sure, output),
+        } => {
+            // Storage that hangs is found out before anything is opened for good.
+            let found = bounded::read(volume, *wait)?;
+            let also = Also {
+                claims: *claims,
+                heartbeats: *heartbeats,
+            };
+            repair(volume, found, also, *sure, output)
+        }
     }
 }
 
@@ -154,9 +183,8 @@ fn may_create(arguments: &CreateArguments) -> Result<bool, CliError> {
     Ok(!sure.dry.dry_run)
 }
 
-fn show(path: &Path, output: Output) -> Result<(), CliError> {
-    let volume = Volume::open(path, Access::Read).map_err(refused)?;
-    let found = survey(&volume).map_err(refused)?;
+fn show(path: &Path, wait: Wait, output: Output) -> Result<(), CliError> {
+    let found = bounded::read(path, wait)?;
     if output == Output::Json {
         return print_json(&found);
     }
@@ -169,24 +197,38 @@ struct Repaired {
     superblock: bool,
     mailboxes: Vec<u64>,
     claims: Vec<u64>,
+    heartbeats: Vec<u64>,
     left: Vec<Damage>,
 }
 
-fn repair(path: &Path, claims: bool, sure: Sure, output: Output) -> Result<(), CliError> {
+/// What is mended only if somebody says so.
+#[derive(Debug, Clone, Copy)]
+struct Also {
+    claims: bool,
+    heartbeats: bool,
+}
+
+fn repair(
+    path: &Path,
+    found: Survey,
+    also: Also,
+    sure: Sure,
+    output: Output,
+) -> Result<(), CliError> {
     let access = match sure.dry.dry_run {
         true => Access::Read,
         false => Access::Write,
     };
     let mut volume = Volume::open(path, access).map_err(refused)?;
-    let found = survey(&volume).map_err(refused)?;
     let (freed, left): (Vec<Damage>, Vec<Damage>) = found
         .damaged
         .into_iter()
         .filter(|damage| damage.kind != Kind::Superblock)
         .partition(|damage| match damage.kind {
             Kind::Mailbox => true,
-            Kind::Claim => claims,
-            Kind::Superblock | Kind::Heartbeat => false,
+            Kind::Claim => also.claims,
+            Kind::Heartbeat => also.heartbeats,
+            Kind::Superblock => false,
         });
     let superblock = volume.damage().is_some();
     let anything = superblock || !freed.is_empty();
@@ -212,6 +254,7 @@ fn repair(path: &Path, claims: bool, sure: Sure, output: Output) -> Result<(), C
         superblock,
         mailboxes: slots(&freed, Kind::Mailbox),
         claims: slots(&freed, Kind::Claim),
+        heartbeats: slots(&freed, Kind::Heartbeat),
         left,
     };
     if output == Output::Json {
@@ -238,6 +281,11 @@ fn told(done: &Repaired, anything: bool, dry_run: bool) -> Result<(), CliError> 
         1 => Some("one claim".to_owned()),
         count => Some(format!("{count} claims")),
     });
+    what.extend(match done.heartbeats.len() {
+        0 => None,
+        1 => Some("one host's slot".to_owned()),
+        count => Some(format!("{count} hosts' slots")),
+    });
     let line = match (anything, dry_run) {
         (false, _) => Line::new().add(Tone::Dim, "nothing to mend"),
         (true, true) => Line::new()
@@ -250,7 +298,10 @@ fn told(done: &Repaired, anything: bool, dry_run: bool) -> Result<(), CliError> 
     print(&(line.draw() + "\n"))?;
     for damage in &done.left {
         let advice = match damage.kind {
-            Kind::Heartbeat => "its host's guard writes it anew; nothing is to be done",
+            Kind::Heartbeat => {
+                "its host's guard writes it anew, unless another version of Holdfast wrote it; if no guard of \
+                 that version is left, add --heartbeats"
+            }
             _ => {
                 "while its VM runs, its host writes it again; while it does not, it is not started, as \
                  nobody can say whether it runs elsewhere. If etcd was not restored from a backup since, \

@@ -72,7 +72,7 @@ impl Session {
             } => self.events(*follow, vm.as_ref(), host.as_ref(), *limit),
             Command::Timeline { id } => self.timeline(id.as_deref()),
             Command::Rto => self.rto(),
-            Command::Doctor { volume } => self.doctor(volume.as_deref()),
+            Command::Doctor { volume, wait } => self.doctor(volume.as_deref(), *wait),
             Command::Lease(command) => lease::run(command, self.output),
             Command::Ext(command) => self.ext(command),
             Command::Fence(command) => self.fence(command),

@@ -146,3 +146,59 @@ fn what_cannot_be_a_volume_is_said() {
         assert!(!path.exists(), "{arguments:?} left something behind");
     }
 }
+
+/// A FIFO that nobody writes to: opening it to read hangs, as storage does that is gone.
+#[test]
+fn storage_that_does_not_answer_is_given_up() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("hangs");
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    for arguments in [
+        &["show"][..],
+        &["repair", "--dry-run"],
+        &["repair", "--yes"],
+    ] {
+        let arguments = [arguments, &["--wait-s", "1"]].concat();
+        let (code, out, err) = said(&holdfast(&arguments, &path));
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+        for says in ["hangs: its storage has not answered for 1 s", "--wait-s"] {
+            assert!(err.contains(says), "{arguments:?}: {err}");
+        }
+    }
+    let (code, _, err) = said(&holdfast(&["show", "--wait-s", "0"], &path));
+    assert!(code == Some(2) && err.contains("--wait-s"), "{err}");
+}
+
+#[test]
+fn a_hosts_slot_is_emptied_only_if_that_is_said() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("leases");
+    let made = ["create", "--cluster", "prod", "--hosts", "4", "--vms", "8"];
+    let (code, _, err) = said(&holdfast(&made, &path));
+    assert_eq!(code, Some(0), "{err}");
+    // The checksum does not fit any more, so it is damaged; one of another version is mended in the same way.
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[2], (2 + 3) * 4096 + 8).unwrap();
+    file.sync_all().unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let (code, out, err) = said(&holdfast(&["repair", "--yes"], &path));
+    assert!(code == Some(0) && out.contains("nothing to mend"), "{out}");
+    assert!(
+        err.contains("left: heartbeat 3: ") && err.contains("--heartbeats"),
+        "{err}"
+    );
+    assert!(std::fs::read(&path).unwrap() == before, "it was written to");
+    let (code, out, err) = said(&holdfast(&["repair", "--heartbeats", "--yes"], &path));
+    assert!(
+        code == Some(0) && out.contains("mended: one host's slot"),
+        "{out}{err}"
+    );
+    let (_, out, _) = said(&holdfast(&["show", "-o", "json"], &path));
+    let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        shown["damaged"].as_array().map(Vec::len),
+        Some(0),
+        "{shown}"
+    );
+}

@@ -74,6 +74,23 @@ pub(super) fn clippy(_: &Progress) -> Result<Tally> {
         let bare = ["--package", package, "--no-default-features"];
         all.add(lint(&[&bare[..], &["--lib", "--bins"]].concat())?);
     }
+    all.add(fuzz_targets()?);
+    Ok(all)
+}
+
+/// A workspace of its own, which only those build who fuzz: it has to go on building, with the versions in its
+/// own lock file.
+fn fuzz_targets() -> Result<Tally> {
+    const MANIFEST: &str = "host-plugin/lease/fuzz/Cargo.toml";
+    let mut all = one(cargo().args(["fmt", "--check", "--manifest-path", MANIFEST]))?;
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--quiet", "--locked", "--all-targets"]);
+    clippy.args(["--manifest-path", MANIFEST]);
+    // Beside the workspace's, so that nothing is built into the tree.
+    if std::env::var_os("CARGO_TARGET_DIR").is_none() {
+        clippy.arg("--target-dir").arg(root().join("target"));
+    }
+    all.add(one(clippy.args(["--", "-D", "warnings"]))?);
     Ok(all)
 }
 

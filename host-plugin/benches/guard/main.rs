@@ -1,5 +1,6 @@
 //! What the guard costs, and how punctual it is: its memory, its share of a CPU while nothing happens, and
-//! how late it sends its heartbeats when every CPU is busy.
+//! how late its heartbeats are sent, and seen at the volume, idle and on a machine that is busy with CPU, disk and
+//! memory.
 //!
 //! ```sh
 //! cargo bench -p holdfast-host --bench guard                  # 20 s idle, 60 s under load
@@ -8,13 +9,17 @@
 //! One guard with a lease volume with 32 peers, whose heartbeats change once a second, and 500 watched
 //! processes with a claim each; an agent's end of the socket renews the session and asks for the volume once
 //! a second, as an agent does. "Late" is the time between two heartbeats less the period, by the counters on the volume:
-//! each is the time at which the guard's loop sent it to the thread that writes.
+//! each is the time at which the guard's loop sent it to the thread that writes. What a peer sees of it is
+//! measured at the volume ([`volume`]), and how long the guard's threads waited for a CPU is the kernel's word.
 
 #[allow(dead_code, reason = "what the tests need besides")]
-#[path = "../tests/guard/bench.rs"]
+#[path = "../../tests/guard/bench.rs"]
 mod bench;
+mod load;
+mod volume;
 
 use bench::{Agent, Bench, Owned, guard_command, life, peer, until};
+use holdfast_core::guardian::deadline::Phase;
 use holdfast_core::lease::claim::Wanted;
 use holdfast_host::guard::claims::ClaimState;
 use holdfast_host::guard::protocol::{Answer, Call, Process};
@@ -24,9 +29,12 @@ use holdfast_model::id::{Generation, Revision};
 use holdfast_model::lease::{Holder, Layout, Record, StorageClass, Superblock};
 use holdfast_model::probe::ProbeKey;
 use holdfast_store::clock::boottime;
+use load::Load;
+use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
+use volume::{Reader, Seen};
 
 const PEERS: u32 = 32;
 const VMS: u32 = 500;
@@ -40,6 +48,9 @@ const OWN_SLOT: u32 = PEERS;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if load::is_worker(&arguments) {
+        return ExitCode::SUCCESS;
+    }
     if !arguments.iter().any(|argument| argument == "--bench") {
         // Started by `cargo test --all-targets`: that it builds is enough.
         return ExitCode::SUCCESS;
@@ -59,18 +70,20 @@ fn main() -> ExitCode {
     let resident_kib = host.resident_kib();
     println!("memory, {PEERS} peers and {VMS} VMs\n{}", host.memory());
     let before = host.cpu_ns();
-    let (beats, took) = host.follow(idle_s);
+    let took = host.follow(idle_s);
     let share = (host.cpu_ns() - before) as f64 / took.as_nanos() as f64 * 100.0;
     println!("CPU, idle for {idle_s} s: {share:.2} % of one core");
-    println!("heartbeats, idle: {}", Lateness::of(&beats));
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let loops: Vec<Owned> = (0..cpus).map(|_| busy_loop()).collect();
-    let (beats, _) = host.follow(load_s);
-    drop(loops);
-    println!(
-        "heartbeats, {cpus} busy loops on {cpus} CPUs for {load_s} s: {}",
-        Lateness::of(&beats)
-    );
+    println!("\nidle for {idle_s} s\n{}", host.watch(idle_s));
+    let mut load = Load::start(host.bench.path());
+    host.settle(2);
+    let watched = host.watch(load_s);
+    println!("under load for {load_s} s: {}\n{watched}", load.words());
+    drop(load);
+    if let Phase::Armed(_) = host.agent.status().phase {
+        println!("no deadline passed");
+    } else {
+        println!("a deadline passed: the storage took no heartbeat for {RUNNER_DEADLINE_MS} ms");
+    }
     println!("load of the machine after: {}", loadavg());
     println!("resident: {resident_kib} kB of {RESIDENT_MAX_KIB} allowed");
     if resident_kib > RESIDENT_MAX_KIB {
@@ -83,14 +96,6 @@ fn loadavg() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let numbers: Vec<&str> = text.split(' ').take(3).collect();
     numbers.join(" ")
-}
-
-/// Until it is dropped.
-fn busy_loop() -> Owned {
-    let child = Command::new("sh")
-        .args(["-c", "while :; do :; done"])
-        .spawn();
-    Owned(child.expect("a shell"))
 }
 
 struct Host {
@@ -234,26 +239,36 @@ impl Host {
         self.follow(seconds);
     }
 
-    /// For that long: the send time of each heartbeat, in milliseconds, and how long it took.
-    fn follow(&mut self, seconds: u64) -> (Vec<u64>, Duration) {
+    /// For that long: how late heartbeats are, and how long the guard's threads waited for a CPU, in words.
+    fn watch(&mut self, seconds: u64) -> String {
+        let sector = self.volume.superblock().layout.heartbeat(OWN_SLOT);
+        let reader = Reader::start(self.volume.path(), sector.expect("a slot"));
+        let before = self.waited_ns();
+        self.follow(seconds);
+        let after = self.waited_ns();
+        let seen: Seen = reader.seen();
+        let mut words = format!("sent: {}{}\n", Lateness::of(&seen.sent()), seen.words());
+        let per_s = 1e3 * seconds.max(1) as f64;
+        for (thread, waited_ns) in &after {
+            let before_ns = before.get(thread).copied().unwrap_or(0);
+            let us = waited_ns.saturating_sub(before_ns) as f64 / per_s;
+            words += &format!("  {thread:<16} waited {us:>7.0} µs a second for a CPU\n");
+        }
+        words
+    }
+
+    /// For that long, and how long it took.
+    fn follow(&mut self, seconds: u64) -> Duration {
         let begin = Instant::now();
         let mut next = begin;
-        let mut beats: Vec<u64> = Vec::new();
         while begin.elapsed() < Duration::from_secs(seconds) {
             if Instant::now() >= next {
                 self.second();
                 next += Duration::from_secs(1);
             }
-            let number = self.volume.superblock().layout.heartbeat(OWN_SLOT);
-            let sector = self.volume.read(number.expect("a slot"));
-            if let Ok(Record::Heartbeat(Some(own))) = sector.map(|sector| sector.record)
-                && beats.last() != Some(&own.counter)
-            {
-                beats.push(own.counter);
-            }
             std::thread::sleep(Duration::from_millis(100));
         }
-        (beats, begin.elapsed())
+        begin.elapsed()
     }
 
     fn proc(&self, file: &str) -> String {
@@ -278,13 +293,27 @@ impl Host {
 
     /// CPU time of all its threads.
     fn cpu_ns(&self) -> u64 {
+        self.scheduled().into_iter().map(|(_, ran, _)| ran).sum()
+    }
+
+    /// How long each of its threads has waited for a CPU, by its name.
+    fn waited_ns(&self) -> BTreeMap<String, u64> {
+        let threads = self.scheduled().into_iter();
+        threads.map(|(name, _, waited)| (name, waited)).collect()
+    }
+
+    /// Each of its threads: its name, for how long it ran, and waited for a CPU.
+    fn scheduled(&self) -> Vec<(String, u64, u64)> {
         let tasks = format!("/proc/{}/task", self.bench.guard.0.id());
         let tasks = std::fs::read_dir(tasks).expect("the guard runs").flatten();
-        let of_task = |task: std::fs::DirEntry| -> Option<u64> {
+        let of_task = |task: std::fs::DirEntry| {
+            let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
             let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse().ok()
+            let mut words = text.split_whitespace();
+            let mut number = || words.next()?.parse::<u64>().ok();
+            Some((name.trim().to_owned(), number()?, number()?))
         };
-        tasks.filter_map(of_task).sum()
+        tasks.filter_map(of_task).collect()
     }
 }
 
