@@ -161,6 +161,11 @@ fn what_goes_wrong_in_javascript_is_told_in_words() {
             "prepare() {}, judge() { return { refused: [], scores: [\"5\"] }; }",
             "it says: in its answer `scores[0]` is the text \"5\" and has to be a number",
         ),
+        // A list with a place at which nothing is, behind good numbers.
+        (
+            "prepare() {}, judge() { const scores = [5, 5]; scores.length = 3; return { refused: [], scores }; }",
+            "it says: in its answer `scores[2]` is missing and has to be a number",
+        ),
         (
             "prepare() {}, judge() {}",
             "it says: its answer is missing and has to be an object with `refused`, `scores` (is a `return` missing?)",

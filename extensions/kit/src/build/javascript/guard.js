@@ -55,6 +55,14 @@ function shown(value) {
 const misfit = (value, type) => ({ path: "", what: `${shown(value)} and has to be ${wanted(type)}` });
 const inside = (fault, step) => fault && { path: step + fault.path, what: fault.what };
 
+// Taken before anybody can put others in their place.
+const { every, includes } = Array.prototype;
+const { isFinite } = Number;
+
+// Columns of numbers are what there is most of, and the engine's own loops cost a quarter of one here. `every` passes over
+// places at which nothing is; `includes` finds these. What is not finite may be a number still: that is not said here.
+const areFinite = (list) => every.call(list, isFinite) && !includes.call(list, undefined);
+
 // Null if a value can become one of the type; else what is wrong with it, and where in it.
 function fault(value, type) {
   if (type === null) return null;
@@ -74,10 +82,8 @@ function fault(value, type) {
   if (kind === "list") {
     if (ArrayBuffer.isView(value)) return null;
     if (!Array.isArray(value)) return misfit(value, type);
-    let first = 0;
-    // Columns of numbers are what there is most of.
-    if (of === "float") while (first < value.length && typeof value[first] === "number") first++;
-    for (let at = first; at < value.length; at++) {
+    if (of === "float" && areFinite(value)) return null;
+    for (let at = 0; at < value.length; at++) {
       const found = fault(value[at], of);
       if (found) return inside(found, `[${at}]`);
     }
