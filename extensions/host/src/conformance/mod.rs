@@ -25,8 +25,9 @@ pub use setup::{
 };
 
 use crate::error::ExtensionError;
+use crate::fresh::Called;
 use crate::loaded::Loaded;
-use holdfast_model::extension::{ExtensionKind, Manifest};
+use holdfast_model::extension::{COMPONENT_BYTES_MAX, ExtensionKind, Manifest};
 use serde::Serialize;
 
 /// Puts a guest through all checks of its kind. `metered` is the same guest compiled by
@@ -43,15 +44,16 @@ pub fn run(
 ) -> Result<Report, ExtensionError> {
     match manifest.kind {
         ExtensionKind::Placement => placement::run(loaded, metered, manifest, setup),
-        ExtensionKind::Events => events::run(loaded, manifest),
-        ExtensionKind::StorageCheck => storage_check::run(loaded, manifest, setup),
-        ExtensionKind::Fencing => fencing::run(loaded, manifest, setup),
+        ExtensionKind::Events => events::run(loaded, metered, manifest),
+        ExtensionKind::StorageCheck => storage_check::run(loaded, metered, manifest, setup),
+        ExtensionKind::Fencing => fencing::run(loaded, metered, manifest, setup),
     }
 }
 
-/// Whether what a guest of this kind executes is counted: what it costs depends on how much it is asked about.
-pub fn counts_fuel(kind: ExtensionKind) -> bool {
-    kind == ExtensionKind::Placement
+/// Whether what a guest executes is counted, for which it is compiled a second time. Of a rule always: what it costs
+/// depends on how much it is asked about. Of the other kinds if that takes a second, and not half a minute.
+pub fn counts_fuel(kind: ExtensionKind, component_bytes: usize) -> bool {
+    kind == ExtensionKind::Placement || component_bytes as u64 <= COMPONENT_BYTES_MAX
 }
 
 /// How something was found to be.
@@ -119,13 +121,32 @@ impl Headroom {
 /// What a guest executes, counted by wasmtime: the same on every machine, so a change of it is a change of the
 /// guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Fuel {
-    /// For a question with one candidate.
-    pub one_candidate: u64,
-    /// For one with a hundred.
-    pub hundred_candidates: u64,
-    /// For each candidate more.
-    pub each_candidate: u64,
+#[serde(untagged)]
+pub enum Fuel {
+    /// Of a rule.
+    Question {
+        /// For a question with one candidate.
+        one_candidate: u64,
+        /// For one with a hundred.
+        hundred_candidates: u64,
+        /// For each candidate more.
+        each_candidate: u64,
+    },
+    /// Of the other kinds, which are started anew for each call.
+    Call {
+        /// Which call.
+        of: &'static str,
+        /// For the start and the call.
+        call: u64,
+    },
+}
+
+impl Fuel {
+    /// Of a call that was counted and has an answer.
+    fn of_call<T>(of: &'static str, called: &Called<T>) -> Option<Self> {
+        let call = called.cost.fuel.filter(|_| called.answer.is_ok())?;
+        Some(Self::Call { of, call })
+    }
 }
 
 /// What was found.

@@ -7,9 +7,9 @@ mod questions;
 mod records;
 mod web;
 
-use super::Report;
 use super::log::{self, Written};
 use super::shared::relaxed;
+use super::{Fuel, Report};
 use crate::error::{CallError, ExtensionError};
 use crate::events::EventHandler;
 use crate::fresh::Called;
@@ -75,7 +75,11 @@ struct Suite<'a> {
 ///
 /// # Errors
 /// If it does not fit its contract.
-pub(super) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Report, ExtensionError> {
+pub(super) fn run(
+    loaded: &Loaded,
+    metered: Option<&Loaded>,
+    manifest: &Manifest,
+) -> Result<Report, ExtensionError> {
     let suite = Suite { loaded, manifest };
     let all = all(suite.heeded()?);
     let mut tried = Vec::new();
@@ -91,7 +95,11 @@ pub(super) fn run(loaded: &Loaded, manifest: &Manifest) -> Result<Report, Extens
         }
     }
     let (costs, more) = suite.measure(&all)?;
-    Ok(report(&tried, costs, manifest, more))
+    let counted = metered.map(|loaded| Suite { loaded, manifest }.fuel(&all));
+    Ok(Report {
+        fuel: counted.transpose()?.flatten(),
+        ..report(&tried, costs, manifest, more)
+    })
 }
 
 /// One that sends nothing has no targets to be tried with.
@@ -160,6 +168,15 @@ impl Suite<'_> {
             called,
             sent: web.sent(),
         })
+    }
+
+    /// What it executes for 50 events that its target takes, if it is one that is counted.
+    fn fuel(&self, all: &[Asked]) -> Result<Option<Fuel>, ExtensionError> {
+        let Some(many) = all.iter().find(|asked| asked.name == MANY_NAME) else {
+            return Ok(None);
+        };
+        let tried = self.tell(many, Mood::Takes, Granted::All)?;
+        Ok(Fuel::of_call(MANY_NAME, &tried.called))
     }
 
     /// None if it does not take everyday events; and the number of calls.

@@ -13,7 +13,7 @@ mod speech;
 
 use super::log::{Reader, Written};
 use super::shared::{Ended, dearest, limits as limits_kept, relaxed, written};
-use super::{Report, TestSetup};
+use super::{Fuel, Report, TestSetup};
 use crate::budget::Cost;
 use crate::error::{CallError, ExtensionError};
 use crate::fencing::{Device, Fencing, Ordered, Power};
@@ -102,6 +102,7 @@ impl Site {
 /// See [`super::run`].
 pub(super) fn run(
     loaded: &Loaded,
+    metered: Option<&Loaded>,
     manifest: &Manifest,
     setup: &TestSetup,
 ) -> Result<Report, ExtensionError> {
@@ -118,7 +119,28 @@ pub(super) fn run(
             }
         }
     }
-    Ok(report(&tried, &site.speech, manifest, manifest.limits()))
+    let counted = metered.map(|metered| fuel(metered, &site, manifest));
+    Ok(Report {
+        fuel: counted.transpose()?.flatten(),
+        ..report(&tried, &site.speech, manifest, manifest.limits())
+    })
+}
+
+/// What it executes to switch a board off that obeys.
+fn fuel(
+    metered: &Loaded,
+    site: &Site,
+    manifest: &Manifest,
+) -> Result<Option<Fuel>, ExtensionError> {
+    let fencing = Fencing::new(metered, relaxed(manifest.limits()))?;
+    let mut reader = Reader::new(fencing.journal());
+    let tried = of_board(&fencing, site, manifest, Mood::Obeys, &mut reader);
+    let off = tried.iter().find(|each| each.asked == Asked::Off);
+    let call = off.and_then(|each| each.cost.fuel.filter(|_| each.said.is_ok()));
+    Ok(call.map(|call| Fuel::Call {
+        of: "off, of a board that obeys",
+        call,
+    }))
 }
 
 fn of_board(

@@ -197,7 +197,7 @@ pub(super) fn fuel(metered: &Placement, all: &[Asked]) -> Option<Fuel> {
         answered.said.is_ok().then_some(answered.cost.fuel)?
     };
     let (one, hundred) = (count(&one)?, count(&many.question)?);
-    Some(Fuel {
+    Some(Fuel::Question {
         one_candidate: one,
         hundred_candidates: hundred,
         each_candidate: hundred.saturating_sub(one) / (MANY as u64 - 1),

@@ -2,7 +2,7 @@
 
 use super::super::log::{Reader, Written};
 use super::super::shared::{Ended, dearest, limits as limits_kept, relaxed, written};
-use super::super::{Report, StorageSetup, TestSetup};
+use super::super::{Fuel, Report, StorageSetup, TestSetup};
 use super::judge::judge;
 use super::situations::{Situation, Storage, all, domain, healthy};
 use crate::error::{CallError, ExtensionError};
@@ -18,6 +18,9 @@ const TIMES: usize = 2;
 
 /// So often it may compute for too long before nothing more is asked: each time takes seconds.
 const LATE_MAX: usize = 2;
+
+/// What is counted is asked about the storage that it is content with.
+const WELL: &str = "a storage that is well";
 
 /// One situation, and what was said of it.
 pub(super) struct Tried {
@@ -86,6 +89,7 @@ fn is_late(called: &Called<Findings>) -> bool {
 /// See [`super::super::run`].
 pub(crate) fn run(
     loaded: &Loaded,
+    metered: Option<&Loaded>,
     manifest: &Manifest,
     setup: &TestSetup,
 ) -> Result<Report, ExtensionError> {
@@ -112,6 +116,13 @@ pub(crate) fn run(
             });
         }
     }
+    let counted = match metered {
+        Some(loaded) => {
+            let check = Bench { loaded, ..bench }.check(&content)?;
+            Fuel::of_call(WELL, &check.check(&domain(bench.setup)))
+        }
+        None => None,
+    };
     let ended: Vec<Ended<'_>> = tried.iter().map(Tried::ended).collect();
     let good = tried.iter().filter(|each| each.called.answer.is_ok());
     let costs = good.map(|each| (each.situation.name, each.called.cost));
@@ -121,7 +132,7 @@ pub(crate) fn run(
     Ok(Report {
         checks,
         headroom,
-        fuel: None,
+        fuel: counted,
         questions: tried.len() + healthy(bench.setup).len(),
         notes: Vec::new(),
         log: written(&ended),

@@ -34,7 +34,7 @@ pub(in super::super) fn test(arguments: &TryArguments, output: Output) -> Result
     let sound = sound(which, output)?;
     let (name, kind) = (&sound.manifest.name, sound.manifest.kind);
     let setup = setup(which, kind)?;
-    let metered = match counts_fuel(kind) {
+    let metered = match counts_fuel(kind, sound.wasm.len()) {
         true => {
             let runtime = Runtime::metered(EngineKind::Native).map_err(host)?;
             Some(compiled(&runtime, &sound.wasm).map_err(host)?)
@@ -154,9 +154,15 @@ fn share(percent: f64) -> String {
 
 /// The same on every machine: a change of it is one of the extension.
 fn fuel_line(fuel: Fuel) -> String {
-    let line = Line::new().add(Tone::Bold, "fuel ").text(format!(
-        "{} for each candidate; {} for one, {} for a hundred",
-        fuel.each_candidate, fuel.one_candidate, fuel.hundred_candidates
-    ));
-    line.draw() + "\n"
+    let text = match fuel {
+        Fuel::Question {
+            one_candidate,
+            hundred_candidates,
+            each_candidate,
+        } => format!(
+            "{each_candidate} for each candidate; {one_candidate} for one, {hundred_candidates} for a hundred"
+        ),
+        Fuel::Call { of, call } => format!("{call} for {of}"),
+    };
+    Line::new().add(Tone::Bold, "fuel ").text(text).draw() + "\n"
 }
