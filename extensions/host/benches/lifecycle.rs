@@ -20,10 +20,11 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// One of each language, and a second one of Rust that is started anew for each call.
-const GUESTS: [(&str, &str, ExtensionKind); 5] = [
+const GUESTS: [(&str, &str, ExtensionKind); 6] = [
     ("site-affinity", "Rust", ExtensionKind::Placement),
     ("label-match", "C", ExtensionKind::Placement),
     ("free-memory", "JavaScript", ExtensionKind::Placement),
+    ("free-vcpus", "Python", ExtensionKind::Placement),
     ("gluster-check", "Rust", ExtensionKind::StorageCheck),
     ("storage-probe", "Python", ExtensionKind::StorageCheck),
 ];

@@ -29,6 +29,7 @@ fn main() {
         ("site-affinity", placement("site-affinity", room)),
         ("label-match", placement("label-match", room)),
         ("free-memory", placement("free-memory", room)),
+        ("free-vcpus", placement("free-vcpus", room)),
         ("site-affinity-interpreted", interpreted),
     ] {
         let mut line = guest.to_owned();
