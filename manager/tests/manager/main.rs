@@ -12,6 +12,7 @@ mod daemon;
 mod errands;
 mod ext_cli;
 mod ext_decisions;
+mod ext_scaffolds;
 mod ext_trials;
 mod ext_trust;
 mod ext_versions;

@@ -151,6 +151,9 @@ pub(super) fn extensions(progress: &Progress) -> Result<Tally> {
     all.add(counted(
         cargo("test").args(["--workspace", "--no-fail-fast"]),
     )?);
+    // Too slow for the units. With the features of those, so that nothing is built a second time.
+    let python = ["test", "--workspace", "--test", "python", "--no-fail-fast"];
+    all.add(counted(self::cargo().args(python))?);
     Ok(all)
 }
 

@@ -13,6 +13,8 @@ pub mod requests;
 #[cfg(feature = "extensions")]
 pub mod rig;
 #[cfg(feature = "extensions")]
+pub mod scaffolds;
+#[cfg(feature = "extensions")]
 pub mod sink;
 
 use holdfast_manager::daemon::fence::{FenceDevices, Fencer, NoDevices};
