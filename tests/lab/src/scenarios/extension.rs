@@ -101,13 +101,18 @@ fn rule(cluster: &Cluster) -> Result<()> {
     wait_told(cluster, "vm-waiting", "exa")?;
     let gone_ms = clock::now_ms();
     remove(cluster, RULE)?;
+    runs_since(cluster, "exa", gone_ms)
+}
+
+/// It beats after that, and is said to run.
+pub(super) fn runs_since(cluster: &Cluster, vm: &str, since_ms: u64) -> Result<()> {
     cluster
         .lab
         .observer_log()?
-        .wait_for_beat("exa", gone_ms, PATIENCE)?;
-    cluster.wait("exa to run", PATIENCE, |status: &Status| {
+        .wait_for_beat(vm, since_ms, PATIENCE)?;
+    cluster.wait(&format!("{vm} to run"), PATIENCE, |status: &Status| {
         let mut vms = status.vms.iter();
-        match vms.find(|vm| vm.name.as_str() == "exa").map(|vm| vm.state) {
+        match vms.find(|each| each.name.as_str() == vm).map(|vm| vm.state) {
             Some(VmState::Running) => Ok(()),
             state => Err(format!("{state:?}")),
         }
@@ -131,6 +136,11 @@ pub(super) fn put(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
 
 pub(super) fn install(cluster: &Cluster, name: &str, more: &[&str]) -> Result<()> {
     put(cluster, name, more)?;
+    ready(cluster, name)
+}
+
+/// Waits until every manager has it ready.
+pub(super) fn ready(cluster: &Cluster, name: &str) -> Result<()> {
     let controls = cluster.lab.layout().controls().count();
     wait_until(
         &format!("{name} to be ready everywhere"),

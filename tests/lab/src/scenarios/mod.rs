@@ -2,6 +2,7 @@
 //! no VM. The numbers are those of the project's list of scenarios.
 
 mod agent_errand;
+mod author;
 mod checks;
 mod clocks;
 mod cut;
@@ -196,6 +197,11 @@ pub const ALL: &[Scenario] = &[
         name: "placement-rules",
         what: "40: an extension that loops delays nothing, rules in Rust, JavaScript and C are asked, heeded, explained",
         run: extension::extensions,
+    },
+    Scenario {
+        name: "javascript-author",
+        what: "the guide's commands, word for word: a rule in JavaScript is written, tried, seen at work and removed",
+        run: author::in_javascript,
     },
     Scenario {
         name: "notifier",
