@@ -4,8 +4,9 @@
 //! they said is part of the plan ([`Advised`]), so [`Recorded`] can stand in for them.
 
 use holdfast_model::advice::{Advice, Advised, Fallback, Question, Said};
-use holdfast_model::id::VmName;
+use holdfast_model::id::{ExtensionName, VmName};
 use std::cell::Cell;
+use std::fmt;
 
 /// Answers the planner's questions.
 pub trait Advisor {
@@ -76,17 +77,36 @@ impl Advisor for Recorded<'_> {
     }
 }
 
-/// What extensions gave no answer, in words, for the report of a decision that was made without them.
-pub(crate) fn silent(advice: &[Advice]) -> Vec<String> {
-    let said = advice.iter().filter_map(|each| match &each.said {
-        Said::Nothing { reason, then } => {
-            let without = match then {
-                Fallback::Open => "decided without it",
-                Fallback::Closed => "nothing goes without it",
-            };
-            Some(format!("extension {}: {reason}; {without}", each.extension))
-        }
+/// One that gave no answer; in words, for the report of a decision that was made without it.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Silent<'a> {
+    extension: &'a ExtensionName,
+    reason: &'a str,
+    then: Fallback,
+}
+
+impl fmt::Display for Silent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let without = match self.then {
+            Fallback::Open => "decided without it",
+            Fallback::Closed => "nothing goes without it",
+        };
+        write!(
+            f,
+            "extension {}: {}; {without}",
+            self.extension, self.reason
+        )
+    }
+}
+
+/// What extensions gave no answer.
+pub(crate) fn silent(advice: &[Advice]) -> impl Iterator<Item = Silent<'_>> {
+    advice.iter().filter_map(|each| match &each.said {
+        Said::Nothing { reason, then } => Some(Silent {
+            extension: &each.extension,
+            reason,
+            then: *then,
+        }),
         Said::Answer { .. } => None,
-    });
-    said.collect()
+    })
 }

@@ -7,6 +7,7 @@ use holdfast_core::advice::Advisor;
 use holdfast_model::advice::{Advice, Fallback, Question, Said};
 use holdfast_model::extension::ExtensionKind;
 use holdfast_model::id::{ExtensionName, VmName};
+use std::cell::OnceCell;
 #[cfg(feature = "extensions")]
 use std::cell::RefCell;
 #[cfg(feature = "extensions")]
@@ -24,6 +25,8 @@ pub struct Decision<'e> {
     aside: Aside<'e>,
     /// None: it is a trial, of which nothing is kept.
     noting: Option<Noting>,
+    /// What each says once there is no time left, the same of every VM: put together once.
+    over: OnceCell<Vec<Advice>>,
 }
 
 impl Extensions {
@@ -34,6 +37,7 @@ impl Extensions {
             until: Instant::now() + DECISION,
             aside: Aside::of(&self.shadows),
             noting: None,
+            over: OnceCell::new(),
         }
     }
 
@@ -64,16 +68,19 @@ impl Advisor for Decision<'_> {
 
     fn unasked(&self, vm: &VmName) -> Option<Vec<Advice>> {
         let is_over = self.is_over() && !self.extensions.remember(vm);
-        is_over.then(|| self.each(|_, slot| over(slot)))
+        is_over.then(|| self.over().to_vec())
     }
 
     fn ask(&self, question: &Question) -> Vec<Advice> {
         let answers = Answers::to(self.extensions, question);
-        let advice = self.each(|name, slot| {
-            let said = self.said(slot, question, &answers);
-            self.aside.hear(name, question, &said);
-            said
-        });
+        let advice = match answers.are_known() || !self.is_over() {
+            true => self.each(|name, slot| {
+                let said = self.said(slot, question, &answers);
+                self.aside.hear(name, question, &said);
+                said
+            }),
+            false => self.over().to_vec(),
+        };
         answers.keep(self.extensions, question);
         if let Some(noting) = &self.noting {
             noting.hear(question, &advice);
@@ -85,6 +92,10 @@ impl Advisor for Decision<'_> {
 impl Decision<'_> {
     fn is_over(&self) -> bool {
         Instant::now() > self.until
+    }
+
+    fn over(&self) -> &[Advice] {
+        self.over.get_or_init(|| self.each(|_, slot| over(slot)))
     }
 
     /// What each says, by name.
@@ -156,6 +167,11 @@ impl Answers {
         }
     }
 
+    /// Whether any is known from before.
+    fn are_known(&self) -> bool {
+        !self.before.is_empty()
+    }
+
     fn keep(self, extensions: &Extensions, question: &Question) {
         extensions.kept.insert(question, self.new.into_inner());
     }
@@ -169,6 +185,10 @@ struct Answers;
 impl Answers {
     fn to(_: &Extensions, _: &Question) -> Self {
         Self
+    }
+
+    fn are_known(&self) -> bool {
+        false
     }
 
     fn keep(self, _: &Extensions, _: &Question) {}

@@ -10,6 +10,7 @@
 use holdfast_model::advice::{Candidate, Peer, Question, Said, Score};
 use holdfast_model::id::{SiteName, VmName};
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::mem::{size_of, take};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,12 +32,19 @@ struct Known {
 
 #[derive(Default)]
 struct Part {
-    /// By the component's digest.
-    about: HashMap<VmName, HashMap<Question, HashMap<String, Said>>>,
+    /// By the VM, and then by the numbers in a question.
+    about: HashMap<VmName, HashMap<u64, Vec<Answered>>>,
     /// How many.
     answers: usize,
     /// What they and their questions take, about.
     bytes: usize,
+}
+
+/// A question that was answered.
+struct Answered {
+    question: Question,
+    /// By the component's digest.
+    said: HashMap<String, Said>,
 }
 
 impl Kept {
@@ -92,18 +100,25 @@ impl Known {
 
 impl Part {
     fn said_to(&self, question: &Question) -> Option<&HashMap<String, Said>> {
-        self.about.get(&question.vm.name)?.get(question)
+        let about = self.about.get(&question.vm.name)?;
+        let same = about.get(&numbers(question))?.iter();
+        let mut same = same.filter(|answered| answered.question == *question);
+        same.next().map(|answered| &answered.said)
     }
 
     fn insert(&mut self, question: &Question, said: impl Iterator<Item = (String, Said)>) {
         let about = self.about.entry(question.vm.name.clone()).or_default();
-        let answers = match about.get_mut(question) {
-            Some(answers) => answers,
-            None => {
-                self.bytes += question_bytes(question);
-                about.entry(question.clone()).or_default()
-            }
-        };
+        let same = about.entry(numbers(question)).or_default();
+        let at = same.iter().position(|other| other.question == *question);
+        let at = at.unwrap_or_else(|| {
+            self.bytes += question_bytes(question);
+            same.push(Answered {
+                question: question.clone(),
+                said: HashMap::new(),
+            });
+            same.len() - 1
+        });
+        let answers = &mut same[at].said;
         for (digest, said) in said {
             let bytes = answer_bytes(&digest, &said);
             if answers.insert(digest, said).is_none() {
@@ -112,6 +127,21 @@ impl Part {
             }
         }
     }
+}
+
+/// Of the numbers in a question: what differs from one question about a VM to the next. The names of a hundred hosts
+/// with their labels take ten times as long, and are compared where the numbers are the same.
+fn numbers(question: &Question) -> u64 {
+    let Question { vm, candidates } = question;
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(vm.memory_mib);
+    hasher.write_u32(vm.vcpus);
+    hasher.write_usize(candidates.len());
+    for each in candidates {
+        hasher.write_u64(each.memory_free_mib);
+        hasher.write_u32(each.vms);
+    }
+    hasher.finish()
 }
 
 /// What a question takes, about. Labels of hosts are shared with the view.
@@ -200,6 +230,26 @@ pub(super) mod tests {
         assert_eq!(get(&kept, "c2", &other), None);
         assert_eq!(get(&kept, "c1", &question("web2", 512)), None);
         assert!(kept.is_about(&asked.vm.name) && !kept.is_about(&question("web2", 1).vm.name));
+    }
+
+    #[test]
+    fn questions_with_the_same_numbers_are_told_apart() {
+        let kept = Kept::default();
+        let at = |host: &str| {
+            let (mut asked, _) = of_twenty(1);
+            asked.candidates[3].host = host.parse().expect("a name");
+            asked
+        };
+        let (one, other) = (at("b1"), at("b2"));
+        assert_eq!(numbers(&one), numbers(&other));
+        insert(&kept, "c1", &one, said(1));
+        assert_eq!(get(&kept, "c1", &other), None);
+        insert(&kept, "c1", &other, said(2));
+        assert_eq!(get(&kept, "c1", &one), Some(said(1)));
+        assert_eq!(get(&kept, "c1", &other), Some(said(2)));
+        let (mut more, _) = of_twenty(1);
+        more.candidates[7].memory_free_mib += 1;
+        assert_ne!(numbers(&more), numbers(&one));
     }
 
     /// A question about twenty hosts, and what is said of each.

@@ -32,7 +32,9 @@ pub(super) fn ask(draft: &Draft, request: &Request, candidates: &[Candidate]) ->
     let unasked = advisor.unasked(request.vm);
     let mut advice = unasked.unwrap_or_else(|| advisor.ask(&question(draft, request, candidates)));
     for each in &mut advice {
-        each.said = whole(std::mem::replace(&mut each.said, unfit()), candidates.len());
+        if !fits(&each.said, candidates.len()) {
+            each.said = unfit();
+        }
     }
     let heard = weigh(&advice, candidates.len());
     draft.advised(Advised {
@@ -54,16 +56,13 @@ fn unfit() -> Said {
 }
 
 /// An answer that has not one entry for each candidate is none.
-fn whole(said: Said, candidates: usize) -> Said {
-    match &said {
+fn fits(said: &Said, candidates: usize) -> bool {
+    match said {
         Said::Answer { refusals, scores } => {
             let fits = |length: usize| length == 0 || length == candidates;
-            match fits(refusals.len()) && fits(scores.len()) {
-                true => said,
-                false => unfit(),
-            }
+            fits(refusals.len()) && fits(scores.len())
         }
-        Said::Nothing { .. } => said,
+        Said::Nothing { .. } => true,
     }
 }
 

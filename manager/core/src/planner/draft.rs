@@ -5,7 +5,7 @@ use super::facts::{cluster_age_ms, site_of};
 use super::follows;
 use super::places::{Place, places};
 use super::recovery::by_priority;
-use crate::advice::{Advisor, silent};
+use crate::advice::{Advisor, Silent, silent};
 use holdfast_model::advice::Advised;
 use holdfast_model::event::{Event, EventKind};
 use holdfast_model::fence::FenceStage;
@@ -18,7 +18,7 @@ use holdfast_model::timing::Timing;
 use holdfast_model::vm::Owner;
 use holdfast_model::world::{VmView, World};
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// VMs in an order.
@@ -119,19 +119,28 @@ impl<'w> Draft<'w> {
             advised: self.advised.into_inner(),
             ..self.plan
         };
-        // A site's loss asks about each of its VMs, several times: what was told is looked up, not searched for.
-        let mut told = BTreeSet::new();
+        // A site's loss asks about each of its VMs, and of twenty extensions that say nothing each is told of each VM:
+        // words are put together for what is told, and not to find out whether it is.
+        let mut told: BTreeMap<&VmName, Vec<Silent>> = BTreeMap::new();
         for advised in &plan.advised {
-            for text in silent(&advised.advice) {
-                if told.insert((&advised.vm, text.clone())) {
-                    plan.reports.push(Report {
-                        step: PlannerStep::Placement,
-                        subject: Subject::Vm(advised.vm.clone()),
-                        text,
-                        refused: Vec::new(),
-                        until: None,
-                    });
+            let mut silent = silent(&advised.advice).peekable();
+            if silent.peek().is_none() {
+                continue;
+            }
+            let told = told.entry(&advised.vm).or_default();
+            let before = told.len();
+            for each in silent {
+                if told[..before].contains(&each) {
+                    continue;
                 }
+                plan.reports.push(Report {
+                    step: PlannerStep::Placement,
+                    subject: Subject::Vm(advised.vm.clone()),
+                    text: each.to_string(),
+                    refused: Vec::new(),
+                    until: None,
+                });
+                told.push(each);
             }
         }
         plan
@@ -215,10 +224,9 @@ impl<'w> Draft<'w> {
             _ => None,
         });
         let told = chosen.flat_map(|each| {
-            let words = silent(&each.advice).into_iter();
-            words.map(|words| Event {
+            silent(&each.advice).map(move |silent| Event {
                 vm: Some(each.vm.clone()),
-                ..self.event(EventKind::Note, format!("{}: {words}", each.vm))
+                ..self.event(EventKind::Note, format!("{}: {silent}", each.vm))
             })
         });
         told.collect()
