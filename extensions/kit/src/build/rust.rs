@@ -173,7 +173,9 @@ mod tests {
                 Some(dir.path().join(name))
             },
             add: &|| {
-                added.map(|what| put("own", what));
+                if let Some(what) = added {
+                    put("own", what);
+                }
                 added.is_some()
             },
             linker,
