@@ -84,11 +84,13 @@ fn both_instants(cluster: &Cluster, before: &Vm) -> Result<()> {
     })
 }
 
-/// A VM's part of the newest incident in which hosts were lost.
+/// A VM's part of the newest incident in which hosts were lost: a site's loss, if other scenarios have just lost its
+/// other host.
 fn lane_of(cluster: &Cluster, vm: &str) -> Result<Value> {
     let incidents = cluster.lab.cli_json(&["timeline"])?;
     let list = incidents.get("items").unwrap_or(&incidents).as_array();
-    let lost = |incident: &&Value| incident["kind"] == "host-loss";
+    let lost =
+        |incident: &&Value| incident["kind"] == "host-loss" || incident["kind"] == "site-loss";
     let vms = list.and_then(|list| list.iter().rfind(lost));
     let mut lanes = vms
         .and_then(|incident| incident["vms"].as_array())
