@@ -10,6 +10,7 @@ use super::{PATIENCE, expect, small, with_vms};
 use crate::clock;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
+use crate::needless::Hit;
 use crate::run::{output, wait_until};
 use crate::trial::Cluster;
 
@@ -101,6 +102,10 @@ fn at_work(cluster: &Cluster, folder: &Path) -> Result<()> {
                 expect(told["costs"]["failed"] == 0, || {
                     format!("{RULE} failed: {told:#}")
                 })?;
+            }
+            "vm restart" => {
+                lab.hit(Hit::vm(VM));
+                cli(lab, folder, &words)?;
             }
             _ => cli(lab, folder, &words).map(drop)?,
         }
