@@ -1,5 +1,6 @@
 //! What asks fencing devices of other hosts from this one, where the policy lets agents (`askers`): the seam, and
-//! `hosts/H/fencing`, by which the leader knows what this host has for it, and operators what it asked. The program `holdfast-host` brings the rest:
+//! `hosts/H/fencing`, by which the leader knows what this host has for it, and operators what it asked. The program
+//! `holdfast-host` brings the rest:
 //! what the library links, the guard locks into memory.
 
 use super::life::Life;
